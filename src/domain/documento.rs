@@ -1,0 +1,93 @@
+//! A PDF and its annexes, as a record names them; the bytes live in the store under their SHA-256.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A digest in lower-case hexadecimal: 64 characters. The name of a document in the store.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Sha256(String);
+
+#[derive(Debug, thiserror::Error)]
+#[error("«{0}» no es un SHA-256: son 64 dígitos hexadecimales en minúscula")]
+pub struct Sha256Invalido(String);
+
+impl Sha256 {
+    pub fn from_digest(digest: &[u8]) -> Self {
+        let mut text = String::with_capacity(digest.len() * 2);
+        for byte in digest {
+            fmt::Write::write_fmt(&mut text, format_args!("{byte:02x}")).ok();
+        }
+        Self(text)
+    }
+
+    pub fn parse(text: &str) -> Result<Self, Sha256Invalido> {
+        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if text.len() == 64 && text.bytes().all(hex) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Sha256Invalido(text.chars().take(80).collect()))
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for Sha256 {
+    type Error = Sha256Invalido;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Sha256> for String {
+    fn from(sha256: Sha256) -> Self {
+        sha256.0
+    }
+}
+
+/// A PDF in the store. `bytes` is its size decoded, `nombre` the file name its sender gave (not a path: display only).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Documento {
+    pub nombre: String,
+    pub bytes: u64,
+    pub sha256: Sha256,
+}
+
+/// An annex: only its name travels (CONTRACT §1).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Anexo {
+    pub nombre: String,
+}
+
+/// What was found where a PDF should be, once its base64 layers are off (CONTRACT §3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Contenido {
+    /// The element is absent, empty or nil.
+    #[default]
+    Ausente,
+    /// More bytes than the configured maximum; the rest was not read.
+    Excesivo,
+    /// Not base64, in the outer or the inner layer.
+    NoBase64,
+    /// Base64, but what it holds does not begin like a PDF.
+    NoPdf,
+    /// A PDF, encoded twice as every deployed sender does, or `una_vez`.
+    Pdf { una_vez: bool },
+}

@@ -1,0 +1,35 @@
+//! The words and rules of the exchange, pure: no I/O, no clock, no randomness. Everything above may use it; it uses
+//! nothing of ours. Domain nouns keep the field's Spanish; sources of facts are cited as CONTRACT §n.
+
+pub mod calendario;
+pub mod cargo;
+pub mod cuo;
+pub mod despacho;
+pub mod documento;
+pub mod entidad;
+pub mod lima;
+pub mod recepcion;
+pub mod ruc;
+pub mod tramite;
+pub mod validation;
+
+pub use cargo::{Cargo, CargoTramite, Desenlace};
+pub use cuo::Cuo;
+pub use despacho::{Despacho, EstadoDespacho};
+pub use documento::{Anexo, Contenido, Documento, Sha256};
+pub use entidad::{Categoria, Entidad, EntidadPropia};
+pub use recepcion::{EstadoRecepcion, Recepcion};
+pub use ruc::Ruc;
+pub use tramite::{Destinatario, Persona, Tramite};
+
+/// Identifies a record: a UUIDv7, so ids sort by time of creation.
+pub type Id = uuid::Uuid;
+
+/// Where the daemon runs; decides addresses and whether the test RUCs are allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ambiente {
+    Simulation,
+    Test,
+    Production,
+}

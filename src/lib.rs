@@ -1,0 +1,11 @@
+//! chasqui: a daemon between an entity's document system (SGD) and the national interoperability platform (PIDE).
+//!
+//! The house, from the ground up. A floor uses the floors below it, never above; `tests/it/floors.rs` holds it to that.
+//!
+//! - [`domain`] (0): the words and rules of the exchange, pure.
+//! - [`soap`] (1): SOAP 1.1 as streams. `contract` (1): XML to domain and back.
+//! - [`store`] (2): what is durable.
+
+pub mod domain;
+pub mod soap;
+pub mod store;

@@ -1,0 +1,229 @@
+//! Documents on their way in and out: taken in piece by piece, hashed as they come, never held whole. Both stores share
+//! this; they differ in where a finished document goes.
+
+use std::{
+    fs::File,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use ring::digest;
+use tempfile::TempPath;
+
+use super::StoreError;
+use crate::{
+    domain::Sha256,
+    soap::sink::{DocumentSink, SinkError},
+};
+
+/// Documents up to this size, in bytes, travel in memory and are kept in pack files; larger ones are files of their own.
+pub const SMALL_MAX: usize = 256 * 1024;
+
+/// Takes in one document. Dropped unfinished, it leaves nothing behind.
+pub struct BlobWriter {
+    dir: PathBuf,
+    max: u64,
+    bytes: u64,
+    /// What was not hashed yet: at most [`SMALL_MAX`] bytes.
+    pending: Vec<u8>,
+    spill: Option<Spill>,
+}
+
+/// The part of a large document that is on disk already.
+struct Spill {
+    file: File,
+    path: TempPath,
+    hash: digest::Context,
+}
+
+/// A whole document, hashed and, if large, synced; not in the store until a commit names it.
+#[derive(Debug)]
+pub struct Staged {
+    pub sha256: Sha256,
+    pub bytes: u64,
+    pub body: StagedBody,
+}
+
+#[derive(Debug)]
+pub enum StagedBody {
+    /// At most [`SMALL_MAX`] bytes.
+    Memory(Bytes),
+    /// A synced file in the store's own file system; removed when dropped.
+    File(TempPath),
+}
+
+impl BlobWriter {
+    /// Stages in `dir`, which must be in the store's file system, a document of at most `max` bytes.
+    pub fn new(dir: &Path, max: u64) -> Self {
+        Self { dir: dir.to_owned(), max, bytes: 0, pending: Vec::new(), spill: None }
+    }
+
+    /// Bytes taken in so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub async fn write(&mut self, mut piece: &[u8]) -> Result<(), StoreError> {
+        self.bytes += piece.len() as u64;
+        if self.bytes > self.max {
+            return Err(StoreError::TooLarge(self.max));
+        }
+        while !piece.is_empty() {
+            if self.pending.len() == SMALL_MAX {
+                self.spill().await?;
+            }
+            let (now, later) = piece.split_at(piece.len().min(SMALL_MAX - self.pending.len()));
+            self.pending.extend_from_slice(now);
+            piece = later;
+        }
+        Ok(())
+    }
+
+    pub async fn finish(mut self) -> Result<Staged, StoreError> {
+        if self.spill.is_none() {
+            let body = Bytes::from(self.pending);
+            let hash = digest::digest(&digest::SHA256, &body);
+            let sha256 = Sha256::from_digest(hash.as_ref());
+            return Ok(Staged { sha256, bytes: self.bytes, body: StagedBody::Memory(body) });
+        }
+        self.spill().await?;
+        let Some(spill) = self.spill.take() else { return Err(StoreError::Closed) };
+        let (sha256, path) = blocking(move || {
+            spill.file.sync_data().map_err(unwritable)?;
+            Ok((Sha256::from_digest(spill.hash.finish().as_ref()), spill.path))
+        })
+        .await?;
+        Ok(Staged { sha256, bytes: self.bytes, body: StagedBody::File(path) })
+    }
+
+    /// Hashes and writes what is pending, off the runtime's threads.
+    async fn spill(&mut self) -> Result<(), StoreError> {
+        let mut pending = std::mem::take(&mut self.pending);
+        let (spill, dir) = (self.spill.take(), self.dir.clone());
+        let (spill, pending) = blocking(move || {
+            let mut spill = spill.map_or_else(|| Spill::create(&dir), Ok)?;
+            spill.hash.update(&pending);
+            spill.file.write_all(&pending).map_err(unwritable)?;
+            pending.clear();
+            Ok((spill, pending))
+        })
+        .await?;
+        self.spill = Some(spill);
+        self.pending = pending;
+        Ok(())
+    }
+}
+
+impl Spill {
+    fn create(dir: &Path) -> Result<Self, StoreError> {
+        let (file, path) = tempfile::Builder::new().prefix("in-").tempfile_in(dir).map_err(unwritable)?.into_parts();
+        Ok(Self { file, path, hash: digest::Context::new(&digest::SHA256) })
+    }
+}
+
+#[async_trait]
+impl DocumentSink for BlobWriter {
+    async fn write(&mut self, piece: &[u8]) -> Result<(), SinkError> {
+        BlobWriter::write(self, piece).await.map_err(|error| match error {
+            StoreError::TooLarge(_) => SinkError::TooLarge,
+            other => SinkError::Failed(Box::new(other)),
+        })
+    }
+}
+
+/// A full or read-only disk is told from other failures: it ends by itself and nothing is damaged.
+pub fn unwritable(error: std::io::Error) -> StoreError {
+    use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    match error.kind() {
+        StorageFull | QuotaExceeded | ReadOnlyFilesystem => StoreError::Unwritable(error.to_string()),
+        _ => StoreError::Io(error),
+    }
+}
+
+/// Runs file work off the runtime's threads.
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Closed)?
+}
+
+/// Where a stored document's bytes come from.
+#[async_trait]
+pub trait BlobSource: Send {
+    /// The next piece, of at most a few hundred KiB; `None` at the end.
+    async fn next(&mut self) -> Result<Option<Bytes>, StoreError>;
+}
+
+/// Reads one document in pieces, and checks at its end that it is the one that was stored.
+pub struct BlobReader {
+    sha256: Sha256,
+    bytes: u64,
+    source: Box<dyn BlobSource>,
+    /// `None` once the end was reached.
+    hash: Option<digest::Context>,
+}
+
+impl BlobReader {
+    pub fn new(sha256: Sha256, bytes: u64, source: Box<dyn BlobSource>) -> Self {
+        Self { sha256, bytes, source, hash: Some(digest::Context::new(&digest::SHA256)) }
+    }
+
+    /// The document's whole size in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
+        let Some(hash) = &mut self.hash else { return Ok(None) };
+        if let Some(piece) = self.source.next().await? {
+            hash.update(&piece);
+            return Ok(Some(piece));
+        }
+        let found = self.hash.take().map(|hash| Sha256::from_digest(hash.finish().as_ref()));
+        if found.as_ref() == Some(&self.sha256) {
+            return Ok(None);
+        }
+        Err(StoreError::Damaged {
+            place: format!("documento {}", self.sha256),
+            what: "sus bytes no corresponden a su SHA-256".into(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn stage(dir: &Path, size: usize) -> Staged {
+        let mut writer = BlobWriter::new(dir, 10_000_000);
+        for piece in vec![7u8; size].chunks(10_007) {
+            BlobWriter::write(&mut writer, piece).await.unwrap();
+        }
+        writer.finish().await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn small_documents_stay_in_memory_and_large_ones_go_to_a_file_with_the_right_hash() {
+        let dir = tempfile::tempdir().unwrap();
+        for size in [0, 1, SMALL_MAX - 1, SMALL_MAX, SMALL_MAX + 1, 3 * SMALL_MAX, 3 * SMALL_MAX + 5] {
+            let staged = stage(dir.path(), size).await;
+            let expected = Sha256::from_digest(digest::digest(&digest::SHA256, &vec![7u8; size]).as_ref());
+            assert_eq!((staged.bytes, &staged.sha256), (size as u64, &expected));
+            match &staged.body {
+                StagedBody::Memory(bytes) => assert!(bytes.len() == size && size <= SMALL_MAX),
+                StagedBody::File(path) => assert_eq!(std::fs::read(path).unwrap(), vec![7u8; size]),
+            }
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "dropped documents leave nothing");
+    }
+
+    #[tokio::test]
+    async fn a_document_over_the_limit_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = BlobWriter::new(dir.path(), 100);
+        BlobWriter::write(&mut writer, &[0; 100]).await.unwrap();
+        assert!(matches!(BlobWriter::write(&mut writer, &[0]).await, Err(StoreError::TooLarge(100))));
+    }
+}

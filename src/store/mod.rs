@@ -1,0 +1,199 @@
+//! What is durable. The trait [`Store`] speaks in the terms of the use cases; every implementation keeps the same
+//! promises and passes the same suite:
+//!
+//! - A commit is all or nothing, and durable when it returns: it and its documents survive `kill -9` and a power cut.
+//! - Writers don't overwrite each other: a record is committed with the version after the one that was read, else
+//!   [`CommitError::Stale`]; what must be unique is claimed in the same commit, else [`CommitError::Exists`].
+//! - Facts get their place in one order, without gaps, in which every reader sees them.
+//! - A document is found by its SHA-256, is stored once, and its bytes are checked when it is read to its end.
+//!
+//! May use `domain` and floor 1; knows nothing of protocols, use cases or configuration files.
+
+pub mod blobs;
+pub mod record;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+pub use blobs::{BlobReader, BlobWriter, Staged};
+pub use record::{ApiKey, Directorio, Fact, FactAt, Idempotencia, Job, JobKind, Record, Rol};
+
+use crate::domain::{Cuo, Despacho, EstadoDespacho, EstadoRecepcion, Id, Recepcion, Ruc, Sha256};
+
+/// The place of an entry in the journal, from 1, without gaps.
+pub type Seq = u64;
+
+/// Everything one use case decides, committed whole or not at all.
+#[derive(Debug, Default)]
+pub struct Change {
+    /// What happened, for the history, the feed and the audit log; at least one, at most 255.
+    pub facts: Vec<Fact>,
+    /// Full new values; a record's `version` is 1 if it is new, else one more than the version read.
+    pub records: Vec<Record>,
+    /// Jobs to add or to replace, by id.
+    pub jobs: Vec<Job>,
+    /// Jobs that are done with.
+    pub jobs_done: Vec<Id>,
+    /// Documents that `records` name and that may not be in the store yet.
+    pub documents: Vec<Staged>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The disk is full or read-only: nothing was stored; new work must be refused until space returns.
+    #[error("no se puede escribir en el almacén: {0}")]
+    Unwritable(String),
+    /// Something stored does not read back as it was written. Names the place.
+    #[error("el almacén está dañado en {place}: {what}")]
+    Damaged { place: String, what: String },
+    #[error("el documento {0} no está en el almacén")]
+    NoDocument(Sha256),
+    /// A document grew past the limit given to [`Store::stage`], in bytes.
+    #[error("el documento supera el máximo de {0} bytes")]
+    TooLarge(u64),
+    /// Another process has the store open.
+    #[error("el almacén {0} ya está abierto por otro proceso")]
+    Locked(String),
+    #[error("error del almacén: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("el almacén se está cerrando")]
+    Closed,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// The record changed since it was read: read it again and decide again.
+    #[error("el registro {0} cambió mientras tanto")]
+    Stale(Id),
+    /// A key that must be unique belongs to another record, `id`.
+    #[error("ya existe: {key}")]
+    Exists { key: UniqueKey, id: Id },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What no two records may share. The store derives these from the records ([`Record::unique_keys`]).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum UniqueKey {
+    /// A despacho's number of registration, within its entity.
+    NumeroRegistro { entidad: Ruc, numero: String },
+    /// The CUO of a despacho, within its entity.
+    CuoDespacho { entidad: Ruc, cuo: Cuo },
+    /// An arrival: receiver, sender and CUO.
+    Arrival { entidad: Ruc, remitente: Ruc, cuo: Cuo },
+    /// The number under which a recepcion was filed, within its entity and year.
+    NumeroRecepcion { entidad: Ruc, anio: String, numero: String },
+    /// An `Idempotency-Key`, within its entity.
+    Idempotency { entidad: Ruc, key: String },
+    /// The SHA-256 of an API key.
+    ApiKey { hash: Sha256 },
+}
+
+impl std::fmt::Display for UniqueKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NumeroRegistro { entidad, numero } => write!(f, "número de registro {numero} de {entidad}"),
+            Self::CuoDespacho { entidad, cuo } => write!(f, "CUO {cuo} de {entidad}"),
+            Self::Arrival { entidad, remitente, cuo } => write!(f, "CUO {cuo} de {remitente} para {entidad}"),
+            Self::NumeroRecepcion { entidad, anio, numero } => write!(f, "registro {numero} de {anio} de {entidad}"),
+            Self::Idempotency { key, .. } => write!(f, "Idempotency-Key {key}"),
+            Self::ApiKey { .. } => f.write_str("clave de API"),
+        }
+    }
+}
+
+/// A place in the feed of facts: entry and position within it. Shown to callers as `seq.n`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Cursor {
+    pub seq: Seq,
+    pub n: u8,
+}
+
+/// A page of a list, newest first. `next` continues it; `None` at its end.
+#[derive(Debug, Clone)]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    pub next: Option<Id>,
+}
+
+/// Which records of an entity a list shows.
+#[derive(Debug, Clone)]
+pub struct Listing<E> {
+    pub entidad: Ruc,
+    /// `None`: all states.
+    pub estado: Option<E>,
+    /// Continue after this id (exclusive); ids sort by creation.
+    pub after: Option<Id>,
+    /// Most items, at least 1.
+    pub limit: usize,
+}
+
+/// The result of [`Store::verify`]: what was read and everything that is wrong.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct Verification {
+    pub entries: u64,
+    pub documents: u64,
+    /// Bytes of journal, packs and files read.
+    pub bytes: u64,
+    /// Each names the place and what is wrong; empty: the store is whole.
+    pub damage: Vec<String>,
+    /// Harmless remains of interrupted work.
+    pub remarks: Vec<String>,
+}
+
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Makes a change durable, whole. Concurrent commits share their syncs.
+    async fn commit(&self, change: Change) -> Result<Seq, CommitError>;
+
+    async fn despacho(&self, id: Id) -> Result<Option<Despacho>, StoreError>;
+    async fn despacho_by_cuo(&self, entidad: &Ruc, cuo: &Cuo) -> Result<Option<Despacho>, StoreError>;
+    async fn despachos(&self, listing: Listing<EstadoDespacho>) -> Result<Page<Despacho>, StoreError>;
+
+    async fn recepcion(&self, id: Id) -> Result<Option<Recepcion>, StoreError>;
+    async fn recepcion_by_arrival(
+        &self,
+        entidad: &Ruc,
+        remitente: &Ruc,
+        cuo: &Cuo,
+    ) -> Result<Option<Recepcion>, StoreError>;
+    /// A consulta may name only the CUO: every arrival under it, oldest first, at most 16.
+    async fn recepciones_by_cuo(&self, entidad: &Ruc, cuo: &Cuo) -> Result<Vec<Recepcion>, StoreError>;
+    async fn recepciones(&self, listing: Listing<EstadoRecepcion>) -> Result<Page<Recepcion>, StoreError>;
+
+    async fn api_key_by_hash(&self, hash: &Sha256) -> Result<Option<ApiKey>, StoreError>;
+    async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError>;
+    async fn idempotencia(&self, entidad: &Ruc, key: &str) -> Result<Option<Idempotencia>, StoreError>;
+    async fn directorio(&self) -> Result<Option<Directorio>, StoreError>;
+
+    /// Facts after `cursor`, in order, at most `limit`; of one entity if given.
+    async fn facts(&self, after: Cursor, entidad: Option<&Ruc>, limit: usize) -> Result<Vec<FactAt>, StoreError>;
+    /// The history of one exchange, oldest first.
+    async fn facts_of(&self, subject: Id) -> Result<Vec<FactAt>, StoreError>;
+
+    /// Takes up to `limit` jobs whose time has come, oldest due first, for `lease`; a job not committed as done or replaced
+    /// by then may be claimed again.
+    async fn claim_jobs(&self, now: Timestamp, lease: Duration, limit: usize) -> Result<Vec<Job>, StoreError>;
+    /// Gives a lease back early, so that the job can be claimed at once.
+    async fn release_job(&self, id: Id);
+    /// The earliest time at which a job not under lease is due.
+    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Starts taking in a document of at most `max` bytes. What is not committed leaves nothing behind.
+    fn stage(&self, max: u64) -> BlobWriter;
+    /// Reads a document in pieces; the last read fails with [`StoreError::Damaged`] if the bytes are not those stored.
+    async fn open_document(&self, sha256: &Sha256) -> Result<BlobReader, StoreError>;
+
+    /// The highest sequence committed, as it grows: what waits for news watches this.
+    fn watch(&self) -> watch::Receiver<Seq>;
+    /// Reads everything and compares: every frame, record, document.
+    async fn verify(&self) -> Result<Verification, StoreError>;
+    /// Refuses further commits, finishes the ones under way, and leaves a clean-stop mark.
+    async fn close(&self) -> Result<(), StoreError>;
+}
+
+/// A store shared by all who use it.
+pub type SharedStore = Arc<dyn Store>;

@@ -1,0 +1,191 @@
+//! What a store holds besides documents. All of it is JSON in the journal, readable in twenty years without this program.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Cursor, UniqueKey};
+use crate::domain::{Despacho, Entidad, Id, Recepcion, Ruc, Sha256, entidad::TipoDocumento};
+
+/// A record as it is after a commit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Record {
+    Despacho(Box<Despacho>),
+    Recepcion(Box<Recepcion>),
+    ApiKey(ApiKey),
+    Idempotencia(Idempotencia),
+    Directorio(Box<Directorio>),
+}
+
+impl Record {
+    pub fn id(&self) -> Id {
+        match self {
+            Self::Despacho(d) => d.id,
+            Self::Recepcion(r) => r.id,
+            Self::ApiKey(k) => k.id,
+            Self::Idempotencia(i) => i.id,
+            Self::Directorio(_) => Directorio::ID,
+        }
+    }
+
+    pub fn version(&self) -> u32 {
+        match self {
+            Self::Despacho(d) => d.version,
+            Self::Recepcion(r) => r.version,
+            Self::ApiKey(k) => k.version,
+            Self::Idempotencia(_) => 1,
+            Self::Directorio(d) => d.version,
+        }
+    }
+
+    /// Keys that belong to this record as it is now. One it had before and has no more stays its own.
+    pub fn unique_keys(&self) -> Vec<UniqueKey> {
+        match self {
+            Self::Despacho(d) => {
+                let entidad = d.entidad.clone();
+                let numero = UniqueKey::NumeroRegistro { entidad: entidad.clone(), numero: d.numero_registro.clone() };
+                let cuo = d.cuo.clone().map(|cuo| UniqueKey::CuoDespacho { entidad, cuo });
+                [Some(numero), cuo].into_iter().flatten().collect()
+            }
+            Self::Recepcion(r) => {
+                let (entidad, remitente, cuo) = (r.entidad.clone(), r.remitente.ruc.clone(), r.cuo.clone());
+                let filed = r
+                    .numero_registro
+                    .clone()
+                    .zip(r.anio_registro.clone())
+                    .map(|(numero, anio)| UniqueKey::NumeroRecepcion { entidad: entidad.clone(), anio, numero });
+                [Some(UniqueKey::Arrival { entidad: entidad.clone(), remitente, cuo }), filed]
+                    .into_iter()
+                    .flatten()
+                    .collect()
+            }
+            Self::ApiKey(k) => vec![UniqueKey::ApiKey { hash: k.hash.clone() }],
+            Self::Idempotencia(i) => {
+                vec![UniqueKey::Idempotency { entidad: i.entidad.clone(), key: i.key.clone() }]
+            }
+            Self::Directorio(_) => Vec::new(),
+        }
+    }
+
+    /// Documents this record names.
+    pub fn documents(&self) -> Vec<&Sha256> {
+        let (main, cargo) = match self {
+            Self::Despacho(d) => (&d.documento, &d.cargo),
+            Self::Recepcion(r) => (&r.documento, &r.cargo),
+            Self::ApiKey(_) | Self::Idempotencia(_) | Self::Directorio(_) => return Vec::new(),
+        };
+        let cargo = cargo.as_ref().and_then(|c| c.documento.as_ref());
+        [Some(main), cargo].into_iter().flatten().map(|d| &d.sha256).collect()
+    }
+}
+
+/// One thing that happened: an entry of an exchange's history, of the event feed and of the audit log. Holds no personal
+/// data beyond identifiers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fact {
+    pub at: Timestamp,
+    /// What, as INTERFACES.md names events: `despacho.enviado`, `recepcion.recibida`, …
+    pub tipo: String,
+    /// Who: `pide`, `chasqui`, `clave:<id>`, `local`.
+    pub actor: String,
+    pub entidad: Option<Ruc>,
+    /// The despacho, recepcion or other record it is about.
+    pub sujeto: Id,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cuo: Option<String>,
+    /// The state after it, as the word of the API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estado: Option<String>,
+    /// What was answered or why, in Spanish for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detalle: Option<String>,
+    /// Documents it is about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub documentos: Vec<Sha256>,
+}
+
+/// A fact with its place in the order of all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FactAt {
+    pub cursor: Cursor,
+    pub fact: Fact,
+}
+
+/// What a job does; which step exactly follows from the record's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobKind {
+    /// Brings a despacho from `pendiente` to `enviado`, asking where a send ended unclearly.
+    Despachar,
+    /// Delivers the cargo of a recepcion to the sender's side.
+    EntregarCargo,
+}
+
+/// Work that must go on until it ends. Never without a next time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    pub id: Id,
+    pub kind: JobKind,
+    /// The despacho or recepcion.
+    pub sujeto: Id,
+    /// The counterpart: one queue each.
+    pub destino: Ruc,
+    pub creado_en: Timestamp,
+    pub proximo_en: Timestamp,
+    /// Attempts so far.
+    pub intentos: u32,
+    pub ultimo_error: Option<String>,
+}
+
+/// What the holder of a key may do (DESIGN.md, security of the edges).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rol {
+    Sgd,
+    MesaDePartes,
+    Operador,
+    Auditor,
+    Admin,
+}
+
+/// A key of the REST API. The key itself is shown once and never stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiKey {
+    pub id: Id,
+    pub version: u32,
+    pub nombre: String,
+    pub rol: Rol,
+    /// `None`: every entity of this daemon; only `operador`, `auditor` and `admin`.
+    pub entidad: Option<Ruc>,
+    /// SHA-256 of the whole key. Keys are 256 random bits: no salt or stretching is needed.
+    pub hash: Sha256,
+    pub creada_en: Timestamp,
+    pub revocada_en: Option<Timestamp>,
+}
+
+/// What an `Idempotency-Key` was first used for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Idempotencia {
+    pub id: Id,
+    pub entidad: Ruc,
+    pub key: String,
+    /// Digest of the first request: the same key with another body is an error.
+    pub huella: Sha256,
+    /// What it created.
+    pub sujetos: Vec<Id>,
+    pub creada_en: Timestamp,
+}
+
+/// The platform's entities and document types, as last fetched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Directorio {
+    pub version: u32,
+    pub entidades: Vec<Entidad>,
+    pub tipos_documento: Vec<TipoDocumento>,
+    pub actualizado_en: Timestamp,
+}
+
+impl Directorio {
+    /// There is one directory.
+    pub const ID: Id = Id::from_u128(1);
+}

@@ -78,8 +78,8 @@ pub enum CommitError {
 /// What no two records may share. The store derives these from the records ([`Record::unique_keys`]).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum UniqueKey {
-    /// A despacho's number of registration, within its entity.
-    NumeroRegistro { entidad: Ruc, numero: String },
+    /// A despacho's number of registration, within its entity and for one destination: one number may go to several.
+    NumeroRegistro { entidad: Ruc, numero: String, destino: Ruc },
     /// The CUO of a despacho, within its entity.
     CuoDespacho { entidad: Ruc, cuo: Cuo },
     /// An arrival: receiver, sender and CUO.
@@ -95,7 +95,9 @@ pub enum UniqueKey {
 impl std::fmt::Display for UniqueKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::NumeroRegistro { entidad, numero } => write!(f, "número de registro {numero} de {entidad}"),
+            Self::NumeroRegistro { entidad, numero, destino } => {
+                write!(f, "número de registro {numero} de {entidad} para {destino}")
+            }
             Self::CuoDespacho { entidad, cuo } => write!(f, "CUO {cuo} de {entidad}"),
             Self::Arrival { entidad, remitente, cuo } => write!(f, "CUO {cuo} de {remitente} para {entidad}"),
             Self::NumeroRecepcion { entidad, anio, numero } => write!(f, "registro {numero} de {anio} de {entidad}"),

@@ -43,7 +43,11 @@ impl Record {
         match self {
             Self::Despacho(d) => {
                 let entidad = d.entidad.clone();
-                let numero = UniqueKey::NumeroRegistro { entidad: entidad.clone(), numero: d.numero_registro.clone() };
+                let numero = UniqueKey::NumeroRegistro {
+                    entidad: entidad.clone(),
+                    numero: d.numero_registro.clone(),
+                    destino: d.destino.clone(),
+                };
                 let cuo = d.cuo.clone().map(|cuo| UniqueKey::CuoDespacho { entidad, cuo });
                 [Some(numero), cuo].into_iter().flatten().collect()
             }

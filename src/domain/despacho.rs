@@ -126,8 +126,8 @@ pub enum Suceso {
     FinIncierto { motivo: String },
     /// Nothing left for the platform: the request could not even be begun, or a consulta was not answered. The state stays.
     SinRespuesta { motivo: String },
-    /// A consulta said clearly that the receiver does not have it.
-    NoEncontrado,
+    /// The receiver surely does not have it: a consulta said so clearly, or the request never left.
+    NoLlego { motivo: String },
     /// The platform called the CUO not valid: a new one is needed.
     CuoRechazado { motivo: String },
     /// Refused for a reason that sending again does not cure.
@@ -162,7 +162,7 @@ impl Suceso {
             Self::Aceptado => "aceptado",
             Self::FinIncierto { .. } => "fin incierto",
             Self::SinRespuesta { .. } => "sin respuesta",
-            Self::NoEncontrado => "no encontrado",
+            Self::NoLlego { .. } => "no llegó",
             Self::CuoRechazado { .. } => "CUO rechazado",
             Self::Rechazado { .. } => "rechazado",
             Self::Respondido { .. } => "respondido",
@@ -193,7 +193,10 @@ impl Despacho {
                 self.ultimo_error = Some(motivo);
             }
             // The CUO is kept: the next send uses the same one.
-            (E::Enviando | E::PorConfirmar, Suceso::NoEncontrado) => self.estado = E::Pendiente,
+            (E::Enviando | E::PorConfirmar, Suceso::NoLlego { motivo }) => {
+                self.ultimo_error = Some(motivo);
+                self.estado = E::Pendiente;
+            }
             (E::Enviando | E::PorConfirmar, Suceso::CuoRechazado { motivo }) => {
                 self.cuos_anteriores.extend(self.cuo.take());
                 self.ultimo_error = Some(motivo);

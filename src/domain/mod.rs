@@ -20,7 +20,7 @@ pub use documento::{Anexo, Contenido, Documento, Sha256};
 pub use entidad::{Categoria, Entidad, EntidadPropia};
 pub use recepcion::{EstadoRecepcion, Recepcion};
 pub use ruc::Ruc;
-pub use tramite::{Destinatario, Persona, Tramite};
+pub use tramite::{Consulta, Destinatario, Persona, Tramite};
 
 /// Identifies a record: a UUIDv7, so ids sort by time of creation.
 pub type Id = uuid::Uuid;

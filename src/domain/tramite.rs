@@ -77,6 +77,16 @@ impl Tramite {
     }
 }
 
+/// Asks for the state of a document. The entity's own contract carries only the CUO.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Consulta {
+    /// The document's sender.
+    pub ruc_remitente: Option<String>,
+    /// The document's receiver.
+    pub ruc_receptor: Option<String>,
+    pub cuo: Option<String>,
+}
+
 /// The person who sends: kind and number of the identity document (`1` DNI, `2` carné de extranjería).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Persona {

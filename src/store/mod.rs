@@ -84,8 +84,6 @@ pub enum UniqueKey {
     CuoDespacho { entidad: Ruc, cuo: Cuo },
     /// An arrival: receiver, sender and CUO.
     Arrival { entidad: Ruc, remitente: Ruc, cuo: Cuo },
-    /// The number under which a recepcion was filed, within its entity and year.
-    NumeroRecepcion { entidad: Ruc, anio: String, numero: String },
     /// An `Idempotency-Key`, within its entity.
     Idempotency { entidad: Ruc, key: String },
     /// The SHA-256 of an API key.
@@ -100,7 +98,6 @@ impl std::fmt::Display for UniqueKey {
             }
             Self::CuoDespacho { entidad, cuo } => write!(f, "CUO {cuo} de {entidad}"),
             Self::Arrival { entidad, remitente, cuo } => write!(f, "CUO {cuo} de {remitente} para {entidad}"),
-            Self::NumeroRecepcion { entidad, anio, numero } => write!(f, "registro {numero} de {anio} de {entidad}"),
             Self::Idempotency { key, .. } => write!(f, "Idempotency-Key {key}"),
             Self::ApiKey { .. } => f.write_str("clave de API"),
         }

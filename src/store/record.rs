@@ -51,17 +51,10 @@ impl Record {
                 let cuo = d.cuo.clone().map(|cuo| UniqueKey::CuoDespacho { entidad, cuo });
                 [Some(numero), cuo].into_iter().flatten().collect()
             }
+            // Its number of registration may be shared: several documents can be filed under one expediente.
             Self::Recepcion(r) => {
                 let (entidad, remitente, cuo) = (r.entidad.clone(), r.remitente.ruc.clone(), r.cuo.clone());
-                let filed = r
-                    .numero_registro
-                    .clone()
-                    .zip(r.anio_registro.clone())
-                    .map(|(numero, anio)| UniqueKey::NumeroRecepcion { entidad: entidad.clone(), anio, numero });
-                [Some(UniqueKey::Arrival { entidad: entidad.clone(), remitente, cuo }), filed]
-                    .into_iter()
-                    .flatten()
-                    .collect()
+                vec![UniqueKey::Arrival { entidad, remitente, cuo }]
             }
             Self::ApiKey(k) => vec![UniqueKey::ApiKey { hash: k.hash.clone() }],
             Self::Idempotencia(i) => {

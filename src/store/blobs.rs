@@ -5,6 +5,7 @@ use std::{
     fs::File,
     io::Write,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use async_trait::async_trait;
@@ -38,20 +39,22 @@ struct Spill {
     hash: digest::Context,
 }
 
-/// A whole document, hashed and, if large, synced; not in the store until a commit names it.
-#[derive(Debug)]
+/// A whole document, hashed and, if large, synced; not in the store until a commit names it. Cheap to clone, so that a
+/// use case which lost a race can commit it again; a commit that succeeds moves the file away, the rest is removed with
+/// the last clone.
+#[derive(Debug, Clone)]
 pub struct Staged {
     pub sha256: Sha256,
     pub bytes: u64,
     pub body: StagedBody,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum StagedBody {
     /// At most [`SMALL_MAX`] bytes.
     Memory(Bytes),
-    /// A synced file in the store's own file system; removed when dropped.
-    File(TempPath),
+    /// A synced file in the store's own file system.
+    File(Arc<TempPath>),
 }
 
 impl BlobWriter {
@@ -95,7 +98,7 @@ impl BlobWriter {
             Ok((Sha256::from_digest(spill.hash.finish().as_ref()), spill.path))
         })
         .await?;
-        Ok(Staged { sha256, bytes: self.bytes, body: StagedBody::File(path) })
+        Ok(Staged { sha256, bytes: self.bytes, body: StagedBody::File(Arc::new(path)) })
     }
 
     /// Hashes and writes what is pending, off the runtime's threads.
@@ -213,7 +216,7 @@ mod tests {
             assert_eq!((staged.bytes, &staged.sha256), (size as u64, &expected));
             match &staged.body {
                 StagedBody::Memory(bytes) => assert!(bytes.len() == size && size <= SMALL_MAX),
-                StagedBody::File(path) => assert_eq!(std::fs::read(path).unwrap(), vec![7u8; size]),
+                StagedBody::File(path) => assert_eq!(std::fs::read(&**path).unwrap(), vec![7u8; size]),
             }
         }
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "dropped documents leave nothing");

@@ -7,5 +7,6 @@
 //! - [`store`] (2): what is durable.
 
 pub mod domain;
+pub mod exchange;
 pub mod soap;
 pub mod store;

@@ -107,6 +107,8 @@ pub struct Despacho {
     pub estado: EstadoDespacho,
     /// Sends begun so far.
     pub intentos: u32,
+    /// Of these, the ones under the present CUO.
+    pub intentos_con_cuo: u32,
     pub enviado_en: Option<Timestamp>,
     pub cargo: Option<Cargo>,
     /// What the last unclear end or refusal said, in words for a person.
@@ -180,6 +182,7 @@ impl Despacho {
         let imposible = TransicionError::Imposible { estado: self.estado, suceso: suceso.nombre() };
         match (self.estado, suceso) {
             (E::Pendiente, Suceso::EnvioIniciado { cuo }) => {
+                self.intentos_con_cuo = if self.cuo.as_ref() == Some(&cuo) { self.intentos_con_cuo + 1 } else { 1 };
                 self.cuo = Some(cuo);
                 self.intentos += 1;
                 self.estado = E::Enviando;

@@ -29,7 +29,7 @@ pub type Seq = u64;
 /// Everything one use case decides, committed whole or not at all.
 #[derive(Debug, Default)]
 pub struct Change {
-    /// What happened, for the history, the feed and the audit log; at least one, at most 255.
+    /// What happened, for the history, the feed and the audit log; at most 255. Empty only where nothing but jobs change.
     pub facts: Vec<Fact>,
     /// Full new values; a record's `version` is 1 if it is new, else one more than the version read.
     pub records: Vec<Record>,

@@ -1,0 +1,161 @@
+//! Mesa de partes files a received document and answers it with a cargo, which is queued for the sender.
+
+use jiff::Timestamp;
+
+use super::{Actor, Exchange, ExchangeError, events};
+use crate::{
+    domain::{
+        Cargo, CargoTramite, Contenido, Desenlace, Documento, Id, Recepcion, Ruc, lima,
+        validation::{self, Defecto, Motivo, textos},
+    },
+    store::{Change, JobKind, Record, Staged},
+};
+
+/// An answer as mesa de partes states it, unjudged. Its PDF comes beside it.
+#[derive(Debug, Clone)]
+pub struct NuevaRespuesta {
+    pub desenlace: Desenlace,
+    pub numero_registro: Option<String>,
+    /// Absent: this year's.
+    pub anio_registro: Option<String>,
+    /// Absent: now.
+    pub fecha_registro: Option<String>,
+    /// The unit the document was passed to.
+    pub unidad: Option<String>,
+    /// The name of the person who registers.
+    pub usuario: Option<String>,
+    pub observacion: Option<String>,
+    /// What was found where the cargo's PDF should be.
+    pub contenido: Contenido,
+}
+
+impl Exchange {
+    /// Records under which number the SGD filed a received document. The same number again is no error.
+    pub async fn registrar(
+        &self,
+        actor: &Actor,
+        entidad: Option<&Ruc>,
+        id: Id,
+        numero: &str,
+        anio: Option<&str>,
+    ) -> Result<Recepcion, ExchangeError> {
+        let now = self.now();
+        let (numero, anio) = (numero.trim(), anio.map_or_else(|| este_anio(now), str::to_owned));
+        let defectos = numero_registro(numero, &anio);
+        if !defectos.is_empty() {
+            return Err(ExchangeError::Defectos(defectos));
+        }
+        self.change_recepcion(id, |mut recepcion| {
+            propia(&recepcion, entidad)?;
+            let before = recepcion.version;
+            recepcion.registrar(numero, &anio, now)?;
+            if recepcion.version == before {
+                return Ok((recepcion, None));
+            }
+            let detalle = Some(format!("Registrado con el número {numero} de {anio}"));
+            let fact = events::recepcion(&recepcion, events::RECEPCION_REGISTRADA, actor, now, detalle);
+            let records = vec![Record::Recepcion(Box::new(recepcion.clone()))];
+            Ok((recepcion, Some(Change { facts: vec![fact], records, ..Change::default() })))
+        })
+        .await
+    }
+
+    /// Answers a received document: `P` becomes `R` or `O`, and the cargo is queued for the sender. Durable when it returns;
+    /// the same answer again changes nothing.
+    pub async fn responder(
+        &self,
+        actor: &Actor,
+        entidad: Option<&Ruc>,
+        id: Id,
+        respuesta: &NuevaRespuesta,
+        pdf: Option<Staged>,
+    ) -> Result<Recepcion, ExchangeError> {
+        let now = self.now();
+        let known = self.store.recepcion(id).await?.ok_or(ExchangeError::NoExiste)?;
+        propia(&known, entidad)?;
+        let stated = stated(respuesta, &known, now);
+        let defectos = validation::cargo(&stated);
+        let (Some(pdf), true) = (pdf, defectos.is_empty()) else {
+            return Err(ExchangeError::Defectos(defectos));
+        };
+        let nombre = format!("cargo-{}.pdf", known.cuo);
+        let documento = Documento { nombre, bytes: pdf.bytes, sha256: pdf.sha256.clone() };
+        let cargo = stated.cargo(Some(documento)).ok_or(ExchangeError::NoExiste)?;
+        let tipo = match respuesta.desenlace {
+            Desenlace::Recepcionado => events::RECEPCION_RECEPCIONADA,
+            Desenlace::Observado => events::RECEPCION_OBSERVADA,
+        };
+        self.change_recepcion(id, |mut recepcion| {
+            let cargo = same_time_if_repeated(&recepcion, cargo.clone(), respuesta);
+            if !recepcion.responder(cargo, now)? {
+                return Ok((recepcion, None));
+            }
+            let detalle = recepcion.cargo.as_ref().and_then(|c| c.observacion.clone());
+            let change = Change {
+                facts: vec![events::recepcion(&recepcion, tipo, actor, now, detalle)],
+                records: vec![Record::Recepcion(Box::new(recepcion.clone()))],
+                jobs: vec![self.job(JobKind::EntregarCargo, recepcion.id, &recepcion.remitente.ruc, now)],
+                documents: vec![pdf.clone()],
+                ..Change::default()
+            };
+            Ok((recepcion, Some(change)))
+        })
+        .await
+    }
+}
+
+/// A caller sees only its entity's documents; another's do not exist for it.
+fn propia(recepcion: &Recepcion, entidad: Option<&Ruc>) -> Result<(), ExchangeError> {
+    match entidad {
+        Some(ruc) if *ruc != recepcion.entidad => Err(ExchangeError::NoExiste),
+        _ => Ok(()),
+    }
+}
+
+/// A caller that repeats its answer did not state a time; ours of the first one stands.
+fn same_time_if_repeated(recepcion: &Recepcion, mut cargo: Cargo, respuesta: &NuevaRespuesta) -> Cargo {
+    if let (Some(issued), None) = (&recepcion.cargo, &respuesta.fecha_registro) {
+        cargo.fecha_registro = issued.fecha_registro;
+    }
+    cargo
+}
+
+fn stated(r: &NuevaRespuesta, recepcion: &Recepcion, now: Timestamp) -> CargoTramite {
+    let trimmed = |text: &Option<String>| text.as_deref().map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned);
+    CargoTramite {
+        cuo: Some(recepcion.cuo.to_string()),
+        cuo_referencia: recepcion.cuo_referencia.clone(),
+        numero_registro: trimmed(&r.numero_registro).or_else(|| recepcion.numero_registro.clone()),
+        anio_registro: trimmed(&r.anio_registro)
+            .or_else(|| recepcion.anio_registro.clone())
+            .or_else(|| Some(este_anio(now))),
+        fecha_registro: Some(r.fecha_registro.clone().unwrap_or_else(|| lima::texto(now))),
+        unidad: trimmed(&r.unidad),
+        usuario: trimmed(&r.usuario),
+        contenido: r.contenido,
+        observacion: trimmed(&r.observacion),
+        estado: Some(r.desenlace.letra().into()),
+        ..CargoTramite::default()
+    }
+}
+
+fn este_anio(now: Timestamp) -> String {
+    lima::en_lima(now).year().to_string()
+}
+
+fn numero_registro(numero: &str, anio: &str) -> Vec<Defecto> {
+    let [falta, excede] = textos::NUMERO_REGISTRO;
+    let defecto = |campo, motivo, texto| Defecto { campo, motivo, texto, impide: true };
+    let mut defectos = Vec::new();
+    match numero.chars().count() {
+        0 => defectos.push(defecto("numero_registro", Motivo::NoEspecificado, falta)),
+        n if n > validation::largo::NUMERO_REGISTRO => {
+            defectos.push(defecto("numero_registro", Motivo::Excede, excede));
+        }
+        _ => {}
+    }
+    if anio.len() != 4 || !anio.bytes().all(|b| b.is_ascii_digit()) {
+        defectos.push(defecto("anio_registro", Motivo::NoValido, "El año de registro son cuatro dígitos"));
+    }
+    defectos
+}

@@ -1,0 +1,114 @@
+//! A cargo arrives for a document of ours and closes its exchange. The answers are those of CONTRACT §6.
+
+use super::{Actor, Exchange, RACES_MAX, events, receive::sentence};
+use crate::{
+    domain::{
+        CargoTramite, Cuo, Despacho, Documento, Ruc,
+        cargo::Respuesta,
+        despacho::{Suceso, TransicionError},
+        validation,
+    },
+    store::{Change, CommitError, Record, Staged, StoreError},
+};
+
+const YA_REGISTRADO: &str = "EL CARGO YA SE ENCUENTRA REGISTRADO";
+const NO_SE_PUDO: &str = "NO SE PUDO REGISTRAR EL CARGO";
+const EXITOSO: &str = "RECEPCION DE CARGO EXITOSO";
+
+impl Exchange {
+    /// Decides on a cargo that was taken in, and answers. `documento` is its staged PDF.
+    pub async fn recibir_cargo(&self, tramite: &CargoTramite, documento: Option<Staged>) -> Respuesta {
+        match self.try_recibir_cargo(tramite, documento).await {
+            Ok(respuesta) => respuesta,
+            Err(error) => {
+                tracing::error!(%error, cuo = ?tramite.cuo, "a cargo could not be stored");
+                Respuesta::nueva("-1", sentence(&error))
+            }
+        }
+    }
+
+    async fn try_recibir_cargo(
+        &self,
+        tramite: &CargoTramite,
+        documento: Option<Staged>,
+    ) -> Result<Respuesta, StoreError> {
+        let defectos = validation::cargo(tramite);
+        if let Some(defecto) = validation::impedimentos(&defectos, self.settings.rigor).next() {
+            return Ok(Respuesta::nueva("0003", defecto.texto));
+        }
+        let cuo = tramite.cuo.as_deref().and_then(|text| Cuo::parse(text).ok());
+        let nombre = cuo.as_ref().map(|cuo| format!("cargo-{cuo}.pdf")).unwrap_or_default();
+        let pdf = documento.as_ref().map(|d| Documento { nombre, bytes: d.bytes, sha256: d.sha256.clone() });
+        let (Some(cuo), Some(cargo)) = (cuo, tramite.cargo(pdf)) else {
+            return Ok(Respuesta::nueva("-1", NO_SE_PUDO));
+        };
+        for _ in 0..RACES_MAX {
+            let Some(mut despacho) = self.despacho_de(&cuo, tramite.ruc_destino.as_deref()).await? else {
+                return Ok(Respuesta::nueva("-1", NO_SE_PUDO));
+            };
+            match despacho.aplicar(Suceso::Respondido { cargo: cargo.clone() }, self.now()) {
+                Ok(()) => {}
+                Err(TransicionError::CargoRepetido) => return Ok(Respuesta::nueva("0000", YA_REGISTRADO)),
+                Err(TransicionError::OtroCargo) => return Ok(Respuesta::nueva("0002", YA_REGISTRADO)),
+                Err(TransicionError::Imposible { .. }) => return Ok(Respuesta::nueva("-1", NO_SE_PUDO)),
+            }
+            match self.store.commit(self.respondido(despacho, &Actor::pide(), documento.clone()).await?).await {
+                Ok(_) => return Ok(Respuesta::nueva("0000", EXITOSO)),
+                Err(CommitError::Store(error)) => return Err(error),
+                Err(CommitError::Stale(_) | CommitError::Exists { .. }) => {}
+            }
+        }
+        Err(StoreError::Closed)
+    }
+
+    /// The change that records a despacho which just got its outcome. A document that it corrected is closed with it: the
+    /// receiver has the new one.
+    pub(super) async fn respondido(
+        &self,
+        despacho: Despacho,
+        actor: &Actor,
+        documento: Option<Staged>,
+    ) -> Result<Change, StoreError> {
+        let now = self.now();
+        let detalle = despacho.cargo.as_ref().and_then(|c| c.observacion.clone());
+        let fact = events::despacho(&despacho, events::despacho_respondido(&despacho), actor, now, detalle);
+        let mut change = Change { facts: vec![fact], documents: documento.into_iter().collect(), ..Change::default() };
+        self.close_corrected(&despacho, actor, &mut change).await?;
+        change.records.push(Record::Despacho(Box::new(despacho)));
+        Ok(change)
+    }
+
+    /// If `despacho` was accepted and corrects an observed one of ours, that one is now `S` (CONTRACT §5).
+    pub(super) async fn close_corrected(
+        &self,
+        despacho: &Despacho,
+        actor: &Actor,
+        change: &mut Change,
+    ) -> Result<(), StoreError> {
+        let Some(referencia) = &despacho.cuo_referencia else { return Ok(()) };
+        let Some(mut corrected) = self.store.despacho_by_cuo(&despacho.entidad, referencia).await? else {
+            return Ok(());
+        };
+        let now = self.now();
+        if corrected.aplicar(Suceso::Subsanado, now).is_ok() {
+            let detalle = despacho.cuo.as_ref().map(|cuo| format!("Subsanado por el documento con CUO {cuo}"));
+            change.facts.push(events::despacho(&corrected, events::DESPACHO_SUBSANADO, actor, now, detalle));
+            change.records.push(Record::Despacho(Box::new(corrected)));
+        }
+        Ok(())
+    }
+
+    /// The despacho of ours under this CUO; the entity's contract does not say whose it is.
+    async fn despacho_de(&self, cuo: &Cuo, ruc: Option<&str>) -> Result<Option<Despacho>, StoreError> {
+        let named = ruc.and_then(|text| Ruc::de_contraparte(text).ok());
+        for propia in &self.settings.entidades {
+            if named.as_ref().is_some_and(|ruc| *ruc != propia.ruc) {
+                continue;
+            }
+            if let Some(despacho) = self.store.despacho_by_cuo(&propia.ruc, cuo).await? {
+                return Ok(Some(despacho));
+            }
+        }
+        Ok(None)
+    }
+}

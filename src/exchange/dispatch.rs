@@ -1,0 +1,288 @@
+//! The SGD hands over a document: it is judged, made durable as `P` with its job, and only then accepted.
+
+use jiff::Timestamp;
+
+use super::{Actor, Exchange, ExchangeError, events};
+use crate::{
+    domain::{
+        Anexo, Contenido, Cuo, Despacho, Destinatario, Documento, EntidadPropia, EstadoDespacho, Id, Persona, Ruc,
+        Sha256,
+        despacho::NUMERO_REGISTRO_MAX,
+        lima,
+        validation::{self, Contexto, Defecto, Motivo, textos},
+    },
+    store::{Change, CommitError, Idempotencia, Job, JobKind, Record, Staged, UniqueKey},
+};
+
+/// Most destinations of one request.
+pub const DESTINOS_MAX: usize = 50;
+
+/// Longest name of a user of the SGD, in characters.
+const USUARIO_MAX: usize = 100;
+
+/// A document as the SGD states it, unjudged. Texts absent in the request are `None`.
+#[derive(Debug, Clone, Default)]
+pub struct NuevoDespacho {
+    pub numero_registro: Option<String>,
+    /// One despacho is made for each.
+    pub destinos: Vec<String>,
+    pub unidad_remitente: Option<String>,
+    pub codigo_unidad_remitente: Option<String>,
+    pub usuario: Option<String>,
+    pub remitente: Persona,
+    pub destinatario: Destinatario,
+    pub tipo_documento: Option<String>,
+    pub numero_documento: Option<String>,
+    /// Absent: now.
+    pub fecha_documento: Option<String>,
+    pub asunto: Option<String>,
+    /// Absent: 1.
+    pub folios: Option<i64>,
+    pub nombre_documento: Option<String>,
+    /// What was found where the PDF should be.
+    pub contenido: Contenido,
+    pub anexos: Vec<Option<String>>,
+    pub url_anexos: Option<String>,
+    /// CUO of the observed document that this one corrects.
+    pub referencia: Option<String>,
+}
+
+/// An `Idempotency-Key` and the digest of the request it came with.
+#[derive(Debug, Clone)]
+pub struct Idempotency {
+    pub key: String,
+    pub huella: Sha256,
+}
+
+impl Exchange {
+    /// Accepts a document for each destination and queues it. Durable when it returns. The same idempotency key with the
+    /// same request gives what the first one made.
+    pub async fn despachar(
+        &self,
+        actor: &Actor,
+        entidad: &Ruc,
+        nuevo: &NuevoDespacho,
+        documento: Option<Staged>,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<Vec<Despacho>, ExchangeError> {
+        let propia = self.propia(entidad).ok_or_else(|| ExchangeError::EntidadAjena(entidad.clone()))?;
+        if let Some(made) = self.made_before(entidad, idempotency).await? {
+            return Ok(made);
+        }
+        let now = self.now();
+        let (despachos, staged) = self.judge(propia, nuevo, documento, now).await?;
+        let mut change = Change { documents: vec![staged], ..Change::default() };
+        for despacho in &despachos {
+            change.facts.push(events::despacho(despacho, events::DESPACHO_REGISTRADO, actor, now, None));
+            change.jobs.push(self.job(JobKind::Despachar, despacho.id, &despacho.destino, now));
+            change.records.push(Record::Despacho(Box::new(despacho.clone())));
+        }
+        if let Some(Idempotency { key, huella }) = idempotency {
+            change.records.push(Record::Idempotencia(Idempotencia {
+                id: self.id(now),
+                entidad: entidad.clone(),
+                key: key.clone(),
+                huella: huella.clone(),
+                sujetos: despachos.iter().map(|d| d.id).collect(),
+                creada_en: now,
+            }));
+        }
+        match self.store.commit(change).await {
+            Ok(_) => Ok(despachos),
+            Err(CommitError::Exists { key, id }) => {
+                // The same request at the same moment: the other was first.
+                if let Some(made) = self.made_before(entidad, idempotency).await? {
+                    return Ok(made);
+                }
+                match key {
+                    UniqueKey::NumeroRegistro { .. } => Err(ExchangeError::Duplicado { id }),
+                    other => Err(CommitError::Exists { key: other, id }.into()),
+                }
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn made_before(
+        &self,
+        entidad: &Ruc,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<Option<Vec<Despacho>>, ExchangeError> {
+        let Some(Idempotency { key, huella }) = idempotency else { return Ok(None) };
+        let Some(known) = self.store.idempotencia(entidad, key).await? else { return Ok(None) };
+        if known.huella != *huella {
+            return Err(ExchangeError::IdempotencyReused);
+        }
+        let mut made = Vec::with_capacity(known.sujetos.len());
+        for id in known.sujetos {
+            made.push(self.store.despacho(id).await?.ok_or(ExchangeError::NoExiste)?);
+        }
+        Ok(Some(made))
+    }
+
+    /// Judges strictly, as the platform will, and builds the records.
+    async fn judge(
+        &self,
+        propia: &EntidadPropia,
+        nuevo: &NuevoDespacho,
+        documento: Option<Staged>,
+        now: Timestamp,
+    ) -> Result<(Vec<Despacho>, Staged), ExchangeError> {
+        let (destinos, mut defectos) = self.destinos(nuevo);
+        numero_y_usuario(nuevo, &mut defectos);
+        let tipos: Vec<String> = self.tipos_documento().await?.into_iter().map(|t| t.codigo).collect();
+        let draft = Draft { propia, nuevo, now };
+        // One judgement serves all destinations: they differ only in the RUC, judged above.
+        let documento_resuelto = documento.as_ref().map(|s| Documento {
+            nombre: nuevo.nombre_documento.clone().unwrap_or_default(),
+            bytes: s.bytes,
+            sha256: s.sha256.clone(),
+        });
+        let referencia = nuevo.referencia.as_deref().filter(|r| !r.trim().is_empty());
+        let stated = draft.tramite(destinos.first());
+        let contexto = Contexto { tipos_documento: &tipos, ..Contexto::nuevo(now) };
+        // The CUO is the platform's to give, later; the receiver was judged above.
+        defectos.extend(
+            validation::tramite(&stated, &contexto).into_iter().filter(|d| d.campo != "cuo" && d.campo != "destino"),
+        );
+        let (Some(documento), Some(staged), true) = (documento_resuelto, documento, defectos.is_empty()) else {
+            return Err(ExchangeError::Defectos(defectos));
+        };
+        let referencia = referencia.and_then(|text| Cuo::parse(text).ok());
+        let despachos = destinos
+            .into_iter()
+            .map(|destino| draft.despacho(self.id(now), destino, documento.clone(), referencia.clone()))
+            .collect();
+        Ok((despachos, staged))
+    }
+
+    fn destinos(&self, nuevo: &NuevoDespacho) -> (Vec<Ruc>, Vec<Defecto>) {
+        let [falta, longitud, desconocida] = textos::RUC_RECEPTOR;
+        let defecto = |motivo, texto| Defecto { campo: "destino", motivo, texto, impide: true };
+        let (mut destinos, mut defectos) = (Vec::new(), Vec::new());
+        if nuevo.destinos.is_empty() {
+            defectos.push(defecto(Motivo::NoEspecificado, falta));
+        }
+        if nuevo.destinos.len() > DESTINOS_MAX {
+            defectos.push(defecto(Motivo::Excede, "Son más destinos de los que admite una petición: 50"));
+        }
+        for text in nuevo.destinos.iter().take(DESTINOS_MAX) {
+            use crate::domain::ruc::RucInvalido as R;
+            match Ruc::parse(text, self.settings.ambiente) {
+                Ok(ruc) if destinos.contains(&ruc) => {
+                    defectos.push(defecto(Motivo::NoValido, "El mismo destino está dos veces"));
+                }
+                Ok(ruc) => destinos.push(ruc),
+                Err(R::Vacio) => defectos.push(defecto(Motivo::NoEspecificado, falta)),
+                Err(R::Longitud(_)) => defectos.push(defecto(Motivo::NoValido, longitud)),
+                Err(R::Digito(_) | R::DePrueba(_)) => defectos.push(defecto(Motivo::NoValido, desconocida)),
+            }
+        }
+        (destinos, defectos)
+    }
+
+    /// A job that is due at once.
+    pub(super) fn job(&self, kind: JobKind, sujeto: Id, destino: &Ruc, now: Timestamp) -> Job {
+        Job {
+            id: self.id(now),
+            kind,
+            sujeto,
+            destino: destino.clone(),
+            creado_en: now,
+            proximo_en: now,
+            intentos: 0,
+            ultimo_error: None,
+        }
+    }
+}
+
+/// What the wire does not carry, and so the specification does not judge.
+fn numero_y_usuario(nuevo: &NuevoDespacho, defectos: &mut Vec<Defecto>) {
+    let mut juzga = |campo, valor: &Option<String>, max: usize, falta, excede| {
+        let largo = valor.as_deref().map_or(0, |text| text.trim().chars().count());
+        let (motivo, texto) = match largo {
+            0 => (Motivo::NoEspecificado, falta),
+            n if n > max => (Motivo::Excede, excede),
+            _ => return,
+        };
+        defectos.push(Defecto { campo, motivo, texto, impide: true });
+    };
+    let (falta, excede) = ("Número de registro no especificado", "El número de registro excede los 30 caracteres");
+    juzga("numero_registro", &nuevo.numero_registro, NUMERO_REGISTRO_MAX, falta, excede);
+    let (falta, excede) = ("Usuario no especificado", "El usuario excede los 100 caracteres");
+    juzga("usuario", &nuevo.usuario, USUARIO_MAX, falta, excede);
+}
+
+/// One request on its way to being records.
+struct Draft<'a> {
+    propia: &'a EntidadPropia,
+    nuevo: &'a NuevoDespacho,
+    now: Timestamp,
+}
+
+impl Draft<'_> {
+    /// As the wire would carry it.
+    fn tramite(&self, destino: Option<&Ruc>) -> crate::domain::Tramite {
+        let n = self.nuevo;
+        let some = |text: &str| (!text.trim().is_empty()).then(|| text.to_owned());
+        crate::domain::Tramite {
+            ruc_remitente: Some(self.propia.ruc.to_string()),
+            ruc_receptor: destino.map(ToString::to_string),
+            nombre_remitente: Some(self.propia.nombre.clone()),
+            unidad_remitente: n.unidad_remitente.clone(),
+            tipo_identidad: some(&n.remitente.tipo_documento),
+            numero_identidad: some(&n.remitente.numero_documento),
+            cuo: None,
+            cuo_referencia: n.referencia.clone(),
+            tipo_documento: n.tipo_documento.clone(),
+            numero_documento: n.numero_documento.clone(),
+            fecha_documento: Some(n.fecha_documento.clone().unwrap_or_else(|| lima::texto(self.now))),
+            unidad_destino: some(&n.destinatario.unidad),
+            nombre_destinatario: some(&n.destinatario.nombre),
+            cargo_destinatario: some(&n.destinatario.cargo),
+            asunto: n.asunto.clone(),
+            numero_anexos: i64::try_from(n.anexos.len()).ok(),
+            folios: Some(n.folios.unwrap_or(1)),
+            url_anexos: n.url_anexos.clone(),
+            nombre_documento: n.nombre_documento.clone(),
+            contenido: n.contenido,
+            anexos: n.anexos.clone(),
+        }
+    }
+
+    fn despacho(&self, id: Id, destino: Ruc, documento: Documento, referencia: Option<Cuo>) -> Despacho {
+        let n = self.nuevo;
+        let text = |field: &Option<String>| field.as_deref().map(str::trim).unwrap_or_default().to_owned();
+        Despacho {
+            id,
+            version: 1,
+            entidad: self.propia.ruc.clone(),
+            numero_registro: text(&n.numero_registro),
+            codigo_unidad_remitente: n.codigo_unidad_remitente.clone(),
+            unidad_remitente: text(&n.unidad_remitente),
+            usuario: text(&n.usuario),
+            remitente: n.remitente.clone(),
+            destino,
+            destinatario: n.destinatario.clone(),
+            tipo_documento: text(&n.tipo_documento),
+            numero_documento: text(&n.numero_documento),
+            fecha_documento: n.fecha_documento.as_deref().and_then(lima::leer).unwrap_or(self.now),
+            asunto: text(&n.asunto),
+            folios: n.folios.and_then(|f| u32::try_from(f).ok()).unwrap_or(1),
+            documento,
+            anexos: n.anexos.iter().flatten().map(|nombre| Anexo { nombre: nombre.clone() }).collect(),
+            url_anexos: n.url_anexos.clone().filter(|url| !url.trim().is_empty()),
+            cuo_referencia: referencia,
+            cuo: None,
+            cuos_anteriores: Vec::new(),
+            estado: EstadoDespacho::Pendiente,
+            intentos: 0,
+            intentos_con_cuo: 0,
+            enviado_en: None,
+            cargo: None,
+            ultimo_error: None,
+            creado_en: self.now,
+            actualizado_en: self.now,
+        }
+    }
+}

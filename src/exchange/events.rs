@@ -1,0 +1,81 @@
+//! The names of what happens, and how a fact is made of a record. One place, so that history, feed and audit agree.
+
+use jiff::Timestamp;
+
+use super::Actor;
+use crate::{
+    domain::{Despacho, EstadoDespacho, Recepcion},
+    store::Fact,
+};
+
+pub const DESPACHO_REGISTRADO: &str = "despacho.registrado";
+pub const DESPACHO_CUO_ASIGNADO: &str = "despacho.cuo_asignado";
+pub const DESPACHO_ENVIO_INICIADO: &str = "despacho.envio_iniciado";
+pub const DESPACHO_POR_CONFIRMAR: &str = "despacho.por_confirmar";
+pub const DESPACHO_SIN_RESPUESTA: &str = "despacho.sin_respuesta";
+pub const DESPACHO_NO_LLEGO: &str = "despacho.no_llego";
+pub const DESPACHO_CUO_RECHAZADO: &str = "despacho.cuo_rechazado";
+pub const DESPACHO_ENVIADO: &str = "despacho.enviado";
+pub const DESPACHO_RECEPCIONADO: &str = "despacho.recepcionado";
+pub const DESPACHO_OBSERVADO: &str = "despacho.observado";
+pub const DESPACHO_SUBSANADO: &str = "despacho.subsanado";
+pub const DESPACHO_FALLIDO: &str = "despacho.fallido";
+pub const RECEPCION_RECIBIDA: &str = "recepcion.recibida";
+pub const RECEPCION_REGISTRADA: &str = "recepcion.registrada";
+pub const RECEPCION_RECEPCIONADA: &str = "recepcion.recepcionada";
+pub const RECEPCION_OBSERVADA: &str = "recepcion.observada";
+pub const RECEPCION_CARGO_ENVIADO: &str = "recepcion.cargo_enviado";
+pub const RECEPCION_CARGO_SIN_RESPUESTA: &str = "recepcion.cargo_sin_respuesta";
+pub const CLAVE_CREADA: &str = "clave.creada";
+pub const CLAVE_REVOCADA: &str = "clave.revocada";
+pub const DIRECTORIO_ACTUALIZADO: &str = "directorio.actualizado";
+
+/// A fact about a despacho as it is after it.
+pub fn despacho(d: &Despacho, tipo: &str, actor: &Actor, at: Timestamp, detalle: Option<String>) -> Fact {
+    let cargo = d.cargo.as_ref().and_then(|c| c.documento.as_ref());
+    let documentos = match (tipo, cargo) {
+        (DESPACHO_REGISTRADO, _) => vec![d.documento.sha256.clone()],
+        (DESPACHO_RECEPCIONADO | DESPACHO_OBSERVADO, Some(cargo)) => vec![cargo.sha256.clone()],
+        _ => Vec::new(),
+    };
+    Fact {
+        at,
+        tipo: tipo.into(),
+        actor: actor.0.clone(),
+        entidad: Some(d.entidad.clone()),
+        sujeto: d.id,
+        cuo: d.cuo.as_ref().map(ToString::to_string),
+        estado: Some(d.estado.palabra().into()),
+        detalle,
+        documentos,
+    }
+}
+
+/// The event that says in which final state a cargo left a despacho.
+pub fn despacho_respondido(d: &Despacho) -> &'static str {
+    match d.estado {
+        EstadoDespacho::Observado => DESPACHO_OBSERVADO,
+        _ => DESPACHO_RECEPCIONADO,
+    }
+}
+
+/// A fact about a recepcion as it is after it.
+pub fn recepcion(r: &Recepcion, tipo: &str, actor: &Actor, at: Timestamp, detalle: Option<String>) -> Fact {
+    let cargo = r.cargo.as_ref().and_then(|c| c.documento.as_ref());
+    let documentos = match (tipo, cargo) {
+        (RECEPCION_RECIBIDA, _) => vec![r.documento.sha256.clone()],
+        (RECEPCION_RECEPCIONADA | RECEPCION_OBSERVADA, Some(cargo)) => vec![cargo.sha256.clone()],
+        _ => Vec::new(),
+    };
+    Fact {
+        at,
+        tipo: tipo.into(),
+        actor: actor.0.clone(),
+        entidad: Some(r.entidad.clone()),
+        sujeto: r.id,
+        cuo: Some(r.cuo.to_string()),
+        estado: Some(r.estado.palabra().into()),
+        detalle,
+        documentos,
+    }
+}

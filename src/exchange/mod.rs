@@ -1,0 +1,265 @@
+//! The use cases: receive, dispatch, acknowledge, query, and the worker that keeps at it until each exchange has ended.
+//!
+//! Owns the ports it needs from the edges ([`Platform`], [`Clock`], [`Ids`]), so every use case runs in a test with a
+//! simulated platform, a still clock and a store in a temporary folder. Knows nothing of XML, HTTP or JSON.
+//!
+//! What holds here: nothing is answered before it is committed; nothing is sent twice without a clear "not found" in
+//! between (CONTRACT §7); a state changes only through the domain's transition functions.
+
+mod acknowledge;
+mod api_keys;
+mod collect;
+mod directory;
+mod dispatch;
+mod events;
+mod query;
+mod receive;
+mod retry;
+mod send;
+mod worker;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+pub use acknowledge::NuevaRespuesta;
+pub use api_keys::NuevaClave;
+pub use dispatch::{Idempotency, NuevoDespacho};
+pub use query::ConsultaRespondida;
+pub use retry::RetryPolicy;
+pub use worker::Worker;
+
+use crate::{
+    domain::{
+        Ambiente, CargoTramite, Categoria, Consulta, Cuo, Entidad, EntidadPropia, Id, Ruc, Tramite,
+        calendario::Calendario,
+        cargo::{Respuesta, RespuestaConsulta},
+        entidad::TipoDocumento,
+        recepcion::RecepcionError,
+        validation::{Defecto, Rigor},
+    },
+    soap::sink::DocumentSink,
+    store::{BlobReader, BlobWriter, CommitError, SharedStore, StoreError},
+};
+
+/// The national platform, as the use cases need it. Each call is one attempt with its own time limit; retrying is the
+/// worker's affair.
+#[async_trait]
+pub trait Platform: Send + Sync + 'static {
+    /// A new CUO for a document of `entidad`.
+    async fn cuo(&self, entidad: &Ruc) -> Result<Cuo, PlatformError>;
+    async fn recepcionar(&self, tramite: &Tramite, documento: BlobReader) -> Result<Respuesta, PlatformError>;
+    async fn cargo(&self, cargo: &CargoTramite, documento: BlobReader) -> Result<Respuesta, PlatformError>;
+    /// Asks the receiver for a document's state; a cargo in the answer goes to `sink` as it arrives.
+    async fn consultar(
+        &self,
+        consulta: &Consulta,
+        sink: &mut dyn DocumentSink,
+    ) -> Result<RespuestaConsulta, PlatformError>;
+    async fn validar_entidad(&self, ruc: &Ruc) -> Result<bool, PlatformError>;
+    async fn entidades(&self, categoria: Categoria) -> Result<Vec<Entidad>, PlatformError>;
+    async fn tipos_documento(&self) -> Result<Vec<TipoDocumento>, PlatformError>;
+}
+
+/// Why a call to the platform gave no answer that can be read.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{detalle}")]
+pub struct PlatformError {
+    /// Whether the request may have reached the platform.
+    pub alcance: Alcance,
+    /// What happened, in Spanish, for a person.
+    pub detalle: String,
+    /// What the platform asked to wait.
+    pub retry_after: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alcance {
+    /// The connection could not be made: no byte of the request left.
+    NoSalio,
+    /// Anything else: it may have arrived.
+    Incierto,
+}
+
+/// The time, passed in so that a test decides it.
+pub trait Clock: Send + Sync + 'static {
+    fn now(&self) -> Timestamp;
+}
+
+/// Ids and chance, passed in so that a test decides them.
+pub trait Ids: Send + Sync + 'static {
+    /// A UUIDv7 at `now`.
+    fn id(&self, now: Timestamp) -> Id;
+    /// A number evenly spread over 0 ≤ x < 1.
+    fn chance(&self) -> f64;
+    /// 32 bytes nobody can guess.
+    fn secret(&self) -> [u8; 32];
+}
+
+/// The machine's clock.
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[allow(clippy::disallowed_methods)] // the one place that reads it
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
+/// Ids from the system's random source.
+pub struct SystemIds;
+
+impl SystemIds {
+    fn random<const N: usize>() -> [u8; N] {
+        let mut bytes = [0; N];
+        // The kernel's source fails only before it is seeded, at boot; there is no safe way to go on without it.
+        #[allow(clippy::expect_used)]
+        getrandom::fill(&mut bytes).expect("the system's random source");
+        bytes
+    }
+}
+
+impl Ids for SystemIds {
+    fn id(&self, now: Timestamp) -> Id {
+        let ms = u64::try_from(now.as_millisecond()).unwrap_or(0);
+        uuid::Builder::from_unix_timestamp_millis(ms, &Self::random()).into_uuid()
+    }
+
+    fn chance(&self) -> f64 {
+        f64::from(u32::from_be_bytes(Self::random())) / (f64::from(u32::MAX) + 1.0)
+    }
+
+    fn secret(&self) -> [u8; 32] {
+        Self::random()
+    }
+}
+
+/// What the configuration says to the use cases.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub ambiente: Ambiente,
+    pub entidades: Vec<EntidadPropia>,
+    pub rigor: Rigor,
+    pub calendario: Calendario,
+    /// Largest PDF taken, in bytes, decoded.
+    pub document_bytes_max: u64,
+    pub retry: RetryPolicy,
+}
+
+/// Who asks: goes into the audit log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor(pub String);
+
+impl Actor {
+    pub fn pide() -> Self {
+        Self("pide".into())
+    }
+
+    pub fn chasqui() -> Self {
+        Self("chasqui".into())
+    }
+
+    /// Somebody at the machine itself: the command line.
+    pub fn local() -> Self {
+        Self("local".into())
+    }
+
+    pub fn clave(id: Id) -> Self {
+        Self(format!("clave:{id}"))
+    }
+}
+
+/// Why a use case was refused. What the platform hears is decided in [`receive`] and [`collect`]; this is for the SGD and
+/// the command line.
+#[derive(Debug, thiserror::Error)]
+pub enum ExchangeError {
+    /// Fields that the specification refuses; nothing was stored.
+    #[error("{} campo(s) no cumplen la especificación", .0.len())]
+    Defectos(Vec<Defecto>),
+    /// A despacho with this number of registration for this destination exists: `id`.
+    #[error("ya existe un despacho con ese número de registro para ese destino")]
+    Duplicado { id: Id },
+    /// The key was used for another request.
+    #[error("esa Idempotency-Key ya se usó para otra petición")]
+    IdempotencyReused,
+    #[error("no existe")]
+    NoExiste,
+    /// The record's state does not allow it.
+    #[error("{0}")]
+    Estado(String),
+    /// The entity is not one this daemon serves.
+    #[error("la entidad {0} no está configurada en este servicio")]
+    EntidadAjena(Ruc),
+    #[error(transparent)]
+    Platform(#[from] PlatformError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<RecepcionError> for ExchangeError {
+    fn from(error: RecepcionError) -> Self {
+        Self::Estado(error.to_string())
+    }
+}
+
+impl From<CommitError> for ExchangeError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Store(error) => Self::Store(error),
+            other => Self::Estado(other.to_string()),
+        }
+    }
+}
+
+/// How often a use case that lost a race against another writer decides again.
+const RACES_MAX: usize = 8;
+
+/// The use cases over a store and a platform. Cheap to clone.
+#[derive(Clone)]
+pub struct Exchange {
+    store: SharedStore,
+    platform: Arc<dyn Platform>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+    settings: Arc<Settings>,
+}
+
+impl Exchange {
+    pub fn new(
+        store: SharedStore,
+        platform: Arc<dyn Platform>,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+        settings: Settings,
+    ) -> Self {
+        Self { store, platform, clock, ids, settings: Arc::new(settings) }
+    }
+
+    /// For reading: lists, records, documents. Changes go through the use cases.
+    pub fn store(&self) -> &SharedStore {
+        &self.store
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Starts taking in a PDF, limited to the configured size.
+    pub fn stage(&self) -> BlobWriter {
+        self.store.stage(self.settings.document_bytes_max)
+    }
+
+    /// The entity of ours with this RUC.
+    pub fn propia(&self, ruc: &Ruc) -> Option<&EntidadPropia> {
+        self.settings.entidades.iter().find(|e| e.ruc == *ruc)
+    }
+
+    fn id(&self, now: Timestamp) -> Id {
+        self.ids.id(now)
+    }
+}

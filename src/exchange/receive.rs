@@ -1,0 +1,196 @@
+//! A document arrives: new, repeated, or refused. The answers are those of CONTRACT §6.
+
+use ring::digest;
+
+use super::{Actor, Exchange, RACES_MAX, events};
+use crate::{
+    domain::{
+        Anexo, Cuo, Destinatario, Documento, EntidadPropia, EstadoRecepcion, Recepcion, Ruc, Sha256, Tramite,
+        cargo::Respuesta,
+        lima,
+        recepcion::{Advertencia, Remitente},
+        validation::{self, Contexto, Defecto, textos},
+    },
+    store::{Change, CommitError, Record, Staged, StoreError},
+};
+
+impl Exchange {
+    /// Decides on a document that was taken in, and answers. `documento` is the staged PDF, if there was one; it is kept
+    /// only if the answer says it was stored.
+    pub async fn recibir(&self, tramite: &Tramite, documento: Option<Staged>) -> Respuesta {
+        match self.try_recibir(tramite, documento).await {
+            Ok(respuesta) => respuesta,
+            Err(error) => {
+                tracing::error!(%error, cuo = ?tramite.cuo, "a document could not be stored");
+                Respuesta::nueva("-1", sentence(&error))
+            }
+        }
+    }
+
+    async fn try_recibir(&self, tramite: &Tramite, documento: Option<Staged>) -> Result<Respuesta, StoreError> {
+        let now = self.now();
+        let propia = ruc(&tramite.ruc_receptor).and_then(|ruc| self.propia(&ruc).cloned());
+        let contexto = Contexto { receptora_registrada: Some(propia.is_some()), ..Contexto::nuevo(now) };
+        let defectos = validation::tramite(tramite, &contexto);
+        if let Some(defecto) = validation::impedimentos(&defectos, self.settings.rigor).next() {
+            return Ok(Respuesta::nueva("0003", defecto.texto));
+        }
+        // Each of these missing is an impediment of its own, found above.
+        let cuo = tramite.cuo.as_deref().and_then(|text| Cuo::parse(text).ok());
+        let (Some(propia), Some(remitente), Some(cuo), Some(staged)) =
+            (propia, ruc(&tramite.ruc_remitente), cuo, documento)
+        else {
+            return Ok(Respuesta::nueva("0003", textos::DOCUMENTO[0]));
+        };
+        let huella = huella(tramite, &staged.sha256);
+        if let Some(known) = self.store.recepcion_by_arrival(&propia.ruc, &remitente, &cuo).await? {
+            return Ok(repeated(&known, &huella, &propia));
+        }
+        let recepcion =
+            self.nueva_recepcion(tramite, &propia, remitente.clone(), cuo.clone(), &staged, huella, &defectos);
+        let fact = events::recepcion(&recepcion, events::RECEPCION_RECIBIDA, &Actor::pide(), now, None);
+        let huella = recepcion.huella.clone();
+        let change = Change {
+            facts: vec![fact],
+            records: vec![Record::Recepcion(Box::new(recepcion))],
+            documents: vec![staged],
+            ..Change::default()
+        };
+        match self.store.commit(change).await {
+            Ok(_) => Ok(stored(&cuo, &propia)),
+            Err(CommitError::Store(error)) => Err(error),
+            // The same CUO arrived twice at once, and the other delivery was first.
+            Err(CommitError::Exists { .. } | CommitError::Stale(_)) => {
+                match self.store.recepcion_by_arrival(&propia.ruc, &remitente, &cuo).await? {
+                    Some(known) => Ok(repeated(&known, &huella, &propia)),
+                    None => Err(StoreError::Closed),
+                }
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)] // all of what was found out about one arrival
+    fn nueva_recepcion(
+        &self,
+        t: &Tramite,
+        propia: &EntidadPropia,
+        remitente: Ruc,
+        cuo: Cuo,
+        staged: &Staged,
+        huella: Sha256,
+        defectos: &[Defecto],
+    ) -> Recepcion {
+        let now = self.now();
+        let text = |field: &Option<String>| field.clone().unwrap_or_default();
+        Recepcion {
+            id: self.id(now),
+            version: 1,
+            entidad: propia.ruc.clone(),
+            cuo,
+            cuo_referencia: t.cuo_referencia.clone(),
+            remitente: Remitente {
+                ruc: remitente,
+                nombre: text(&t.nombre_remitente),
+                unidad: text(&t.unidad_remitente),
+                tipo_documento: text(&t.tipo_identidad),
+                numero_documento: text(&t.numero_identidad),
+            },
+            destinatario: Destinatario {
+                unidad: text(&t.unidad_destino),
+                nombre: text(&t.nombre_destinatario),
+                cargo: text(&t.cargo_destinatario),
+            },
+            tipo_documento: text(&t.tipo_documento),
+            numero_documento: text(&t.numero_documento),
+            fecha_documento: t.fecha_documento.as_deref().and_then(lima::leer),
+            asunto: text(&t.asunto),
+            folios: t.folios,
+            documento: Documento {
+                nombre: text(&t.nombre_documento),
+                bytes: staged.bytes,
+                sha256: staged.sha256.clone(),
+            },
+            anexos: t.anexos.iter().flatten().map(|nombre| Anexo { nombre: nombre.clone() }).collect(),
+            url_anexos: t.url_anexos.clone().filter(|url| url.trim() != "?"),
+            advertencias: advertencias(t, defectos),
+            huella,
+            estado: EstadoRecepcion::Pendiente,
+            recibido_en: now,
+            fecha_presentacion: self.settings.calendario.presentacion(now, propia.cierre),
+            numero_registro: None,
+            anio_registro: None,
+            cargo: None,
+            cargo_entregado_en: None,
+            ultimo_error: None,
+            actualizado_en: now,
+        }
+    }
+
+    /// Applies `decide` to a recepcion and commits what it gives, again if another writer was faster.
+    pub(super) async fn change_recepcion<T>(
+        &self,
+        id: crate::domain::Id,
+        mut decide: impl FnMut(Recepcion) -> Result<(T, Option<Change>), super::ExchangeError>,
+    ) -> Result<T, super::ExchangeError> {
+        for _ in 0..RACES_MAX {
+            let recepcion = self.store.recepcion(id).await?.ok_or(super::ExchangeError::NoExiste)?;
+            let (result, change) = decide(recepcion)?;
+            let Some(change) = change else { return Ok(result) };
+            match self.store.commit(change).await {
+                Ok(_) => return Ok(result),
+                Err(CommitError::Stale(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(CommitError::Stale(id).into())
+    }
+}
+
+fn ruc(text: &Option<String>) -> Option<Ruc> {
+    Ruc::de_contraparte(text.as_deref()?).ok()
+}
+
+/// Digest of everything stated and of the PDF: what "the same content" means.
+fn huella(tramite: &Tramite, pdf: &Sha256) -> Sha256 {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(&tramite.canonico());
+    context.update(pdf.as_str().as_bytes());
+    Sha256::from_digest(context.finish().as_ref())
+}
+
+fn repeated(known: &Recepcion, huella: &Sha256, propia: &EntidadPropia) -> Respuesta {
+    if known.huella == *huella { stored(&known.cuo, propia) } else { Respuesta::nueva("0003", textos::CUO_NO_VALIDO) }
+}
+
+fn stored(cuo: &Cuo, propia: &EntidadPropia) -> Respuesta {
+    Respuesta::nueva(
+        "0000",
+        format!(
+            "El documento N° CUO {cuo} se encuentra a disposición para la recepción formal de la entidad destinataria \
+             {} en los horarios de atención de su Mesa de Partes.",
+            propia.nombre
+        ),
+    )
+}
+
+fn advertencias(t: &Tramite, defectos: &[Defecto]) -> Vec<Advertencia> {
+    let mut advertencias: Vec<Advertencia> =
+        defectos.iter().map(|d| Advertencia { campo: d.campo.into(), detalle: d.texto.into() }).collect();
+    if let Some(remitente) = ruc(&t.ruc_remitente)
+        && !remitente.digito_correcto()
+    {
+        let detalle = "El dígito verificador del RUC del remitente no corresponde".into();
+        advertencias.push(Advertencia { campo: "remitente.ruc".into(), detalle });
+    }
+    advertencias
+}
+
+/// Our own fault in a sentence that lets the other side act, without paths or internals.
+pub(super) fn sentence(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Unwritable(_) => {
+            "El servicio de la entidad no puede guardar documentos en este momento; vuelva a intentarlo más tarde."
+        }
+        _ => "El servicio de la entidad tuvo un error interno y no registró la operación; vuelva a intentarlo.",
+    }
+}

@@ -1,0 +1,155 @@
+//! Claims jobs that are due, runs each under a lease and a deadline, and decides when one is tried again.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use tokio::{sync::Semaphore, task::JoinSet, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{Actor, Exchange, retry::later, send::Step};
+use crate::store::{Change, CommitError, Job, JobKind, StoreError};
+
+/// How long the worker waits at most before it looks again, whatever the store says is next: a guard against a clock
+/// that was set.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// How long it waits after the store failed, before it asks the store again.
+const STORE_PAUSE: Duration = Duration::from_secs(2);
+
+/// Runs the jobs of an exchange until it is told to stop.
+pub struct Worker {
+    exchange: Exchange,
+    slots: Arc<Semaphore>,
+}
+
+impl Worker {
+    pub fn new(exchange: Exchange) -> Self {
+        let slots = Arc::new(Semaphore::new(exchange.settings.retry.workers.max(1)));
+        Self { exchange, slots }
+    }
+
+    /// Works until `stop`; then lets the attempts under way end, each within its deadline.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut running = JoinSet::new();
+        let mut news = self.exchange.store.watch();
+        let directory = tokio::spawn(keep_directory(self.exchange.clone(), stop.clone()));
+        while !stop.is_cancelled() {
+            news.borrow_and_update();
+            let wait = match self.start_due(&mut running).await {
+                Ok(next) => until(next, self.exchange.now()),
+                Err(error) => {
+                    tracing::error!(%error, "the jobs that are due could not be read");
+                    STORE_PAUSE
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                _ = news.changed() => {}
+                Some(_) = running.join_next(), if !running.is_empty() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+        while running.join_next().await.is_some() {}
+        directory.await.ok();
+    }
+
+    /// Starts as many due jobs as there are free slots. Returns when the next is due.
+    async fn start_due(&self, running: &mut JoinSet<()>) -> Result<Option<Timestamp>, StoreError> {
+        let free = self.slots.available_permits();
+        if free == 0 {
+            return Ok(None);
+        }
+        let (now, lease) = (self.exchange.now(), self.exchange.settings.retry.lease());
+        for job in self.exchange.store.claim_jobs(now, lease, free).await? {
+            let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else { break };
+            let exchange = self.exchange.clone();
+            running.spawn(async move {
+                exchange.run_job(job).await;
+                drop(slot);
+            });
+        }
+        self.exchange.store.next_due().await
+    }
+}
+
+/// How long to sleep until `next`.
+fn until(next: Option<Timestamp>, now: Timestamp) -> Duration {
+    let wait = next.and_then(|at| Duration::try_from(at.duration_since(now)).ok());
+    match (next, wait) {
+        (None, _) => LOOK_AGAIN,
+        (Some(_), None) => Duration::from_millis(1), // it is due already
+        (Some(_), Some(wait)) => wait.clamp(Duration::from_millis(1), LOOK_AGAIN),
+    }
+}
+
+/// Fetches the directory of entities when it is old; an unreachable platform is asked again later.
+async fn keep_directory(exchange: Exchange, stop: CancellationToken) {
+    let mut failures = 0;
+    while !stop.is_cancelled() {
+        let wait = match exchange.directory_is_old(exchange.now()).await {
+            Ok(false) => {
+                failures = 0;
+                Duration::from_secs(600)
+            }
+            Ok(true) => match exchange.actualizar_directorio(&Actor::chasqui()).await {
+                Ok(directorio) => {
+                    tracing::info!(entities = directorio.entidades.len(), "directory fetched");
+                    continue;
+                }
+                Err(error) => {
+                    failures += 1;
+                    tracing::warn!(%error, failures, "the directory of entities could not be fetched");
+                    exchange.settings.retry.delay(failures, exchange.ids.chance())
+                }
+            },
+            Err(_) => STORE_PAUSE,
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+impl Exchange {
+    /// One attempt at a job, under the policy's deadline, and its consequence for the job.
+    pub(super) async fn run_job(&self, job: Job) {
+        let work = async {
+            match job.kind {
+                JobKind::Despachar => self.step_despacho(&job).await,
+                JobKind::EntregarCargo => self.step_cargo(&job).await,
+            }
+        };
+        let result = match timeout(self.settings.retry.attempt, work).await {
+            Ok(Ok(Step::Done)) => return,
+            Ok(Ok(Step::Again { motivo, wait })) => self.reschedule(&job, motivo, wait).await,
+            Ok(Err(error)) => {
+                tracing::error!(%error, job = %job.id, "the store failed during a job");
+                self.reschedule(&job, error.to_string(), None).await
+            }
+            Err(_) => {
+                let motivo = format!("el intento superó {} s", self.settings.retry.attempt.as_secs());
+                self.reschedule(&job, motivo, None).await
+            }
+        };
+        if let Err(error) = result {
+            // The lease runs out and the job is claimed again.
+            tracing::error!(%error, job = %job.id, "a job could not be rescheduled");
+        }
+    }
+
+    async fn reschedule(&self, job: &Job, motivo: String, wait: Option<Duration>) -> Result<(), CommitError> {
+        let policy = &self.settings.retry;
+        let intentos = job.intentos + 1;
+        let backoff = policy.delay(intentos, self.ids.chance());
+        let wait = match wait {
+            // A wait of zero is a step that may go on at once; it still backs off when it repeats.
+            Some(Duration::ZERO) if job.intentos < 3 => Duration::ZERO,
+            Some(asked) => asked.max(backoff.min(asked)),
+            None => backoff,
+        };
+        tracing::info!(job = %job.id, subject = %job.sujeto, attempts = intentos, ?wait, reason = %motivo, "job rescheduled");
+        let job = Job { proximo_en: later(self.now(), wait), intentos, ultimo_error: Some(motivo), ..job.clone() };
+        self.store.commit(Change { jobs: vec![job], ..Change::default() }).await.map(|_| ())
+    }
+}

@@ -5,7 +5,9 @@
 //! - [`domain`] (0): the words and rules of the exchange, pure.
 //! - [`soap`] (1): SOAP 1.1 as streams. `contract` (1): XML to domain and back.
 //! - [`store`] (2): what is durable.
+//! - [`config`], beside the house: what the operator decides.
 
+pub mod config;
 pub mod domain;
 pub mod exchange;
 pub mod soap;

@@ -1,0 +1,118 @@
+//! What types cannot say: values that are well formed and still make no sense, alone or together.
+
+use super::{Config, Size, StoreKind};
+use crate::domain::{Ruc, validation::largo};
+
+/// Path of the key and what is wrong with it.
+type Found = (String, String);
+
+pub fn check(config: &Config) -> Vec<Found> {
+    let mut found = Vec::new();
+    entities(config, &mut found);
+    listeners(config, &mut found);
+    urls(config, &mut found);
+    limits(config, &mut found);
+    retry(config, &mut found);
+    if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&config.log.level) {
+        found.push(("log.level".into(), format!("«{}» no es un nivel ni un filtro: {error}", config.log.level)));
+    }
+    found
+}
+
+fn entities(config: &Config, found: &mut Vec<Found>) {
+    if config.entity.is_empty() {
+        let what = "falta al menos una entidad: [[entity]] con su ruc y su name";
+        found.push(("entity".into(), what.into()));
+    }
+    for (n, entity) in config.entity.iter().enumerate() {
+        if let Err(error) = Ruc::parse(&entity.ruc, config.environment) {
+            found.push((format!("entity.{n}.ruc"), error.to_string()));
+        }
+        let repeated = config.entity.iter().take(n).any(|other| other.ruc.trim() == entity.ruc.trim());
+        if repeated && !entity.ruc.trim().is_empty() {
+            found.push((format!("entity.{n}.ruc"), format!("el RUC {} está dos veces", entity.ruc.trim())));
+        }
+        let length = entity.name.trim().chars().count();
+        if length == 0 {
+            found.push((format!("entity.{n}.name"), "falta el nombre de la entidad".into()));
+        } else if length > largo::NOMBRE_ENTIDAD {
+            let what = format!("el nombre tiene {length} caracteres; el máximo es {}", largo::NOMBRE_ENTIDAD);
+            found.push((format!("entity.{n}.name"), what));
+        }
+    }
+}
+
+fn listeners(config: &Config, found: &mut Vec<Found>) {
+    let (soap, api) = (config.listen.soap, config.listen.api);
+    // Port 0 is a free port each time, so two of them never meet.
+    if soap == api && soap.port() != 0 {
+        found.push(("listen.api".into(), format!("listen.soap y listen.api no pueden ser la misma dirección: {api}")));
+    }
+    if config.store.kind == StoreKind::Postgres {
+        let what = "esta versión solo tiene el almacén \"embedded\"; \"postgres\" todavía no está disponible";
+        found.push(("store.kind".into(), what.into()));
+    }
+}
+
+fn urls(config: &Config, found: &mut Vec<Found>) {
+    let pide = &config.pide;
+    for (name, url) in
+        [("tramite_url", &pide.tramite_url), ("entidad_url", &pide.entidad_url), ("cuo_url", &pide.cuo_url)]
+    {
+        let Some(url) = url else { continue };
+        let parsed = url.parse::<http::Uri>().ok();
+        let http = |uri: &http::Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some();
+        if !parsed.as_ref().is_some_and(http) {
+            found.push((format!("pide.{name}"), format!("«{url}» no es una dirección http:// o https://")));
+        }
+    }
+}
+
+fn limits(config: &Config, found: &mut Vec<Found>) {
+    let limits = &config.limits;
+    let mut at_least = |name: &str, value: Size, min: Size, why: &str| {
+        if value < min {
+            found.push((format!("limits.{name}"), format!("{value} es muy poco: {why}, al menos {min}")));
+        }
+    };
+    at_least("document_max", limits.document_max, Size::kib(64), "un PDF firmado no cabe");
+    at_least("envelope_text_max", limits.envelope_text_max, Size::kib(16), "los textos de un sobre no caben");
+    at_least("json_max", limits.json_max, Size::kib(16), "los datos de un despacho no caben");
+    at_least("header_bytes_max", limits.header_bytes_max, Size::kib(8), "las cabeceras corrientes no caben");
+    let wire = limits.envelope_max();
+    at_least("bytes_in_flight_max", limits.bytes_in_flight_max, wire, "el documento más grande permitido no pasaría");
+    let mut positive = |name: &str, value: u128| {
+        if value == 0 {
+            found.push((name.to_owned(), "debe ser mayor que cero".into()));
+        }
+    };
+    positive("limits.connections_max", limits.connections_max.into());
+    positive("limits.headers_max", limits.headers_max.into());
+    positive("limits.header_timeout", limits.header_timeout.as_millis());
+    positive("limits.body_idle_timeout", limits.body_idle_timeout.as_millis());
+    positive("limits.body_total_timeout", limits.body_total_timeout.as_millis());
+    positive("limits.response_idle_timeout", limits.response_idle_timeout.as_millis());
+    positive("pide.connect_timeout", config.pide.connect_timeout.as_millis());
+    positive("pide.total_timeout", config.pide.total_timeout.as_millis());
+}
+
+fn retry(config: &Config, found: &mut Vec<Found>) {
+    let retry = &config.retry;
+    if !(1.0..=100.0).contains(&retry.factor) {
+        found.push(("retry.factor".into(), format!("{} debe estar entre 1 y 100", retry.factor)));
+    }
+    if retry.first_delay.is_zero() {
+        found.push(("retry.first_delay".into(), "debe ser mayor que cero".into()));
+    }
+    if retry.delay_max < retry.first_delay {
+        found.push(("retry.delay_max".into(), "no puede ser menor que retry.first_delay".into()));
+    }
+    if retry.dead_after < retry.delay_max {
+        found.push(("retry.dead_after".into(), "no puede ser menor que retry.delay_max".into()));
+    }
+    for (name, value) in [("workers", retry.workers), ("workers_per_destination", retry.workers_per_destination)] {
+        if value == 0 {
+            found.push((format!("retry.{name}"), "debe ser mayor que cero".into()));
+        }
+    }
+}

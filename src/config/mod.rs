@@ -1,0 +1,372 @@
+//! Configuration: its types with their defaults, reading it from text and environment variables, and the checks on what
+//! it says. Parses strings and values handed to it; only [`load`] touches files and the process's environment.
+//!
+//! `config.example.toml` is the documentation and the list of known keys; tests hold it to the types below. May use
+//! `domain` and nothing else of ours.
+
+mod check;
+mod error;
+mod key;
+mod load;
+mod source;
+pub mod unit;
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use jiff::civil::{Date, Time};
+use serde::{Deserialize, Serialize};
+
+pub use error::ConfigError;
+pub use load::load;
+pub use source::{Loaded, Origin, parse};
+pub use unit::{Secret, Size};
+
+use crate::domain::{Ambiente, EntidadPropia, calendario::Calendario, validation::Rigor};
+
+/// Every key with its default and a comment, in the words operators read.
+pub const EXAMPLE: &str = include_str!("../../config.example.toml");
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    #[serde(deserialize_with = "unit::ambiente")]
+    pub environment: Ambiente,
+    /// Relative to the working directory.
+    pub data_dir: PathBuf,
+    pub listen: Listen,
+    pub store: Store,
+    /// None by default in a file: an entity is never made up beside a real configuration.
+    #[serde(default)]
+    pub entity: Vec<Entity>,
+    pub pide: Pide,
+    pub reception: Reception,
+    pub limits: Limits,
+    pub retry: Retry,
+    pub log: Log,
+    pub simulator: Simulator,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listen {
+    /// What the platform reaches.
+    #[serde(deserialize_with = "unit::address")]
+    pub soap: SocketAddr,
+    /// What the SGD and people reach.
+    #[serde(deserialize_with = "unit::address")]
+    pub api: SocketAddr,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    #[serde(deserialize_with = "unit::store_kind")]
+    pub kind: StoreKind,
+    pub url: Option<Secret>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreKind {
+    Embedded,
+    Postgres,
+}
+
+/// One of our own entities, as written; [`Config::entities`] gives it checked. What is missing is empty.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Entity {
+    pub ruc: String,
+    pub name: String,
+    #[serde(deserialize_with = "unit::optional_time", serialize_with = "unit::write_optional_time")]
+    pub reception_closes: Option<Time>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pide {
+    pub tramite_url: Option<String>,
+    pub entidad_url: Option<String>,
+    pub cuo_url: Option<String>,
+    #[serde(with = "unit::duration")]
+    pub connect_timeout: Duration,
+    #[serde(with = "unit::duration")]
+    pub total_timeout: Duration,
+}
+
+/// Where the platform's services are, decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PideUrls {
+    pub tramite: String,
+    pub entidad: String,
+    pub cuo: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Reception {
+    #[serde(deserialize_with = "unit::rigor")]
+    pub validation: Rigor,
+    #[serde(deserialize_with = "unit::time", serialize_with = "unit::write_time")]
+    pub closes: Time,
+    #[serde(deserialize_with = "unit::dates")]
+    pub holidays: Vec<Date>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    pub document_max: Size,
+    pub envelope_text_max: Size,
+    pub json_max: Size,
+    pub bytes_in_flight_max: Size,
+    pub connections_max: u32,
+    pub headers_max: u32,
+    pub header_bytes_max: Size,
+    #[serde(with = "unit::duration")]
+    pub header_timeout: Duration,
+    #[serde(with = "unit::duration")]
+    pub body_idle_timeout: Duration,
+    #[serde(with = "unit::duration")]
+    pub body_total_timeout: Duration,
+    #[serde(with = "unit::duration")]
+    pub response_idle_timeout: Duration,
+    #[serde(with = "unit::duration")]
+    pub drain_timeout: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retry {
+    #[serde(with = "unit::duration")]
+    pub first_delay: Duration,
+    pub factor: f64,
+    #[serde(with = "unit::duration")]
+    pub delay_max: Duration,
+    #[serde(with = "unit::duration")]
+    pub dead_after: Duration,
+    pub workers: u32,
+    pub workers_per_destination: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// A level or a filter by module, as tracing-subscriber's `EnvFilter` reads it.
+    pub level: String,
+    #[serde(deserialize_with = "unit::log_format")]
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Human,
+    Json,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Simulator {
+    #[serde(deserialize_with = "unit::address")]
+    pub listen: SocketAddr,
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
+impl Default for Config {
+    /// What holds without a configuration file: the simulation, with a test entity.
+    fn default() -> Self {
+        let name = "MUNICIPALIDAD DISTRITAL DE EJEMPLO".to_owned();
+        Self {
+            environment: Ambiente::Simulation,
+            data_dir: "data".into(),
+            listen: Listen::default(),
+            store: Store::default(),
+            entity: vec![Entity { ruc: "20900000015".into(), name, reception_closes: None }],
+            pide: Pide::default(),
+            reception: Reception::default(),
+            limits: Limits::default(),
+            retry: Retry::default(),
+            log: Log::default(),
+            simulator: Simulator::default(),
+        }
+    }
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self { soap: loopback(8080), api: loopback(8081) }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { kind: StoreKind::Embedded, url: None }
+    }
+}
+
+impl Default for Pide {
+    fn default() -> Self {
+        Self {
+            tramite_url: None,
+            entidad_url: None,
+            cuo_url: None,
+            connect_timeout: Duration::from_secs(10),
+            total_timeout: Duration::from_secs(120),
+        }
+    }
+}
+
+impl Default for Reception {
+    fn default() -> Self {
+        Self { validation: Rigor::Lenient, closes: Time::constant(16, 30, 0, 0), holidays: Vec::new() }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            document_max: Size::mib(256),
+            envelope_text_max: Size::mib(1),
+            json_max: Size::kib(256),
+            bytes_in_flight_max: Size::mib(2048),
+            connections_max: 512,
+            headers_max: 100,
+            header_bytes_max: Size::kib(32),
+            header_timeout: Duration::from_secs(20),
+            body_idle_timeout: Duration::from_secs(30),
+            body_total_timeout: Duration::from_secs(30 * 60),
+            response_idle_timeout: Duration::from_secs(60),
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            first_delay: Duration::from_secs(10),
+            factor: 2.0,
+            delay_max: Duration::from_secs(3600),
+            dead_after: Duration::from_secs(5 * 24 * 3600),
+            workers: 16,
+            workers_per_destination: 2,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".into(), format: LogFormat::Human }
+    }
+}
+
+impl Default for Simulator {
+    fn default() -> Self {
+        Self { listen: loopback(8090) }
+    }
+}
+
+impl Limits {
+    /// Largest SOAP message: twice base64 with broken lines stays under twice the document; its texts come on top.
+    pub fn envelope_max(&self) -> Size {
+        self.document_max.doubled_plus(self.envelope_text_max)
+    }
+
+    /// Largest REST request: base64 of the document and JSON, or multipart.
+    pub fn request_max(&self) -> Size {
+        self.document_max.doubled_plus(self.json_max)
+    }
+}
+
+impl Config {
+    /// Our own entities. Empty if the configuration names none or was not checked; [`parse`] checks.
+    pub fn entities(&self) -> Vec<EntidadPropia> {
+        let closes = |entity: &Entity| entity.reception_closes.unwrap_or(self.reception.closes);
+        let checked = |entity: &Entity| {
+            let ruc = crate::domain::Ruc::parse(&entity.ruc, self.environment).ok()?;
+            Some(EntidadPropia { ruc, nombre: entity.name.trim().to_owned(), cierre: closes(entity) })
+        };
+        self.entity.iter().filter_map(checked).collect()
+    }
+
+    pub fn calendar(&self) -> Calendario {
+        Calendario { feriados: self.reception.holidays.clone() }
+    }
+
+    /// Where the platform is: what the configuration says, else what the environment implies (CONTRACT §2).
+    pub fn pide_urls(&self) -> PideUrls {
+        let (tramite, entidad, cuo) = match self.environment {
+            Ambiente::Production => {
+                let base = "https://ws6.pide.gob.pe/services";
+                (format!("{base}/PcmIMgdTramite"), format!("{base}/PcmIMgdEntidad"), format!("{base}/PcmCuo"))
+            }
+            Ambiente::Test => {
+                let base = "https://ws1.pide.gob.pe/services";
+                let cuo = "https://ws6.pide.gob.pe/services/PcmCuo".to_owned();
+                (format!("{base}/PcmEnvioPrueba"), format!("{base}/PcmEntidadPrueba"), cuo)
+            }
+            Ambiente::Simulation => {
+                let base = format!("http://{}/services", self.simulator.listen);
+                (format!("{base}/PcmIMgdTramite"), format!("{base}/PcmIMgdEntidad"), format!("{base}/PcmCuo"))
+            }
+        };
+        PideUrls {
+            tramite: self.pide.tramite_url.clone().unwrap_or(tramite),
+            entidad: self.pide.entidad_url.clone().unwrap_or(entidad),
+            cuo: self.pide.cuo_url.clone().unwrap_or(cuo),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_says_exactly_the_defaults() {
+        let example = parse("config.example.toml", EXAMPLE, &[], &|_| unreachable!()).unwrap();
+        assert_eq!(example.config, Config::default());
+    }
+
+    /// Optional keys are commented in the example; with them uncommented none of the types' keys may be left over.
+    #[test]
+    fn every_key_of_the_types_is_in_the_example() {
+        fn missing(value: &serde_json::Value, path: &str, found: &mut Vec<String>) {
+            match value {
+                serde_json::Value::Null => found.push(path.to_owned()),
+                serde_json::Value::Object(map) => {
+                    map.iter().for_each(|(k, v)| missing(v, &format!("{path}.{k}"), found))
+                }
+                serde_json::Value::Array(items) => items.iter().for_each(|v| missing(v, path, found)),
+                _ => {}
+            }
+        }
+        let whole: Config = key::known().clone().try_into().unwrap();
+        let mut found = Vec::new();
+        missing(&serde_json::to_value(&whole).unwrap(), "", &mut found);
+        assert_eq!(found, Vec::<String>::new(), "optional keys without a commented line");
+        let written = toml::Table::try_from(&whole).unwrap();
+        assert_eq!(key::paths(&written), key::paths(key::known()), "keys of the types and of the example");
+    }
+
+    #[test]
+    fn addresses_follow_the_environment_until_one_is_given() {
+        let mut config = Config::default();
+        assert_eq!(config.pide_urls().cuo, "http://127.0.0.1:8090/services/PcmCuo");
+        config.environment = Ambiente::Test;
+        assert_eq!(config.pide_urls().tramite, "https://ws1.pide.gob.pe/services/PcmEnvioPrueba");
+        config.environment = Ambiente::Production;
+        config.pide.entidad_url = Some("https://ws7.pide.gob.pe/e".into());
+        let urls = config.pide_urls();
+        assert_eq!(urls.tramite, "https://ws6.pide.gob.pe/services/PcmIMgdTramite");
+        assert_eq!(urls.entidad, "https://ws7.pide.gob.pe/e");
+    }
+}

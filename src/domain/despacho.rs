@@ -295,3 +295,199 @@ impl Despacho {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::Sha256;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_790_000_000 + second).unwrap()
+    }
+
+    fn cuo(text: &str) -> Cuo {
+        Cuo::parse(text).unwrap()
+    }
+
+    fn despacho() -> Despacho {
+        Despacho {
+            id: Id::from_u128(7),
+            version: 1,
+            entidad: Ruc::de_contraparte("20168999926").unwrap(),
+            numero_registro: "2026-000123".into(),
+            codigo_unidad_remitente: None,
+            unidad_remitente: "OTI".into(),
+            usuario: "jperez".into(),
+            remitente: Persona { tipo_documento: "1".into(), numero_documento: "40633367".into() },
+            destino: Ruc::de_contraparte("20537630222").unwrap(),
+            destinatario: Destinatario::default(),
+            tipo_documento: "01".into(),
+            numero_documento: "OFICIO 1".into(),
+            fecha_documento: at(0),
+            asunto: "Asunto".into(),
+            folios: 1,
+            documento: Documento { nombre: "a.pdf".into(), bytes: 9, sha256: Sha256::from_digest(&[1; 32]) },
+            anexos: Vec::new(),
+            url_anexos: None,
+            cuo_referencia: None,
+            cuo: None,
+            cuos_anteriores: Vec::new(),
+            estado: EstadoDespacho::Pendiente,
+            intentos: 0,
+            intentos_con_cuo: 0,
+            enviado_en: None,
+            cargo: None,
+            ultimo_error: None,
+            creado_en: at(0),
+            actualizado_en: at(0),
+        }
+    }
+
+    fn cargo(desenlace: Desenlace, pdf: Option<u8>) -> Cargo {
+        Cargo {
+            desenlace,
+            numero_registro: Some("55".into()),
+            anio_registro: Some("2026".into()),
+            fecha_registro: Some(at(5)),
+            unidad: Some("MESA DE PARTES".into()),
+            usuario: Some("ANA".into()),
+            observacion: (desenlace == Desenlace::Observado).then(|| "ilegible".into()),
+            documento: pdf.map(|n| Documento {
+                nombre: "c.pdf".into(),
+                bytes: 9,
+                sha256: Sha256::from_digest(&[n; 32]),
+            }),
+        }
+    }
+
+    fn after(sucesos: &[Suceso]) -> Despacho {
+        let mut d = despacho();
+        for suceso in sucesos {
+            d.aplicar(suceso.clone(), at(1)).unwrap();
+        }
+        d
+    }
+
+    fn enviado() -> Vec<Suceso> {
+        vec![Suceso::EnvioIniciado { cuo: cuo("1") }, Suceso::Aceptado]
+    }
+
+    #[test]
+    fn the_plain_way_goes_from_p_to_e_to_r() {
+        let mut d = after(&enviado());
+        assert_eq!((d.estado.letra(), d.intentos, d.enviado_en), ("E", 1, Some(at(1))));
+        d.aplicar(Suceso::Respondido { cargo: cargo(Desenlace::Recepcionado, Some(2)) }, at(2)).unwrap();
+        assert_eq!(d.estado.letra(), "R");
+        assert_eq!(d.version, 4);
+    }
+
+    #[test]
+    fn a_cargo_is_accepted_before_our_own_send_has_ended() {
+        for sucesos in [
+            vec![Suceso::EnvioIniciado { cuo: cuo("1") }],
+            vec![Suceso::EnvioIniciado { cuo: cuo("1") }, Suceso::FinIncierto { motivo: "tiempo agotado".into() }],
+            vec![Suceso::EnvioIniciado { cuo: cuo("1") }, Suceso::Rechazado { motivo: "-".into() }],
+        ] {
+            let mut d = after(&sucesos);
+            d.aplicar(Suceso::Respondido { cargo: cargo(Desenlace::Observado, Some(2)) }, at(2)).unwrap();
+            assert_eq!((d.estado, d.enviado_en), (EstadoDespacho::Observado, Some(at(2))));
+        }
+    }
+
+    #[test]
+    fn a_cargo_for_what_was_never_sent_or_was_withdrawn_is_impossible() {
+        for sucesos in [vec![], vec![Suceso::Anulado]] {
+            let mut d = after(&sucesos);
+            let result = d.aplicar(Suceso::Respondido { cargo: cargo(Desenlace::Recepcionado, None) }, at(2));
+            assert!(matches!(result, Err(TransicionError::Imposible { .. })));
+        }
+    }
+
+    #[test]
+    fn a_repeated_cargo_is_told_from_another_one_and_the_pdf_may_come_late() {
+        let mut d = after(&enviado());
+        d.aplicar(Suceso::Respondido { cargo: cargo(Desenlace::Recepcionado, None) }, at(2)).unwrap();
+        let with_pdf = Suceso::Respondido { cargo: cargo(Desenlace::Recepcionado, Some(2)) };
+        d.aplicar(with_pdf.clone(), at(3)).unwrap();
+        assert!(d.cargo.as_ref().unwrap().documento.is_some());
+        assert_eq!(d.aplicar(with_pdf, at(4)), Err(TransicionError::CargoRepetido));
+        for other in [cargo(Desenlace::Recepcionado, Some(3)), cargo(Desenlace::Observado, Some(2))] {
+            assert_eq!(d.aplicar(Suceso::Respondido { cargo: other }, at(4)), Err(TransicionError::OtroCargo));
+        }
+        assert_eq!(d.estado, EstadoDespacho::Recepcionado);
+    }
+
+    #[test]
+    fn a_refused_cuo_is_kept_in_the_history_and_what_never_arrived_keeps_its_cuo() {
+        let mut d = after(&[Suceso::EnvioIniciado { cuo: cuo("1") }, Suceso::NoLlego { motivo: "-".into() }]);
+        assert_eq!((d.estado, d.cuo.clone()), (EstadoDespacho::Pendiente, Some(cuo("1"))));
+        d.aplicar(Suceso::EnvioIniciado { cuo: cuo("1") }, at(2)).unwrap();
+        assert_eq!((d.intentos, d.intentos_con_cuo), (2, 2));
+        d.aplicar(Suceso::CuoRechazado { motivo: "CUO no valido".into() }, at(3)).unwrap();
+        d.aplicar(Suceso::EnvioIniciado { cuo: cuo("2") }, at(4)).unwrap();
+        assert_eq!((d.cuos_anteriores.clone(), d.intentos, d.intentos_con_cuo), (vec![cuo("1")], 3, 1));
+    }
+
+    #[test]
+    fn only_what_was_never_begun_can_be_withdrawn_and_only_the_observed_corrected() {
+        assert!(after(&[]).aplicar(Suceso::Anulado, at(2)).is_ok());
+        let mut begun = after(&[Suceso::EnvioIniciado { cuo: cuo("1") }, Suceso::NoLlego { motivo: "-".into() }]);
+        assert!(begun.aplicar(Suceso::Anulado, at(2)).is_err());
+        let mut received = after(&enviado());
+        received.aplicar(Suceso::Respondido { cargo: cargo(Desenlace::Recepcionado, Some(2)) }, at(2)).unwrap();
+        assert!(received.aplicar(Suceso::Subsanado, at(3)).is_err());
+    }
+
+    fn any_suceso() -> impl Strategy<Value = Suceso> {
+        let motivo = || "motivo".to_owned();
+        prop_oneof![
+            (1u32..4).prop_map(|n| Suceso::EnvioIniciado { cuo: cuo(&n.to_string()) }),
+            Just(Suceso::Aceptado),
+            Just(Suceso::FinIncierto { motivo: motivo() }),
+            Just(Suceso::SinRespuesta { motivo: motivo() }),
+            Just(Suceso::NoLlego { motivo: motivo() }),
+            Just(Suceso::CuoRechazado { motivo: motivo() }),
+            Just(Suceso::Rechazado { motivo: motivo() }),
+            Just(Suceso::Respondido { cargo: cargo(Desenlace::Recepcionado, Some(2)) }),
+            Just(Suceso::Respondido { cargo: cargo(Desenlace::Observado, None) }),
+            Just(Suceso::Subsanado),
+            Just(Suceso::Anulado),
+            Just(Suceso::Reintentado),
+        ]
+    }
+
+    /// How far along the wire letter is: it must never go back.
+    fn progress(letter: &str) -> u8 {
+        match letter {
+            "P" => 0,
+            "E" => 1,
+            "R" | "O" => 2,
+            _ => 3,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_happens_the_wire_letter_never_goes_back_and_an_error_changes_nothing(
+            sucesos in prop::collection::vec(any_suceso(), 0..40)
+        ) {
+            let mut d = despacho();
+            for suceso in sucesos {
+                let before = d.clone();
+                match d.aplicar(suceso, at(9)) {
+                    Ok(()) => {
+                        prop_assert_eq!(d.version, before.version + 1);
+                        prop_assert!(progress(d.estado.letra()) >= progress(before.estado.letra()));
+                        prop_assert!(!(before.estado.letra() == "R" && d.estado.letra() != "R"), "R is final");
+                        prop_assert!(before.estado != EstadoDespacho::Anulado, "withdrawn is final");
+                    }
+                    Err(_) => prop_assert_eq!(&d, &before),
+                }
+                let answered = matches!(d.estado.letra(), "R" | "O" | "S");
+                prop_assert_eq!(answered, d.cargo.is_some());
+            }
+        }
+    }
+}

@@ -385,3 +385,193 @@ pub mod textos {
     pub const OBSERVACION_FALTA: &str = "Observación no especificada";
     pub const OBSERVACION_EXCEDE: &str = "Observación excede el tamaño permitido";
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ahora() -> Timestamp {
+        lima::leer("2026-11-21T12:00:00").unwrap()
+    }
+
+    fn some(text: &str) -> Option<String> {
+        Some(text.into())
+    }
+
+    fn good() -> Tramite {
+        Tramite {
+            ruc_remitente: some("20168999926"),
+            ruc_receptor: some("20537630222"),
+            nombre_remitente: some("PCM"),
+            unidad_remitente: some("SEGDI"),
+            tipo_identidad: some("1"),
+            numero_identidad: some("40633367"),
+            cuo: some("0000000019"),
+            cuo_referencia: None,
+            tipo_documento: some("01"),
+            numero_documento: some("OFICIO 1"),
+            fecha_documento: some("2026-11-21T09:00:00-05:00"),
+            unidad_destino: some("INFORMÁTICA"),
+            nombre_destinatario: some("ANA"),
+            cargo_destinatario: some("JEFA"),
+            asunto: some("Reporte"),
+            numero_anexos: Some(0),
+            folios: Some(1),
+            url_anexos: None,
+            nombre_documento: some("a.pdf"),
+            contenido: Contenido::Pdf { una_vez: false },
+            anexos: Vec::new(),
+        }
+    }
+
+    fn texts(change: impl FnOnce(&mut Tramite)) -> Vec<&'static str> {
+        let mut t = good();
+        change(&mut t);
+        let tipos = ["01".to_owned(), "02".to_owned()];
+        let contexto = Contexto { tipos_documento: &tipos, ..Contexto::nuevo(ahora()) };
+        tramite(&t, &contexto).into_iter().map(|d| d.texto).collect()
+    }
+
+    #[test]
+    fn a_good_document_has_no_defect() {
+        assert_eq!(texts(|_| {}), [""; 0]);
+    }
+
+    #[test]
+    fn every_field_of_a_document_hears_its_own_sentence() {
+        type Change = fn(&mut Tramite);
+        let long = |n: usize| Some("ñ".repeat(n));
+        let cases: Vec<(Change, &str)> = vec![
+            (|t| t.ruc_remitente = None, "RUC de la entidad remitente no especificado"),
+            (|t| t.ruc_remitente = some("123"), "RUC de Entidad remitente tiene que ser de 11 dígitos"),
+            (|t| t.ruc_receptor = some("  "), "RUC de la entidad receptora no especificado"),
+            (|t| t.ruc_receptor = some("2053763022x"), "RUC de Entidad receptora tiene que ser de 11 dígitos"),
+            (|t| t.nombre_remitente = None, "Nombre de Entidad remitente no especificado"),
+            (|t| t.tipo_identidad = None, "Tipo de documento de identidad del remitente no especificado"),
+            (|t| t.tipo_identidad = some("3"), "El tipo de documento de identidad del remitente no es válido"),
+            (|t| t.numero_identidad = None, "Número de documento de identidad del remitente no especificado"),
+            (|t| t.numero_identidad = some("123456789"), textos::DNI_LARGO),
+            (|t| t.tipo_identidad = some("2"), textos::CARNE_LARGO),
+            (|t| t.tipo_documento = None, "Tipo de documento no especificado"),
+            (|t| t.tipo_documento = some("99"), "El código de Tipo de documento no es válido"),
+            (|t| t.numero_documento = None, "Número de documento no especificado"),
+            (|t| t.fecha_documento = some(""), "Fecha de documento no especificado"),
+            (
+                |t| t.fecha_documento = some("2026-11-22T12:00:00"),
+                "La fecha del documento no debe ser mayor que la fecha actual",
+            ),
+            (|t| t.unidad_remitente = None, "Nombre de la unidad orgánica de remitente no especificado"),
+            (|t| t.unidad_destino = None, "Nombre de la unidad orgánica receptora no especificado"),
+            (|t| t.nombre_destinatario = None, "Nombre del destinatario no especificado"),
+            (|t| t.cargo_destinatario = None, "Nombre de cargo del destino no especificado"),
+            (|t| t.asunto = None, "Asunto de documento no especificado"),
+            (|t| t.contenido = Contenido::Ausente, "No existe Documento PDF Principal"),
+            (|t| t.contenido = Contenido::Excesivo, "El Documento principal excede el tamaño permitido"),
+            (|t| t.contenido = Contenido::NoBase64, "El Documento Principal debe estar codificado en Base64"),
+            (|t| t.contenido = Contenido::NoPdf, "El Documento Principal no es un archivo PDF válido"),
+            (|t| t.nombre_documento = None, "Nombre del documento principal no especificado"),
+            (|t| t.folios = Some(0), "Número de folio no especificado"),
+            (|t| t.folios = Some(100_000), "El número de folio excede el tamaño permitido"),
+            (|t| t.cuo = None, "CUO no especificado"),
+            (|t| t.cuo = some("12345678901"), "CUO no valido"),
+            (|t| t.cuo_referencia = some("!"), "CUO de referencia no válido"),
+        ];
+        for (change, expected) in cases {
+            assert_eq!(texts(change), [expected]);
+        }
+        assert_eq!(texts(|t| t.asunto = long(500)), [""; 0], "lengths are counted in characters");
+        assert_eq!(texts(|t| t.asunto = long(501)), ["Asunto de documento excede el tamaño permitido"]);
+        assert_eq!(texts(|t| t.unidad_destino = long(151)), [textos::UNIDAD_DESTINO[1]]);
+        assert_eq!(texts(|t| t.nombre_destinatario = long(101)), [textos::NOMBRE_DESTINATARIO[1]]);
+        assert_eq!(texts(|t| t.cargo_destinatario = long(101)), [textos::CARGO_DESTINATARIO[1]]);
+        assert_eq!(texts(|t| t.numero_documento = long(101)), [textos::NUMERO_DOCUMENTO[1]]);
+        assert_eq!(texts(|t| t.nombre_remitente = long(251)), [textos::NOMBRE_REMITENTE[1]]);
+        assert_eq!(texts(|t| t.unidad_remitente = long(251)), [textos::UNIDAD_REMITENTE[1]]);
+        assert_eq!(texts(|t| t.nombre_documento = long(201)), [textos::NOMBRE_DOCUMENTO[1]]);
+    }
+
+    #[test]
+    fn annexes_their_number_and_their_address_must_agree() {
+        let with = |stated: i64, names: &[&str], url: Option<&str>| {
+            texts(|t| {
+                t.numero_anexos = Some(stated);
+                t.anexos = names.iter().map(|n| some(n)).collect();
+                t.url_anexos = url.map(str::to_owned);
+            })
+        };
+        let url = Some("https://a.gob.pe/x");
+        assert_eq!(with(2, &["a", "b"], url), [""; 0]);
+        assert_eq!(with(1, &[], url), [textos::ANEXOS_SIN_LISTA]);
+        assert_eq!(with(2, &["a"], url), [textos::ANEXOS_DE_MENOS]);
+        assert_eq!(with(1, &["a", "b"], url), [textos::ANEXOS_DE_MAS]);
+        assert_eq!(with(1, &["a"], None), [textos::URL_FALTA]);
+        assert_eq!(with(1, &["a"], Some("?")), [textos::URL_FALTA]);
+        assert_eq!(with(0, &[], Some("?")), [""; 0]);
+        assert_eq!(with(0, &[], Some(&"u".repeat(201))), [textos::URL_EXCEDE]);
+        assert_eq!(with(1, &[""], url), ["Nombre del documento anexo no especificado"]);
+        assert_eq!(with(1, &[&"n".repeat(101)], url), ["Nombre del documento Anexo excede la longitud permitida"]);
+    }
+
+    #[test]
+    fn leniently_only_what_makes_a_document_useless_refuses_it() {
+        let judged = |change: fn(&mut Tramite), rigor| {
+            let mut t = good();
+            change(&mut t);
+            let defectos = tramite(&t, &Contexto::nuevo(ahora()));
+            impedimentos(&defectos, rigor).next().map(|d| d.texto)
+        };
+        let tolerated: [fn(&mut Tramite); 4] = [
+            |t| t.asunto = Some("x".repeat(600)),
+            |t| t.numero_identidad = some("123456789"),
+            |t| t.fecha_documento = None,
+            |t| t.numero_anexos = None,
+        ];
+        for change in tolerated {
+            assert_eq!(judged(change, Rigor::Lenient), None);
+        }
+        assert_eq!(judged(tolerated[0], Rigor::Strict), Some("Asunto de documento excede el tamaño permitido"));
+        let useless: [fn(&mut Tramite); 3] =
+            [|t| t.cuo = None, |t| t.contenido = Contenido::NoPdf, |t| t.ruc_receptor = None];
+        for change in useless {
+            assert!(judged(change, Rigor::Lenient).is_some());
+        }
+    }
+
+    #[test]
+    fn every_field_of_a_cargo_hears_its_own_sentence() {
+        let good = CargoTramite {
+            cuo: some("19"),
+            numero_registro: some("123"),
+            anio_registro: some("2026"),
+            fecha_registro: some("2026-11-21T10:00:00"),
+            unidad: some("MESA DE PARTES"),
+            usuario: some("ANA"),
+            contenido: Contenido::Pdf { una_vez: false },
+            estado: some("R"),
+            ..CargoTramite::default()
+        };
+        let texts = |change: fn(&mut CargoTramite)| {
+            let mut c = good.clone();
+            change(&mut c);
+            cargo(&c).into_iter().map(|d| d.texto).collect::<Vec<_>>()
+        };
+        assert_eq!(texts(|_| {}), [""; 0]);
+        let cases: [(fn(&mut CargoTramite), &str); 12] = [
+            (|c| c.cuo = None, "CUO no especificado"),
+            (|c| c.numero_registro = None, "Número de registro del STD no especificado"),
+            (|c| c.numero_registro = Some("1".repeat(15)), "Número de registro del STD excede el tamaño permitido"),
+            (|c| c.fecha_registro = None, "Fecha de registro del STD no especificado"),
+            (|c| c.unidad = None, "Nombre de la unidad orgánica de derivación no especificado"),
+            (|c| c.usuario = None, "Nombre de la persona que registra en el STD no especificado"),
+            (|c| c.contenido = Contenido::Ausente, "No existe documento PDF de cargo de tramite"),
+            (|c| c.contenido = Contenido::Excesivo, "El Documento excede el tamaño permitido"),
+            (|c| c.contenido = Contenido::NoPdf, "El Documento de registro de tramite no es un archivo PDF valido"),
+            (|c| c.estado = None, "Código de Estado no especificado"),
+            (|c| c.estado = some("P"), "Código de Estado inválido"),
+            (|c| c.estado = some("O"), "Observación no especificada"),
+        ];
+        for (change, expected) in cases {
+            assert_eq!(texts(change), [expected]);
+        }
+    }
+}

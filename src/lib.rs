@@ -5,13 +5,10 @@
 //! - [`domain`] (0): the words and rules of the exchange, pure.
 //! - [`soap`] (1): SOAP 1.1 as streams. `contract` (1): XML to domain and back.
 //! - [`store`] (2): what is durable.
-//! - [`http`] (4): listeners, limits, authentication, errors.
-//! - [`config`] and [`telemetry`], beside the house: what the operator decides, and what he sees.
+//! - [`config`], beside the house: what the operator decides.
 
 pub mod config;
 pub mod domain;
 pub mod exchange;
-pub mod http;
 pub mod soap;
 pub mod store;
-pub mod telemetry;

@@ -2,13 +2,13 @@
 
 use jiff::Timestamp;
 
-use super::{Actor, Exchange, ExchangeError, events};
+use super::{Actor, Exchange, ExchangeError, dispatch::job, events};
 use crate::{
     domain::{
         Cargo, CargoTramite, Contenido, Desenlace, Documento, Id, Recepcion, Ruc, lima,
         validation::{self, Defecto, Motivo, textos},
     },
-    store::{Change, JobKind, Record, Staged},
+    store::{Change, Job, JobKind, Record, Staged},
 };
 
 /// An answer as mesa de partes states it, unjudged. Its PDF comes beside it.
@@ -94,7 +94,7 @@ impl Exchange {
             let change = Change {
                 facts: vec![events::recepcion(&recepcion, tipo, actor, now, detalle)],
                 records: vec![Record::Recepcion(Box::new(recepcion.clone()))],
-                jobs: vec![self.job(JobKind::EntregarCargo, recepcion.id, &recepcion.remitente.ruc, now)],
+                jobs: vec![cargo_job(&recepcion, now)],
                 documents: vec![pdf.clone()],
                 ..Change::default()
             };
@@ -102,6 +102,10 @@ impl Exchange {
         })
         .await
     }
+}
+
+fn cargo_job(r: &Recepcion, now: Timestamp) -> Job {
+    job(JobKind::EntregarCargo, r.id, &r.entidad, &r.remitente.ruc, now)
 }
 
 /// A caller sees only its entity's documents; another's do not exist for it.

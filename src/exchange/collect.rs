@@ -8,7 +8,7 @@ use crate::{
         despacho::{Suceso, TransicionError},
         validation,
     },
-    store::{Change, CommitError, Record, Staged, StoreError},
+    store::{Change, CommitError, Job, JobKind, Record, Staged, StoreError},
 };
 
 const YA_REGISTRADO: &str = "EL CARGO YA SE ENCUENTRA REGISTRADO";
@@ -72,7 +72,12 @@ impl Exchange {
         let now = self.now();
         let detalle = despacho.cargo.as_ref().and_then(|c| c.observacion.clone());
         let fact = events::despacho(&despacho, events::despacho_respondido(&despacho), actor, now, detalle);
-        let mut change = Change { facts: vec![fact], documents: documento.into_iter().collect(), ..Change::default() };
+        let mut change = Change {
+            facts: vec![fact],
+            jobs_done: vec![Job::id_for(JobKind::PreguntarCargo, despacho.id)],
+            documents: documento.into_iter().collect(),
+            ..Change::default()
+        };
         self.close_corrected(&despacho, actor, &mut change).await?;
         change.records.push(Record::Despacho(Box::new(despacho)));
         Ok(change)

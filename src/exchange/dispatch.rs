@@ -74,7 +74,7 @@ impl Exchange {
         let mut change = Change { documents: vec![staged], ..Change::default() };
         for despacho in &despachos {
             change.facts.push(events::despacho(despacho, events::DESPACHO_REGISTRADO, actor, now, None));
-            change.jobs.push(self.job(JobKind::Despachar, despacho.id, &despacho.destino, now));
+            change.jobs.push(job(JobKind::Despachar, despacho.id, entidad, &despacho.destino, now));
             change.records.push(Record::Despacho(Box::new(despacho.clone())));
         }
         if let Some(Idempotency { key, huella }) = idempotency {
@@ -180,19 +180,21 @@ impl Exchange {
         }
         (destinos, defectos)
     }
+}
 
-    /// A job that is due at once.
-    pub(super) fn job(&self, kind: JobKind, sujeto: Id, destino: &Ruc, now: Timestamp) -> Job {
-        Job {
-            id: self.id(now),
-            kind,
-            sujeto,
-            destino: destino.clone(),
-            creado_en: now,
-            proximo_en: now,
-            intentos: 0,
-            ultimo_error: None,
-        }
+/// A job that is due at once.
+pub(super) fn job(kind: JobKind, sujeto: Id, entidad: &Ruc, destino: &Ruc, now: Timestamp) -> Job {
+    Job {
+        id: Job::id_for(kind, sujeto),
+        kind,
+        sujeto,
+        entidad: entidad.clone(),
+        destino: destino.clone(),
+        creado_en: now,
+        proximo_en: now,
+        intentos: 0,
+        ultimo_error: None,
+        muerto_en: None,
     }
 }
 

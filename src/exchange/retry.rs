@@ -15,6 +15,8 @@ pub struct RetryPolicy {
     pub max: Duration,
     /// After an unclear end: how long to wait before asking, so that a slow delivery still under way can end.
     pub ask_after: Duration,
+    /// How long after an accepted send its cargo is asked for, if it has not come, time after time; the last repeats.
+    pub ask_cargo: Vec<Duration>,
     /// Longest time one attempt may take in all; a lease outlives it.
     pub attempt: Duration,
     /// Jobs under way at once.
@@ -30,6 +32,7 @@ impl Default for RetryPolicy {
             factor: 2.0,
             max: Duration::from_secs(30 * 60),
             ask_after: Duration::from_secs(30),
+            ask_cargo: [1, 2, 4, 8, 24].map(|hours| Duration::from_secs(hours * 3600)).into(),
             attempt: Duration::from_secs(180),
             workers: 16,
             directory_age: Duration::from_secs(24 * 3600),
@@ -45,6 +48,12 @@ impl RetryPolicy {
         let longest = self.first.as_secs_f64() * self.factor.powi(i32::try_from(exponent).unwrap_or(64));
         let longest = longest.min(self.max.as_secs_f64());
         Duration::from_secs_f64(longest * (0.1 + 0.9 * chance.clamp(0.0, 1.0)))
+    }
+
+    /// How long to wait before asking for a cargo the `n`-th time, from 0.
+    pub fn ask_cargo(&self, n: u32) -> Duration {
+        let n = usize::try_from(n).unwrap_or(usize::MAX);
+        self.ask_cargo.get(n).or(self.ask_cargo.last()).copied().unwrap_or(Duration::from_secs(24 * 3600))
     }
 
     /// How long a claimed job stays claimed: longer than an attempt can take, so that no two workers hold one.

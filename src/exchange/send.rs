@@ -5,15 +5,15 @@
 
 use std::time::Duration;
 
-use super::{Actor, Alcance, Exchange, PlatformError, RACES_MAX, events, retry::later};
+use super::{Actor, Alcance, Exchange, PlatformError, RACES_MAX, dispatch::job, events, retry::later};
 use crate::{
     domain::{
-        CargoTramite, Consulta, Contenido, Cuo, Despacho, Documento, EstadoDespacho, Id, Recepcion,
+        CargoTramite, Consulta, Contenido, Cuo, Desenlace, Despacho, Documento, EstadoDespacho, Id, Recepcion,
         cargo::{Respuesta, RespuestaConsulta},
         despacho::Suceso,
         lima,
     },
-    store::{Change, CommitError, Job, Record, Staged, StoreError},
+    store::{Change, CommitError, Job, JobKind, Record, Staged, StoreError},
 };
 
 /// New CUOs asked for one despacho before it is given up: a platform that refuses three refuses all.
@@ -238,6 +238,7 @@ impl Exchange {
             };
             if suceso == Suceso::Aceptado {
                 self.close_corrected(&despacho, &actor, &mut change).await?;
+                change.jobs.push(self.ask_for_cargo(&despacho));
             }
             change.records.push(Record::Despacho(Box::new(despacho)));
             match self.store.commit(change).await {
@@ -247,6 +248,13 @@ impl Exchange {
             }
         }
         self.finished(job).await
+    }
+
+    /// The job that asks for the cargo of what was just accepted, in case the cargo never comes by itself.
+    fn ask_for_cargo(&self, d: &Despacho) -> Job {
+        let now = self.now();
+        let first = later(now, self.settings.retry.ask_cargo(0));
+        Job { proximo_en: first, ..job(JobKind::PreguntarCargo, d.id, &d.entidad, &d.destino, now) }
     }
 
     /// Commits something learnt on the way. What the state does not allow any more is not worth recording.
@@ -273,6 +281,24 @@ impl Exchange {
             },
             |_| Ok(Step::Done),
         )
+    }
+
+    /// Asks for the cargo of a document that was sent and is not answered.
+    pub(super) async fn step_preguntar(&self, job: &Job) -> Result<Step, StoreError> {
+        let Some(despacho) = self.store.despacho(job.sujeto).await? else { return self.finished(job).await };
+        if despacho.estado != EstadoDespacho::Enviado {
+            return self.finished(job).await;
+        }
+        let wait = Some(self.settings.retry.ask_cargo(job.intentos + 1));
+        let motivo = match self.consulta(&despacho).await {
+            Ok((answer, pdf)) if answer.respuesta.codigo() == "0000" => match Desenlace::de_letra(estado(&answer)) {
+                Some(_) => return self.found(job, &despacho, answer, pdf).await,
+                None => "la entidad receptora lo tiene y aún no lo atiende".to_owned(),
+            },
+            Ok((answer, _)) => format!("La consulta por el cargo no dio resultado: {}", in_words(&answer.respuesta)),
+            Err(error) => format!("La consulta por el cargo no tuvo respuesta: {error}"),
+        };
+        Ok(Step::Again { motivo, wait })
     }
 
     /// Delivers the cargo of a recepcion.
@@ -313,6 +339,10 @@ impl Exchange {
         .or_else(only_store)?;
         Ok(Step::Done)
     }
+}
+
+fn estado(answer: &RespuestaConsulta) -> &str {
+    answer.cargo.estado.as_deref().unwrap_or_default()
 }
 
 /// Of a use case's errors, a job stops only for the store's.

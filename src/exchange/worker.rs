@@ -118,6 +118,7 @@ impl Exchange {
             match job.kind {
                 JobKind::Despachar => self.step_despacho(&job).await,
                 JobKind::EntregarCargo => self.step_cargo(&job).await,
+                JobKind::PreguntarCargo => self.step_preguntar(&job).await,
             }
         };
         let result = match timeout(self.settings.retry.attempt, work).await {

@@ -116,15 +116,20 @@ pub enum JobKind {
     Despachar,
     /// Delivers the cargo of a recepcion to the sender's side.
     EntregarCargo,
+    /// Asks the receiver of an `enviado` for its cargo, until it came.
+    PreguntarCargo,
 }
 
-/// Work that must go on until it ends. Never without a next time.
+/// Work that must go on until it ends: one job for each record and kind. Never without a next time, unless it is dead.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
+    /// [`Job::id_for`] its kind and subject.
     pub id: Id,
     pub kind: JobKind,
     /// The despacho or recepcion.
     pub sujeto: Id,
+    /// Which of our entities it is for.
+    pub entidad: Ruc,
     /// The counterpart: one queue each.
     pub destino: Ruc,
     pub creado_en: Timestamp,
@@ -132,6 +137,20 @@ pub struct Job {
     /// Attempts so far.
     pub intentos: u32,
     pub ultimo_error: Option<String>,
+    /// When it was given up. It is kept whole and never claimed; a person retries or discards it.
+    pub muerto_en: Option<Timestamp>,
+}
+
+impl Job {
+    /// The subject's id, marked with the kind in its last byte: so a job is found, replaced and ended without looking it up.
+    pub fn id_for(kind: JobKind, sujeto: Id) -> Id {
+        let mark = match kind {
+            JobKind::Despachar => 1,
+            JobKind::EntregarCargo => 2,
+            JobKind::PreguntarCargo => 3,
+        };
+        Id::from_u128(sujeto.as_u128() ^ mark)
+    }
 }
 
 /// What the holder of a key may do (DESIGN.md, security of the edges).

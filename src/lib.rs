@@ -3,11 +3,12 @@
 //! The house, from the ground up. A floor uses the floors below it, never above; `tests/it/floors.rs` holds it to that.
 //!
 //! - [`domain`] (0): the words and rules of the exchange, pure.
-//! - [`soap`] (1): SOAP 1.1 as streams. `contract` (1): XML to domain and back.
+//! - [`soap`] (1): SOAP 1.1 as streams. [`contract`] (1): XML to domain and back.
 //! - [`store`] (2): what is durable.
 //! - [`config`], beside the house: what the operator decides.
 
 pub mod config;
+pub mod contract;
 pub mod domain;
 pub mod exchange;
 pub mod soap;

@@ -17,3 +17,13 @@ pub enum SinkError {
 pub trait DocumentSink: Send {
     async fn write(&mut self, piece: &[u8]) -> Result<(), SinkError>;
 }
+
+/// Takes anything and keeps nothing: for answers whose document is not wanted.
+pub struct Discard;
+
+#[async_trait]
+impl DocumentSink for Discard {
+    async fn write(&mut self, _piece: &[u8]) -> Result<(), SinkError> {
+        Ok(())
+    }
+}

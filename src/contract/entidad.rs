@@ -1,0 +1,141 @@
+//! The platform's directory: `PcmIMgdEntidad` in production, `Entidad` for tests, where both operations have a first
+//! string `vipent`.
+
+use tokio::io::AsyncRead;
+
+use super::{Flavour, Incoming, Outgoing, Tolerancias, finish, return_text};
+use crate::{
+    domain::{Categoria, Entidad, Ruc},
+    soap::{AnswerError, EnvelopeReader, Limits, Message, ReadError, answer, writer::Writer},
+};
+
+pub const NAMESPACE: &str = "http://ws.wsentidad.segdi.gob.pe/";
+const LISTA: &str = "getListaEntidad";
+const LISTA_RESPONSE: &str = "getListaEntidadResponse";
+const VALIDAR: &str = "validarEntidad";
+const VALIDAR_RESPONSE: &str = "validarEntidadResponse";
+/// What `validarEntidad` answers for an entity that is registered.
+pub const REGISTRADA: &str = "0000";
+/// What it answers for one that is not.
+pub const NO_REGISTRADA: &str = "-1";
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// The category as it was written; `None` if absent.
+    Lista {
+        categoria: Option<String>,
+    },
+    Validar {
+        ruc: Option<String>,
+    },
+}
+
+/// Reads a request as the platform does, of either flavour.
+pub async fn read<R: AsyncRead + Unpin + Send>(
+    mut envelope: EnvelopeReader<R>,
+) -> Result<Incoming<Request>, ReadError> {
+    let element = envelope.operation().clone();
+    let lista = match (element.namespace.as_str(), element.local.as_str()) {
+        (NAMESPACE, LISTA) => true,
+        (NAMESPACE, VALIDAR) => false,
+        _ => return Err(ReadError::UnknownOperation { namespace: element.namespace, local: element.local }),
+    };
+    let (mut categoria, mut ruc) = (None, None);
+    while let Some(field) = envelope.child().await? {
+        match field.local.as_str() {
+            "sidcatent" => categoria = envelope.text().await?.map(|t| t.trim().to_owned()),
+            "vrucent" => ruc = envelope.text().await?.map(|t| t.trim().to_owned()),
+            _ => envelope.skip().await?,
+        }
+    }
+    let request = if lista { Request::Lista { categoria } } else { Request::Validar { ruc } };
+    finish(envelope, request, Tolerancias::default()).await
+}
+
+/// The answer to [`Request::Lista`].
+pub fn respuesta_lista(entidades: &[Entidad]) -> Message {
+    let mut w = Writer::new(NAMESPACE, LISTA_RESPONSE);
+    for (n, entidad) in (1..).zip(entidades) {
+        w.open("return");
+        w.number("sident", n);
+        w.number("sidpadent", 0);
+        w.text("vnoment", &entidad.nombre);
+        w.text("vrucent", entidad.ruc.as_str());
+        w.close("return");
+    }
+    w.finish()
+}
+
+/// The answer to [`Request::Validar`].
+pub fn respuesta_validar(registrada: bool) -> Message {
+    let mut w = Writer::new(NAMESPACE, VALIDAR_RESPONSE);
+    w.text("return", if registrada { REGISTRADA } else { NO_REGISTRADA });
+    w.finish()
+}
+
+/// Asks for the entities of a category.
+pub fn lista(flavour: Flavour, categoria: Categoria) -> Outgoing {
+    let mut w = Writer::new(NAMESPACE, LISTA);
+    write_ip(flavour, &mut w);
+    w.number("sidcatent", i64::from(categoria.numero()));
+    outgoing(flavour, LISTA, w)
+}
+
+/// Asks whether an entity is registered.
+pub fn validar(flavour: Flavour, ruc: &Ruc) -> Outgoing {
+    let mut w = Writer::new(NAMESPACE, VALIDAR);
+    write_ip(flavour, &mut w);
+    w.text("vrucent", ruc.as_str());
+    outgoing(flavour, VALIDAR, w)
+}
+
+/// The test flavour's first parameter, the caller's address; what stands in it is not looked at there.
+fn write_ip(flavour: Flavour, w: &mut Writer) {
+    if flavour == Flavour::Test {
+        w.text("vipent", "");
+    }
+}
+
+fn outgoing(flavour: Flavour, name: &'static str, w: Writer) -> Outgoing {
+    let soap_action = match flavour {
+        Flavour::Production => name,
+        Flavour::Test => "",
+    };
+    Outgoing { soap_action, message: w.finish() }
+}
+
+/// The answer to [`lista`]. Rows whose RUC is `0` or none at all are left out (CONTRACT §4).
+pub async fn read_lista<R: AsyncRead + Unpin + Send>(
+    body: R,
+    charset: Option<&str>,
+    categoria: Categoria,
+) -> Result<Vec<Entidad>, AnswerError> {
+    let mut r = answer::open(body, charset, Limits::LIST, LISTA_RESPONSE).await?;
+    let mut entidades = Vec::new();
+    while let Some(row) = r.child().await? {
+        if row.local != "return" {
+            r.skip().await?;
+            continue;
+        }
+        let (mut nombre, mut ruc) = (None, None);
+        while let Some(field) = r.child().await? {
+            match field.local.as_str() {
+                "vnoment" => nombre = r.text().await?,
+                "vrucent" => ruc = r.text().await?,
+                _ => r.skip().await?,
+            }
+        }
+        if let Ok(ruc) = Ruc::de_contraparte(ruc.as_deref().unwrap_or_default()) {
+            let nombre = nombre.map(|n| n.trim().to_owned()).unwrap_or_default();
+            entidades.push(Entidad { ruc, nombre, categoria });
+        }
+    }
+    r.finish().await?;
+    Ok(entidades)
+}
+
+/// The answer to [`validar`]: whether the entity is registered.
+pub async fn read_validar<R: AsyncRead + Unpin + Send>(body: R, charset: Option<&str>) -> Result<bool, AnswerError> {
+    let r = answer::open(body, charset, Limits::SMALL, VALIDAR_RESPONSE).await?;
+    Ok(return_text(r).await? == REGISTRADA)
+}

@@ -1,0 +1,297 @@
+//! The two layers of base64 in which documents travel (CONTRACT §3), piece by piece: decoded with the tolerances of the
+//! contract, encoded exactly as deployed senders do.
+
+use base64_simd::{STANDARD, STANDARD_NO_PAD};
+use bytes::Bytes;
+
+use crate::domain::Contenido;
+
+/// How far into the bytes `%PDF` may stand, in bytes, as PDF readers allow.
+const SNIFF_BYTES: usize = 1024;
+const MAGIC: &[u8] = b"%PDF";
+
+/// A text that is not base64.
+#[derive(Debug)]
+struct Broken;
+
+/// One layer of base64 being taken off. Whitespace is skipped wherever it stands; padding may be missing at the end.
+#[derive(Default)]
+struct Layer {
+    /// Characters not decoded yet; between calls at most three.
+    clean: Vec<u8>,
+    padding: usize,
+    /// Whitespace was met: look for it from now on.
+    spaced: bool,
+}
+
+impl Layer {
+    fn push(&mut self, text: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
+        let carried = self.clean.len();
+        if !self.spaced && self.padding == 0 {
+            self.clean.extend_from_slice(text);
+            if self.decode(self.clean.len() & !3, out).is_ok() {
+                return Ok(());
+            }
+            self.spaced = true;
+            self.clean.retain(|b| !is_space(*b));
+        } else {
+            for run in text.split(|b| is_space(*b)) {
+                self.clean.extend_from_slice(run);
+            }
+        }
+        self.decode_clean(carried, out)
+    }
+
+    /// Decodes what is whole of `clean`, which holds no whitespace and `carried` characters of an earlier call.
+    fn decode_clean(&mut self, carried: usize, out: &mut Vec<u8>) -> Result<(), Broken> {
+        let first = memchr::memchr(b'=', &self.clean).unwrap_or(self.clean.len());
+        let padding = self.clean.split_off(first);
+        if (self.padding > 0 && first != carried) || padding.iter().any(|b| *b != b'=') {
+            return Err(Broken);
+        }
+        self.padding += padding.len();
+        self.decode(self.clean.len() & !3, out)?;
+        if self.padding > 0 && (self.clean.len() < 2 || self.clean.len() + self.padding > 4) {
+            return Err(Broken);
+        }
+        Ok(())
+    }
+
+    fn decode(&mut self, whole: usize, out: &mut Vec<u8>) -> Result<(), Broken> {
+        let text = self.clean.get(..whole).unwrap_or_default();
+        out.reserve(whole / 4 * 3);
+        STANDARD_NO_PAD.decode_append(text, out).map_err(|_| Broken)?;
+        self.clean.drain(..whole);
+        Ok(())
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Broken> {
+        self.clean.retain(|b| !is_space(*b));
+        self.decode_clean(self.clean.len(), out)?;
+        let kept = match self.clean.len() {
+            0 => return Ok(()),
+            2 => 1,
+            3 => 2,
+            _ => return Err(Broken),
+        };
+        // Bits beyond the last whole byte are not looked at, as the decoders in use do not.
+        self.clean.resize(4, b'A');
+        let end = out.len() + kept;
+        self.decode(4, out)?;
+        out.truncate(end);
+        Ok(())
+    }
+}
+
+fn is_space(b: u8) -> bool {
+    matches!(b, b' ' | b'\n' | b'\r' | b'\t')
+}
+
+/// Which part of a document is being read.
+enum Stage {
+    /// Bytes under the outer layer, until it is clear whether they are the PDF itself.
+    Outer,
+    /// A PDF that was encoded once.
+    Once,
+    /// Bytes under the inner layer, until it is clear that they are a PDF.
+    Inner,
+    /// A PDF that was encoded twice.
+    Twice,
+    Refused(Contenido),
+}
+
+/// Takes both layers off a document as its text arrives.
+pub struct DocumentDecoder {
+    stage: Stage,
+    outer: Layer,
+    inner: Layer,
+    /// First bytes of the layer in question.
+    head: Vec<u8>,
+    /// Whether any text came at all.
+    any: bool,
+    scratch: Vec<u8>,
+}
+
+impl Default for DocumentDecoder {
+    fn default() -> Self {
+        Self {
+            stage: Stage::Outer,
+            outer: Layer::default(),
+            inner: Layer::default(),
+            head: Vec::new(),
+            any: false,
+            scratch: Vec::new(),
+        }
+    }
+}
+
+impl DocumentDecoder {
+    /// Takes the next piece of text; what it yields of the PDF is appended to `out`.
+    pub fn push(&mut self, text: &[u8], out: &mut Vec<u8>) {
+        self.any = self.any || text.iter().any(|b| !is_space(*b));
+        if self.refused().is_some() {
+            return;
+        }
+        let mut bytes = std::mem::take(&mut self.scratch);
+        bytes.clear();
+        let outer = self.outer.push(text, &mut bytes);
+        let result = outer.and_then(|()| self.decoded(&bytes, out));
+        self.scratch = bytes;
+        self.judge(result);
+    }
+
+    /// The verdict, once the text has ended.
+    pub fn finish(mut self, out: &mut Vec<u8>) -> Contenido {
+        if !self.any {
+            return Contenido::Ausente;
+        }
+        if self.refused().is_none() {
+            let result = self.end(out);
+            self.judge(result);
+        }
+        match self.stage {
+            Stage::Refused(contenido) => contenido,
+            Stage::Once => Contenido::Pdf { una_vez: true },
+            Stage::Twice => Contenido::Pdf { una_vez: false },
+            Stage::Outer | Stage::Inner => Contenido::NoPdf,
+        }
+    }
+
+    /// What is already known to be wrong; the rest of the text need not be kept.
+    pub fn refused(&self) -> Option<Contenido> {
+        match self.stage {
+            Stage::Refused(contenido) => Some(contenido),
+            _ => None,
+        }
+    }
+
+    fn judge(&mut self, result: Result<(), Broken>) {
+        if result.is_err() {
+            self.stage = Stage::Refused(Contenido::NoBase64);
+        }
+    }
+
+    /// Bytes that came out of the outer layer.
+    fn decoded(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
+        match self.stage {
+            Stage::Outer => {
+                self.head.extend_from_slice(bytes);
+                if self.head.len() >= SNIFF_BYTES { self.decide_outer(out) } else { Ok(()) }
+            }
+            Stage::Once => {
+                out.extend_from_slice(bytes);
+                Ok(())
+            }
+            Stage::Inner | Stage::Twice => self.decoded_text(bytes, out),
+            Stage::Refused(_) => Ok(()),
+        }
+    }
+
+    /// A `%` is no character of base64: where `%PDF` stands near the beginning, there is no second layer.
+    fn decide_outer(&mut self, out: &mut Vec<u8>) -> Result<(), Broken> {
+        let head = std::mem::take(&mut self.head);
+        if has_magic(&head) {
+            self.stage = Stage::Once;
+            out.extend_from_slice(&head);
+            return Ok(());
+        }
+        self.stage = Stage::Inner;
+        self.decoded_text(&head, out)
+    }
+
+    /// Text of the inner layer.
+    fn decoded_text(&mut self, text: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
+        if matches!(self.stage, Stage::Twice) {
+            return self.inner.push(text, out);
+        }
+        self.inner.push(text, &mut self.head)?;
+        if self.head.len() >= SNIFF_BYTES {
+            self.decide_inner(out);
+        }
+        Ok(())
+    }
+
+    fn decide_inner(&mut self, out: &mut Vec<u8>) {
+        let head = std::mem::take(&mut self.head);
+        if has_magic(&head) {
+            self.stage = Stage::Twice;
+            out.extend_from_slice(&head);
+        } else {
+            self.stage = Stage::Refused(Contenido::NoPdf);
+        }
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) -> Result<(), Broken> {
+        let mut bytes = Vec::new();
+        self.outer.finish(&mut bytes)?;
+        self.decoded(&bytes, out)?;
+        if matches!(self.stage, Stage::Outer) {
+            self.decide_outer(out)?;
+        }
+        match self.stage {
+            Stage::Twice => self.inner.finish(out)?,
+            Stage::Inner => {
+                self.inner.finish(&mut self.head)?;
+                self.decide_inner(out);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn has_magic(head: &[u8]) -> bool {
+    let window = head.get(..SNIFF_BYTES + MAGIC.len()).unwrap_or(head);
+    memchr::memmem::find(window, MAGIC).is_some()
+}
+
+/// Length of base64(base64(pdf)) for a PDF of `pdf_bytes`.
+pub fn encoded_len(pdf_bytes: u64) -> u64 {
+    let once = |n: u64| n.div_ceil(3).saturating_mul(4);
+    once(once(pdf_bytes))
+}
+
+/// Puts both layers on a document as its bytes come. Nine bytes of PDF are sixteen characters on the wire.
+#[derive(Default)]
+pub struct DocumentEncoder {
+    /// At most eight bytes.
+    carry: Vec<u8>,
+    inner: Vec<u8>,
+}
+
+impl DocumentEncoder {
+    const BLOCK: usize = 9;
+
+    pub fn push(&mut self, pdf: &[u8]) -> Bytes {
+        let mut out = Vec::with_capacity((self.carry.len() + pdf.len()) / Self::BLOCK * 16);
+        let missing = (Self::BLOCK - self.carry.len()).min(pdf.len());
+        let pdf = if self.carry.is_empty() {
+            pdf
+        } else {
+            let (now, later) = pdf.split_at(missing);
+            self.carry.extend_from_slice(now);
+            if self.carry.len() < Self::BLOCK {
+                return Bytes::new();
+            }
+            let block = std::mem::take(&mut self.carry);
+            self.encode(&block, &mut out);
+            later
+        };
+        let (whole, rest) = pdf.split_at(pdf.len() - pdf.len() % Self::BLOCK);
+        self.encode(whole, &mut out);
+        self.carry.extend_from_slice(rest);
+        out.into()
+    }
+
+    pub fn finish(mut self) -> Bytes {
+        let (rest, mut out) = (std::mem::take(&mut self.carry), Vec::new());
+        self.encode(&rest, &mut out);
+        out.into()
+    }
+
+    fn encode(&mut self, pdf: &[u8], out: &mut Vec<u8>) {
+        self.inner.clear();
+        STANDARD.encode_append(pdf, &mut self.inner);
+        STANDARD.encode_append(&self.inner, out);
+    }
+}

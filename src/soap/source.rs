@@ -1,0 +1,287 @@
+//! The bytes of a message as they arrive: buffered with a look-ahead, counted against limits, always UTF-8 whatever the
+//! sender wrote. Lies beneath the XML parser, and is read directly where a text may be larger than a buffer.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use encoding_rs::{Decoder, DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
+use tokio::io::{AsyncBufRead, AsyncRead, ReadBuf};
+
+/// Size of the buffer and of the largest look-ahead, in bytes.
+pub const BUFFER_BYTES: usize = 64 * 1024;
+/// Longest XML declaration looked at, in bytes.
+const DECLARATION_BYTES_MAX: usize = 512;
+/// Read at a time when transcoding, in bytes.
+const RAW_BYTES: usize = 16 * 1024;
+/// Room kept free behind the largest look-ahead, in bytes: enough for the transcoder to make progress.
+const ROOM_BYTES: usize = 64;
+
+/// Why the source itself stopped reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// More bytes than the message may have.
+    TooLarge,
+    /// One XML event is larger than may be held, or all of them together are.
+    EventTooLarge,
+    /// Bytes that are not in the stated encoding.
+    Malformed,
+    /// An encoding that is not read.
+    UnknownEncoding,
+}
+
+/// A message's bytes, as UTF-8.
+pub struct Source<R> {
+    inner: R,
+    transcoder: Option<Transcoder>,
+    buf: Vec<u8>,
+    start: usize,
+    end: usize,
+    eof: bool,
+    /// Bytes taken from `inner`, and how many may be.
+    read: u64,
+    limit: u64,
+    /// Bytes the parser may still take for its current event.
+    budget: usize,
+    consumed: u64,
+    stop: Option<Stop>,
+}
+
+struct Transcoder {
+    decoder: Decoder,
+    raw: Vec<u8>,
+    raw_start: usize,
+    raw_eof: bool,
+}
+
+impl<R: AsyncRead + Unpin> Source<R> {
+    /// Looks at the first bytes and decides the encoding: a byte order mark, else the zero bytes of UTF-16, else
+    /// `charset` (from the HTTP header), else the XML declaration, else UTF-8.
+    pub async fn open(inner: R, charset: Option<&str>, limit: u64) -> io::Result<Self> {
+        let mut source = Self {
+            inner,
+            transcoder: None,
+            buf: vec![0; BUFFER_BYTES + ROOM_BYTES],
+            start: 0,
+            end: 0,
+            eof: false,
+            read: 0,
+            limit,
+            budget: usize::MAX,
+            consumed: 0,
+            stop: None,
+        };
+        let head = source.peek(4).await?;
+        let marked = match head {
+            [0xEF, 0xBB, 0xBF, ..] => {
+                source.consume_raw(3);
+                Some(UTF_8)
+            }
+            [0xFF, 0xFE, ..] | [b'<', 0, ..] => Some(UTF_16LE),
+            [0xFE, 0xFF, ..] | [0, b'<', ..] => Some(UTF_16BE),
+            _ => None,
+        };
+        let encoding = match (marked, charset.map(|c| c.trim_matches(['"', '\'', ' ']))) {
+            (Some(encoding), _) => Some(encoding),
+            (None, Some(label)) if !label.is_empty() => eight_bit(label.as_bytes()),
+            (None, _) => source.declared().await?,
+        };
+        match encoding {
+            Some(encoding) if encoding == UTF_8 => Ok(source),
+            Some(encoding) => {
+                source.transcode(encoding);
+                Ok(source)
+            }
+            None => Err(source.stopped(Stop::UnknownEncoding)),
+        }
+    }
+
+    /// The encoding the XML declaration names; `None` if it is not one we read.
+    async fn declared(&mut self) -> io::Result<Option<&'static Encoding>> {
+        let mut seen = 6;
+        loop {
+            let head = self.peek(seen).await?;
+            if !head.starts_with(b"<?xml") {
+                return Ok(Some(UTF_8));
+            }
+            let window = head.get(..DECLARATION_BYTES_MAX).unwrap_or(head);
+            if let Some(end) = memchr::memmem::find(window, b"?>") {
+                return Ok(declared_label(&window[..end]).map_or(Some(UTF_8), eight_bit));
+            }
+            if head.len() < seen || seen >= DECLARATION_BYTES_MAX {
+                return Ok(Some(UTF_8));
+            }
+            seen = (head.len() + 1).min(DECLARATION_BYTES_MAX);
+        }
+    }
+
+    /// At least `n` bytes (at most [`BUFFER_BYTES`]) without taking them; fewer only at the end.
+    pub async fn peek(&mut self, n: usize) -> io::Result<&[u8]> {
+        while self.end - self.start < n.min(BUFFER_BYTES) && !self.eof {
+            std::future::poll_fn(|cx| self.poll_more(cx)).await?;
+        }
+        Ok(self.buffered())
+    }
+
+    /// Reads once more into the buffer, making room for it.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        } else if self.buf.len() - self.end < ROOM_BYTES {
+            self.buf.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        if self.transcoder.is_some() {
+            return self.poll_transcoded(cx);
+        }
+        let mut into = ReadBuf::new(self.buf.get_mut(self.end..).unwrap_or_default());
+        ready!(Pin::new(&mut self.inner).poll_read(cx, &mut into))?;
+        let n = into.filled().len();
+        self.end += n;
+        self.eof = n == 0;
+        Poll::Ready(self.count(n))
+    }
+
+    fn poll_transcoded(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let Some(t) = &mut self.transcoder else { return Poll::Ready(Ok(())) };
+            if t.raw_start == t.raw.len() && !t.raw_eof {
+                t.raw.resize(RAW_BYTES, 0);
+                t.raw_start = 0;
+                let mut into = ReadBuf::new(&mut t.raw);
+                let done = Pin::new(&mut self.inner).poll_read(cx, &mut into);
+                let n = into.filled().len();
+                t.raw.truncate(n);
+                ready!(done)?;
+                t.raw_eof = n == 0;
+                self.count(n)?;
+                continue;
+            }
+            let (raw, room) = (t.raw.get(t.raw_start..), self.buf.get_mut(self.end..));
+            let (result, taken, written) = t.decoder.decode_to_utf8_without_replacement(
+                raw.unwrap_or_default(),
+                room.unwrap_or_default(),
+                t.raw_eof,
+            );
+            t.raw_start += taken;
+            self.end += written;
+            match result {
+                DecoderResult::Malformed(..) => return Poll::Ready(Err(self.stopped(Stop::Malformed))),
+                DecoderResult::InputEmpty if t.raw_eof => self.eof = true,
+                DecoderResult::InputEmpty if written == 0 => continue,
+                DecoderResult::InputEmpty | DecoderResult::OutputFull => {}
+            }
+            return Poll::Ready(Ok(()));
+        }
+    }
+
+    fn count(&mut self, n: usize) -> io::Result<()> {
+        self.read = self.read.saturating_add(n as u64);
+        if self.read > self.limit { Err(self.stopped(Stop::TooLarge)) } else { Ok(()) }
+    }
+
+    fn transcode(&mut self, encoding: &'static Encoding) {
+        let raw = self.buffered().to_vec();
+        (self.start, self.end) = (0, 0);
+        let raw_eof = std::mem::take(&mut self.eof);
+        let decoder = encoding.new_decoder_with_bom_removal();
+        self.transcoder = Some(Transcoder { decoder, raw, raw_start: 0, raw_eof });
+    }
+}
+
+impl<R> Source<R> {
+    /// What is in the buffer now.
+    pub fn buffered(&self) -> &[u8] {
+        self.buf.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// Takes `n` buffered bytes outside the parser's budget.
+    pub fn consume_raw(&mut self, n: usize) {
+        self.start = (self.start + n).min(self.end);
+        self.consumed += n as u64;
+    }
+
+    /// How many bytes the parser may take from now on.
+    pub fn set_budget(&mut self, bytes: usize) {
+        self.budget = bytes;
+    }
+
+    /// Bytes of UTF-8 taken so far.
+    pub fn consumed(&self) -> u64 {
+        self.consumed
+    }
+
+    /// Whether the sender wrote something other than UTF-8.
+    pub fn transcoded(&self) -> bool {
+        self.transcoder.is_some()
+    }
+
+    /// Why reading failed, if it was the source's own decision.
+    pub fn stop(&self) -> Option<Stop> {
+        self.stop
+    }
+
+    fn stopped(&mut self, stop: Stop) -> io::Error {
+        self.stop = Some(stop);
+        io::Error::other(StopError(stop))
+    }
+}
+
+/// [`Stop`] as it travels inside an [`io::Error`].
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?}")]
+pub struct StopError(pub Stop);
+
+impl<R: AsyncRead + Unpin> AsyncRead for Source<R> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let available = ready!(Pin::new(&mut *this).poll_fill_buf(cx))?;
+        let n = available.len().min(out.remaining());
+        out.put_slice(available.get(..n).unwrap_or_default());
+        Pin::new(this).consume(n);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<R: AsyncRead + Unpin> AsyncBufRead for Source<R> {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        let this = self.get_mut();
+        while this.start == this.end && !this.eof {
+            ready!(this.poll_more(cx))?;
+        }
+        if this.budget == 0 && this.start < this.end {
+            return Poll::Ready(Err(this.stopped(Stop::EventTooLarge)));
+        }
+        let n = (this.end - this.start).min(this.budget);
+        Poll::Ready(Ok(this.buf.get(this.start..this.start + n).unwrap_or_default()))
+    }
+
+    fn consume(self: Pin<&mut Self>, n: usize) {
+        let this = self.get_mut();
+        this.consume_raw(n);
+        this.budget = this.budget.saturating_sub(n);
+    }
+}
+
+/// The encoding of `label`, for text whose first bytes are plainly not UTF-16: a declaration that says UTF-16 there is
+/// wrong about itself (seen from writers that declare what they held in memory).
+fn eight_bit(label: &[u8]) -> Option<&'static Encoding> {
+    let encoding = Encoding::for_label(label)?;
+    if encoding == UTF_16LE || encoding == UTF_16BE {
+        return Some(UTF_8);
+    }
+    (encoding == UTF_8 || encoding == WINDOWS_1252).then_some(encoding)
+}
+
+/// The value of `encoding` in an XML declaration.
+fn declared_label(declaration: &[u8]) -> Option<&[u8]> {
+    let at = memchr::memmem::find(declaration, b"encoding")? + b"encoding".len();
+    let rest = declaration.get(at..)?.trim_ascii_start().strip_prefix(b"=")?.trim_ascii_start();
+    let (quote, rest) = rest.split_first()?;
+    if !matches!(quote, b'"' | b'\'') {
+        return None;
+    }
+    rest.get(..memchr::memchr(*quote, rest)?)
+}

@@ -1,0 +1,134 @@
+//! Writes envelopes: all of it that is small at once, with a slot where a document is streamed in. The length is known
+//! before the first byte leaves.
+
+use bytes::Bytes;
+
+use super::{
+    base64,
+    envelope::{ENVELOPE_NS, is_xml_char},
+};
+
+/// The media type of every message.
+pub const CONTENT_TYPE: &str = "text/xml; charset=utf-8";
+
+/// A whole message, with or without a place for a document in it. Cheap to clone: a message may have to be sent again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    pub before: Bytes,
+    /// Size in bytes of the PDF that belongs between `before` and `after`.
+    pub document_len: Option<u64>,
+    pub after: Bytes,
+}
+
+impl Message {
+    /// Exact length of the HTTP body, in bytes.
+    pub fn content_length(&self) -> u64 {
+        let around = self.before.len() as u64 + self.after.len() as u64;
+        around + self.document_len.map_or(0, base64::encoded_len)
+    }
+}
+
+/// Writes one message, element by element.
+pub struct Writer {
+    out: Vec<u8>,
+    /// What came before the document, and the document's size.
+    split: Option<(Bytes, u64)>,
+    /// The operation's name, until its end is written.
+    operation: Option<String>,
+}
+
+impl Writer {
+    /// A message whose Body holds `operation`, in `namespace`.
+    pub fn new(namespace: &str, operation: &str) -> Self {
+        let mut writer = Self::bare();
+        writer.raw("<ns:");
+        writer.raw(operation);
+        writer.raw(" xmlns:ns=\"");
+        writer.escaped(namespace);
+        writer.raw("\">");
+        writer.operation = Some(operation.to_owned());
+        writer
+    }
+
+    /// A message with an empty Body.
+    pub(super) fn bare() -> Self {
+        let mut writer = Self { out: Vec::with_capacity(2048), split: None, operation: None };
+        writer.raw("<?xml version=\"1.0\" encoding=\"UTF-8\"?><soap:Envelope xmlns:soap=\"");
+        writer.raw(ENVELOPE_NS);
+        writer.raw("\"><soap:Body>");
+        writer
+    }
+
+    pub fn open(&mut self, name: &str) {
+        self.raw("<");
+        self.raw(name);
+        self.raw(">");
+    }
+
+    pub fn close(&mut self, name: &str) {
+        self.raw("</");
+        self.raw(name);
+        self.raw(">");
+    }
+
+    pub fn text(&mut self, name: &str, text: &str) {
+        self.open(name);
+        self.escaped(text);
+        self.close(name);
+    }
+
+    /// An element that is left out if there is nothing to say.
+    pub fn optional(&mut self, name: &str, text: &Option<String>) {
+        if let Some(text) = text {
+            self.text(name, text);
+        }
+    }
+
+    pub fn number(&mut self, name: &str, n: i64) {
+        self.text(name, &n.to_string());
+    }
+
+    /// The element in which the document will be streamed; a message has one at most.
+    pub fn document(&mut self, name: &str, bytes: u64) {
+        debug_assert!(self.split.is_none(), "a message holds one document");
+        self.open(name);
+        self.split = Some((std::mem::take(&mut self.out).into(), bytes));
+        self.close(name);
+    }
+
+    pub fn finish(mut self) -> Message {
+        if let Some(operation) = self.operation.take() {
+            self.close(&format!("ns:{operation}"));
+        }
+        self.raw("</soap:Body></soap:Envelope>");
+        let out = Bytes::from(self.out);
+        match self.split {
+            Some((before, bytes)) => Message { before, document_len: Some(bytes), after: out },
+            None => Message { before: out, document_len: None, after: Bytes::new() },
+        }
+    }
+
+    fn raw(&mut self, text: &str) {
+        self.out.extend_from_slice(text.as_bytes());
+    }
+
+    fn escaped(&mut self, text: &str) {
+        escape(text, &mut self.out);
+    }
+}
+
+/// Writes text so that an XML reader gets the same text back. A character that XML 1.0 cannot carry (control characters,
+/// U+FFFE, U+FFFF) becomes a space: lengths stay what they were and words stay apart.
+pub fn escape(text: &str, out: &mut Vec<u8>) {
+    for c in text.chars() {
+        match c {
+            '&' => out.extend_from_slice(b"&amp;"),
+            '<' => out.extend_from_slice(b"&lt;"),
+            '>' => out.extend_from_slice(b"&gt;"),
+            '"' => out.extend_from_slice(b"&quot;"),
+            '\r' => out.extend_from_slice(b"&#13;"),
+            c if is_xml_char(c) => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            _ => out.push(b' '),
+        }
+    }
+}

@@ -5,11 +5,15 @@
 //! - [`domain`] (0): the words and rules of the exchange, pure.
 //! - [`soap`] (1): SOAP 1.1 as streams. [`contract`] (1): XML to domain and back.
 //! - [`store`] (2): what is durable.
-//! - [`config`], beside the house: what the operator decides.
+//! - [`exchange`] (3): the use cases and the worker.
+//! - [`http`] (4): listeners, limits, authentication, errors.
+//! - [`config`] and [`telemetry`], beside the house: what the operator decides, and what he sees.
 
 pub mod config;
 pub mod contract;
 pub mod domain;
 pub mod exchange;
+pub mod http;
 pub mod soap;
 pub mod store;
+pub mod telemetry;

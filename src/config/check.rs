@@ -94,6 +94,7 @@ fn limits(config: &Config, found: &mut Vec<Found>) {
     positive("limits.response_idle_timeout", limits.response_idle_timeout.as_millis());
     positive("pide.connect_timeout", config.pide.connect_timeout.as_millis());
     positive("pide.total_timeout", config.pide.total_timeout.as_millis());
+    positive("pide.directory_age", config.pide.directory_age.as_millis());
 }
 
 fn retry(config: &Config, found: &mut Vec<Found>) {
@@ -107,12 +108,7 @@ fn retry(config: &Config, found: &mut Vec<Found>) {
     if retry.delay_max < retry.first_delay {
         found.push(("retry.delay_max".into(), "no puede ser menor que retry.first_delay".into()));
     }
-    if retry.dead_after < retry.delay_max {
-        found.push(("retry.dead_after".into(), "no puede ser menor que retry.delay_max".into()));
-    }
-    for (name, value) in [("workers", retry.workers), ("workers_per_destination", retry.workers_per_destination)] {
-        if value == 0 {
-            found.push((format!("retry.{name}"), "debe ser mayor que cero".into()));
-        }
+    if retry.workers == 0 {
+        found.push(("retry.workers".into(), "debe ser mayor que cero".into()));
     }
 }

@@ -96,6 +96,8 @@ pub struct Pide {
     pub connect_timeout: Duration,
     #[serde(with = "unit::duration")]
     pub total_timeout: Duration,
+    #[serde(with = "unit::duration")]
+    pub directory_age: Duration,
 }
 
 /// Where the platform's services are, decided.
@@ -148,9 +150,8 @@ pub struct Retry {
     #[serde(with = "unit::duration")]
     pub delay_max: Duration,
     #[serde(with = "unit::duration")]
-    pub dead_after: Duration,
+    pub ask_after: Duration,
     pub workers: u32,
-    pub workers_per_destination: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -220,6 +221,7 @@ impl Default for Pide {
             cuo_url: None,
             connect_timeout: Duration::from_secs(10),
             total_timeout: Duration::from_secs(120),
+            directory_age: Duration::from_secs(24 * 3600),
         }
     }
 }
@@ -254,10 +256,9 @@ impl Default for Retry {
         Self {
             first_delay: Duration::from_secs(10),
             factor: 2.0,
-            delay_max: Duration::from_secs(3600),
-            dead_after: Duration::from_secs(5 * 24 * 3600),
+            delay_max: Duration::from_secs(30 * 60),
+            ask_after: Duration::from_secs(30),
             workers: 16,
-            workers_per_destination: 2,
         }
     }
 }

@@ -1,0 +1,165 @@
+//! Who is calling and what they may do: API keys as `Authorization: Bearer`, or the operator at the control socket.
+//!
+//! What each role may do is one table, [`Grupo::permite`]; routes join a group with [`protected`] and cannot be reached
+//! without it. Which records a caller sees is bound by the key's entity: [`Acceso::alcanza`].
+
+use axum::{
+    Router,
+    extract::{FromRequestParts, Request, State},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, header, request::Parts};
+
+use super::{
+    problem::{Code, Problem},
+    server::Peer,
+};
+use crate::{
+    domain::Ruc,
+    exchange::{Actor, Exchange},
+    store::Rol,
+};
+
+/// Longest key looked at, in bytes.
+const KEY_BYTES_MAX: usize = 256;
+
+/// A caller that was let in. An extension of every request to a [`protected`] route, and an extractor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acceso {
+    /// For the audit log.
+    pub actor: Actor,
+    pub rol: Rol,
+    /// The only entity whose records the caller sees; `None`: all.
+    pub entidad: Option<Ruc>,
+}
+
+impl Acceso {
+    /// The operator at the machine itself.
+    pub fn local() -> Self {
+        Self { actor: Actor::local(), rol: Rol::Admin, entidad: None }
+    }
+
+    /// Whether the caller sees records of this entity.
+    pub fn alcanza(&self, entidad: &Ruc) -> bool {
+        self.entidad.as_ref().is_none_or(|own| own == entidad)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Acceso {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let found = parts.extensions.get::<Self>().cloned();
+        found.ok_or_else(|| Problem::internal(&"a route outside every group asked who is calling"))
+    }
+}
+
+/// Routes that the same roles may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grupo {
+    /// Lists, records, documents, histories, events.
+    Leer,
+    /// Entities, categories, document types.
+    Directorio,
+    Despachar,
+    /// Filing received documents and issuing their cargos.
+    Responder,
+    /// Keys and other affairs of the daemon.
+    Administrar,
+}
+
+impl Grupo {
+    /// The table of roles.
+    pub fn permite(self, rol: Rol) -> bool {
+        match self {
+            Self::Leer | Self::Directorio => true,
+            Self::Despachar => matches!(rol, Rol::Sgd | Rol::Admin),
+            Self::Responder => matches!(rol, Rol::Sgd | Rol::MesaDePartes | Rol::Admin),
+            Self::Administrar => matches!(rol, Rol::Admin),
+        }
+    }
+}
+
+/// Lets only callers in whose role may use `grupo`.
+pub fn protected<S: Clone + Send + Sync + 'static>(grupo: Grupo, exchange: &Exchange, routes: Router<S>) -> Router<S> {
+    routes.route_layer(from_fn_with_state((exchange.clone(), grupo), enter))
+}
+
+async fn enter(State((exchange, grupo)): State<(Exchange, Grupo)>, mut request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<Peer>().copied();
+    match authenticate(&exchange, peer, request.headers()).await {
+        Ok(acceso) if grupo.permite(acceso.rol) => {
+            request.extensions_mut().insert(acceso);
+            next.run(request).await
+        }
+        Ok(acceso) => {
+            let detail = format!("Una clave con el rol «{}» no puede usar esta operación", rol(acceso.rol));
+            Problem::new(Code::PermisoInsuficiente, detail).into_response()
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Who a request comes from: the operator at the control socket, or the holder of a key in force.
+async fn authenticate(exchange: &Exchange, peer: Option<Peer>, headers: &HeaderMap) -> Result<Acceso, Problem> {
+    if peer == Some(Peer::Local) {
+        return Ok(Acceso::local());
+    }
+    let refused = |detail| Problem::new(Code::ClaveRequerida, detail);
+    let Some(stated) = headers.get(header::AUTHORIZATION) else {
+        return Err(refused("Falta la cabecera Authorization: Bearer CLAVE"));
+    };
+    let key = stated.to_str().ok().and_then(bearer);
+    let Some(key) = key.filter(|key| key.len() <= KEY_BYTES_MAX) else {
+        return Err(refused("La cabecera Authorization debe ser: Bearer CLAVE"));
+    };
+    let found = exchange.clave_vigente(key).await.map_err(|error| Problem::internal(&error))?;
+    let found = found.ok_or_else(|| refused("La clave no existe o fue revocada"))?;
+    Ok(Acceso { actor: Actor::clave(found.id), rol: found.rol, entidad: found.entidad })
+}
+
+/// The key of a `Bearer` header; the scheme's case does not matter (RFC 9110 §11.1).
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, key) = value.trim().split_once(' ')?;
+    let key = key.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !key.is_empty()).then_some(key)
+}
+
+/// A role as the API and the command line write it.
+pub fn rol(rol: Rol) -> &'static str {
+    match rol {
+        Rol::Sgd => "sgd",
+        Rol::MesaDePartes => "mesa_de_partes",
+        Rol::Operador => "operador",
+        Rol::Auditor => "auditor",
+        Rol::Admin => "admin",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_role_may_do_what_the_table_says() {
+        use Grupo as G;
+        let may = |rol| {
+            [G::Leer, G::Directorio, G::Despachar, G::Responder, G::Administrar].map(|g| u8::from(g.permite(rol)))
+        };
+        assert_eq!(may(Rol::Sgd), [1, 1, 1, 1, 0]);
+        assert_eq!(may(Rol::MesaDePartes), [1, 1, 0, 1, 0]);
+        assert_eq!(may(Rol::Operador), [1, 1, 0, 0, 0]);
+        assert_eq!(may(Rol::Auditor), [1, 1, 0, 0, 0]);
+        assert_eq!(may(Rol::Admin), [1, 1, 1, 1, 1]);
+    }
+
+    #[test]
+    fn the_bearer_scheme_is_read_in_any_case_and_nothing_else_is() {
+        assert_eq!(bearer("Bearer chq_1"), Some("chq_1"));
+        assert_eq!(bearer("bearer  chq_1 "), Some("chq_1"));
+        for text in ["", "Bearer", "Bearer ", "Basic chq_1", "chq_1"] {
+            assert_eq!(bearer(text), None, "{text}");
+        }
+    }
+}

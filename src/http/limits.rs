@@ -1,0 +1,266 @@
+//! Bounds on what callers send: the size of a body, the time between its pieces and in all, and how many bytes all
+//! requests together may be sending. Over the last bound the next caller is told to come back (503, `Retry-After`).
+
+use std::{
+    error::Error,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, Sleep, sleep, sleep_until},
+};
+
+use super::problem::Problem;
+use crate::config;
+
+/// Bytes in flight are counted in units of this many.
+const UNIT_BYTES: u64 = 4096;
+
+/// How much a body of unknown length reserves at a time, in units.
+const STEP_UNITS: u32 = 256;
+
+/// What one listener's requests may send.
+#[derive(Debug, Clone, Copy)]
+pub struct BodyLimits {
+    /// Largest body, in bytes.
+    pub bytes_max: u64,
+    /// Longest wait for the next piece.
+    pub idle: Duration,
+    /// Longest time for the whole body.
+    pub total: Duration,
+}
+
+/// Bytes of bodies on their way in, over all listeners that share it.
+#[derive(Debug, Clone)]
+pub struct InFlight(Arc<Semaphore>);
+
+impl InFlight {
+    pub fn new(bytes_max: u64) -> Self {
+        Self(Arc::new(Semaphore::new(units(bytes_max).try_into().unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS))))
+    }
+
+    fn reserve(&self, units: u32) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0).try_acquire_many_owned(units).ok()
+    }
+}
+
+fn units(bytes: u64) -> u64 {
+    bytes.div_ceil(UNIT_BYTES)
+}
+
+/// Why a body could not be read to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    #[error("La petición supera el máximo de {0} bytes")]
+    TooLarge(u64),
+    #[error("Pasaron {} s sin que llegara nada de la petición", .0.as_secs())]
+    Idle(Duration),
+    #[error("La petición no terminó de llegar en {} s", .0.as_secs())]
+    Total(Duration),
+    #[error("Se están recibiendo demasiados bytes a la vez; vuelva a intentarlo en unos segundos")]
+    Busy,
+    #[error("La petición se interrumpió antes de llegar entera")]
+    Broken(#[source] axum::Error),
+}
+
+impl BodyError {
+    /// The one in a chain of errors.
+    pub fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(found) = error.downcast_ref() {
+                return Some(found);
+            }
+            next = error.source();
+        }
+        None
+    }
+}
+
+/// The bounds of a router; see [`bound`].
+#[derive(Debug, Clone)]
+pub struct Intake {
+    pub limits: BodyLimits,
+    pub in_flight: InFlight,
+}
+
+impl Intake {
+    pub fn new(limits: &config::Limits, bytes_max: u64, in_flight: InFlight) -> Self {
+        let limits = BodyLimits { bytes_max, idle: limits.body_idle_timeout, total: limits.body_total_timeout };
+        Self { limits, in_flight }
+    }
+
+    /// Bounds a request's body, or refuses it on what its head says.
+    pub fn admit(&self, request: Request) -> Result<Request, BodyError> {
+        let (head, body) = request.into_parts();
+        let hint = http_body::Body::size_hint(&body);
+        if hint.lower() > self.limits.bytes_max {
+            return Err(BodyError::TooLarge(self.limits.bytes_max));
+        }
+        let reserved = match hint.exact() {
+            Some(0) => return Ok(Request::from_parts(head, body)),
+            Some(bytes) => u32::try_from(units(bytes)).map_err(|_| BodyError::TooLarge(self.limits.bytes_max))?,
+            None => STEP_UNITS,
+        };
+        let permit = self.in_flight.reserve(reserved).ok_or(BodyError::Busy)?;
+        let bounded = Bounded::new(body, self.clone(), permit);
+        Ok(Request::from_parts(head, Body::new(bounded)))
+    }
+}
+
+/// Middleware: bounds the bodies of a router's requests (`axum::middleware::from_fn_with_state(intake, bound)`).
+pub async fn bound(State(intake): State<Intake>, request: Request, next: Next) -> Response {
+    match intake.admit(request) {
+        Ok(request) => next.run(request).await,
+        Err(error) => Problem::from(&error).into_response(),
+    }
+}
+
+/// A body that keeps to its limits. What it reserved is free again when it is dropped.
+struct Bounded {
+    body: Body,
+    intake: Intake,
+    permit: OwnedSemaphorePermit,
+    bytes: u64,
+    idle: Pin<Box<Sleep>>,
+    total: Pin<Box<Sleep>>,
+}
+
+impl Bounded {
+    fn new(body: Body, intake: Intake, permit: OwnedSemaphorePermit) -> Self {
+        let (idle, total) = (intake.limits.idle, intake.limits.total);
+        Self { body, intake, permit, bytes: 0, idle: Box::pin(sleep(idle)), total: Box::pin(sleep(total)) }
+    }
+
+    fn count(&mut self, piece: &Bytes) -> Result<(), BodyError> {
+        self.bytes += piece.len() as u64;
+        if self.bytes > self.intake.limits.bytes_max {
+            return Err(BodyError::TooLarge(self.intake.limits.bytes_max));
+        }
+        while units(self.bytes) > self.permit.num_permits() as u64 {
+            self.permit.merge(self.intake.in_flight.reserve(STEP_UNITS).ok_or(BodyError::Busy)?);
+        }
+        Ok(())
+    }
+}
+
+impl http_body::Body for Bounded {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        let limits = this.intake.limits;
+        let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) else {
+            if this.total.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Some(Err(BodyError::Total(limits.total))));
+            }
+            ready!(this.idle.as_mut().poll(context));
+            return Poll::Ready(Some(Err(BodyError::Idle(limits.idle))));
+        };
+        let frame = match frame {
+            None => return Poll::Ready(None),
+            Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::Broken(error)))),
+            Some(Ok(frame)) => frame,
+        };
+        // A body that always has a piece ready must still end.
+        if this.total.deadline() <= Instant::now() {
+            return Poll::Ready(Some(Err(BodyError::Total(limits.total))));
+        }
+        this.idle.set(sleep_until(Instant::now() + limits.idle));
+        let counted = frame.data_ref().map_or(Ok(()), |piece| this.count(piece));
+        Poll::Ready(Some(counted.map(|()| frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    const KIB: u64 = 1024;
+
+    fn intake(bytes_max: u64, in_flight: u64) -> Intake {
+        let limits = BodyLimits { bytes_max, idle: Duration::from_secs(30), total: Duration::from_secs(100) };
+        Intake { limits, in_flight: InFlight::new(in_flight) }
+    }
+
+    fn chunked(pieces: usize, size: usize) -> Request {
+        let pieces = (0..pieces).map(move |_| Ok::<_, std::io::Error>(vec![7; size]));
+        Request::new(Body::from_stream(stream::iter(pieces)))
+    }
+
+    async fn read(request: Request) -> Result<usize, axum::Error> {
+        request.into_body().collect().await.map(|all| all.to_bytes().len())
+    }
+
+    fn why(result: Result<usize, axum::Error>) -> String {
+        BodyError::find(&result.unwrap_err()).unwrap().to_string()
+    }
+
+    #[tokio::test]
+    async fn a_body_within_its_limits_passes_whole() {
+        let intake = intake(10 * KIB, 100 * KIB);
+        assert_eq!(read(intake.admit(Request::new(Body::from(vec![7; 10_240]))).unwrap()).await.unwrap(), 10_240);
+        let wide = super::tests::intake(4096 * KIB, 4096 * KIB);
+        assert_eq!(read(wide.admit(chunked(40, 65_536)).unwrap()).await.unwrap(), 40 * 65_536);
+    }
+
+    #[tokio::test]
+    async fn a_body_too_large_is_refused_on_its_length_or_when_it_grows_past_it() {
+        let intake = intake(10 * KIB, 10_000 * KIB);
+        assert!(matches!(intake.admit(Request::new(Body::from(vec![7; 10_241]))), Err(BodyError::TooLarge(10_240))));
+        let grown = read(intake.admit(chunked(11, 1024)).unwrap()).await;
+        assert_eq!(why(grown), "La petición supera el máximo de 10240 bytes");
+    }
+
+    #[tokio::test]
+    async fn bytes_in_flight_are_bounded_and_freed() {
+        let intake = intake(1000 * KIB, 16 * KIB);
+        let first = intake.admit(Request::new(Body::from(vec![7; 12_288]))).unwrap();
+        assert!(matches!(intake.admit(Request::new(Body::from(vec![7; 8192]))), Err(BodyError::Busy)));
+        let small = intake.admit(Request::new(Body::from(vec![7; 4096]))).unwrap();
+        drop((first, small));
+        assert!(intake.admit(Request::new(Body::from(vec![7; 16_384]))).is_ok());
+        // A body of unknown length reserves as it grows.
+        let wide = super::tests::intake(10_000 * KIB, 2048 * KIB);
+        assert!(why(read(wide.admit(chunked(50, 65_536)).unwrap()).await).starts_with("Se están recibiendo"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_body_and_an_endless_one_are_ended() {
+        let intake = intake(1000 * KIB, 10_000 * KIB);
+        let silent = Request::new(Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>()));
+        assert!(why(read(intake.admit(silent).unwrap()).await).starts_with("Pasaron 30 s"));
+        let slow = stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            Some((Ok::<_, std::io::Error>(Bytes::from_static(b"x")), ()))
+        });
+        let began = Instant::now();
+        let slow = Request::new(Body::from_stream(slow));
+        assert!(why(read(intake.admit(slow).unwrap()).await).starts_with("La petición no terminó"));
+        assert!(began.elapsed() < Duration::from_secs(101));
+    }
+}

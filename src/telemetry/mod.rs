@@ -1,0 +1,7 @@
+//! What the operator sees of a running daemon: logs ([`log`]) and counters ([`metrics`]). Used by every floor; uses only
+//! `config`. Documents' content, keys and personal data never pass through here.
+
+pub mod log;
+pub mod metrics;
+
+pub use metrics::Metrics;

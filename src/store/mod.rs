@@ -10,7 +10,12 @@
 //! May use `domain` and floor 1; knows nothing of protocols, use cases or configuration files.
 
 pub mod blobs;
+pub mod embedded;
 pub mod record;
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod suite;
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,0 +1,319 @@
+//! The one thread that writes. It takes every change that waits, validates them in order, writes their documents and
+//! entries with shared syncs, applies them to the index, and only then answers.
+
+use std::{
+    panic::{self, AssertUnwindSafe},
+    sync::{Arc, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    disk::Disk,
+    documents::Documents,
+    entry::{Prepared, json},
+    frame::{self, Parts},
+    index::{Index, IndexError, Writes},
+    journal::Journal,
+    packs::Packs,
+    placement::Placed,
+    recovery,
+    shared::{IndexState, Shared},
+    view::{View, ViewError},
+};
+use crate::{
+    domain::Id,
+    store::{CommitError, Record, Seq, Staged, StoreError, blobs::StagedBody},
+};
+
+/// Changes that may wait for the committer; further callers wait to be let in.
+pub const WAITING_MAX: usize = 256;
+/// Most changes, and about the most bytes of entries and small documents, that share one sync.
+const BATCH_MAX: usize = 256;
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Least time between two attempts to rebuild a lost index.
+const REBUILD_PAUSE: Duration = Duration::from_secs(2);
+
+pub type Answer = oneshot::Sender<Result<Seq, CommitError>>;
+
+pub enum Request {
+    Commit(Box<Prepared>, Answer),
+    /// Somebody found the index unusable.
+    Rebuild,
+    Close(oneshot::Sender<Result<(), StoreError>>),
+}
+
+pub struct Committer {
+    pub shared: Arc<Shared>,
+    pub disk: Arc<dyn Disk>,
+    pub journal: Journal,
+    pub packs: Packs,
+    pub documents: Documents,
+    pub rebuilt_at: Option<Instant>,
+}
+
+/// A change that will be in the batch.
+struct Admitted {
+    seq: Seq,
+    jobs: Vec<Id>,
+    answer: Answer,
+}
+
+/// A change on its way into the batch.
+struct Admission {
+    parts: Parts,
+    writes: Writes,
+    jobs: Vec<Id>,
+}
+
+/// Why a change does not enter the batch.
+enum Refusal {
+    Change(CommitError),
+    Index(IndexError),
+}
+
+impl From<ViewError> for Refusal {
+    fn from(error: ViewError) -> Self {
+        match error {
+            ViewError::Index(error) => Self::Index(error),
+            ViewError::Store(error) => Self::Change(error.into()),
+        }
+    }
+}
+
+impl From<IndexError> for Refusal {
+    fn from(error: IndexError) -> Self {
+        Self::Index(error)
+    }
+}
+
+impl From<CommitError> for Refusal {
+    fn from(error: CommitError) -> Self {
+        Self::Change(error)
+    }
+}
+
+impl Committer {
+    /// Serves requests until it is closed or the store is dropped.
+    pub fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        let mut closing = Vec::new();
+        while let Some(first) = requests.blocking_recv() {
+            let mut batch = Vec::new();
+            let mut rebuild = false;
+            let (mut next, mut bytes) = (Some(first), 0);
+            while let Some(request) = next.take() {
+                match request {
+                    Request::Commit(prepared, answer) => {
+                        bytes += prepared.size();
+                        batch.push((prepared, answer));
+                    }
+                    Request::Rebuild => rebuild = true,
+                    Request::Close(answer) => {
+                        // What was sent before this is served; what comes later is told that the store is closed.
+                        requests.close();
+                        closing.push(answer);
+                    }
+                }
+                if batch.len() < BATCH_MAX && bytes < BATCH_BYTES_MAX {
+                    next = requests.try_recv().ok();
+                }
+            }
+            self.serve(batch, rebuild);
+        }
+        if !closing.is_empty() {
+            let result = self.shared.leave_mark(&*self.disk, self.journal.next() - 1);
+            let text = result.as_ref().err().map(ToString::to_string);
+            for answer in closing {
+                let result = text.clone().map_or(Ok(()), |text| Err(StoreError::Unwritable(text)));
+                answer.send(result).ok();
+            }
+        }
+    }
+
+    /// A panic costs this batch its answers, not the thread: nothing unacknowledged is kept, the index is rebuilt.
+    pub fn serve(&mut self, batch: Vec<(Box<Prepared>, Answer)>, rebuild: bool) {
+        let work = AssertUnwindSafe(|| {
+            if rebuild || !batch.is_empty() {
+                self.rebuild_if_lost();
+            }
+            if !batch.is_empty() {
+                self.commit(batch);
+            }
+        });
+        if panic::catch_unwind(work).is_err() {
+            tracing::error!("panic while committing: the batch is given up and the index rebuilt");
+            self.undo();
+            self.shared.lose(&IndexError("panic while committing".into()));
+        }
+    }
+
+    fn commit(&mut self, batch: Vec<(Box<Prepared>, Answer)>) {
+        if let Err(error) = self.journal.repair().and_then(|()| self.packs.repair()) {
+            return refuse_all(batch.into_iter().map(|(_, answer)| answer), &error.to_string());
+        }
+        let shared = Arc::clone(&self.shared);
+        let state = shared.index.read().unwrap_or_else(PoisonError::into_inner);
+        let index = match &*state {
+            IndexState::Ready(index) => index,
+            IndexState::Lost(why) => return refuse_all(batch.into_iter().map(|(_, answer)| answer), why),
+        };
+        let (mut writes, mut frames) = (Writes::new(), Vec::new());
+        let (mut admitted, mut refused, mut failure) = (Vec::new(), Vec::new(), None);
+        let durable = self.journal.next() - 1;
+        for (prepared, answer) in batch {
+            let seq = self.journal.next() + admitted.len() as u64;
+            match self.admit(&**index, &writes, seq, *prepared) {
+                Ok(Admission { parts, writes: more, jobs }) => {
+                    frame::encode(seq, durable, &parts, &mut frames);
+                    writes.extend(more);
+                    admitted.push(Admitted { seq, jobs, answer });
+                }
+                Err(Refusal::Change(error)) => refused.push((error, answer)),
+                Err(Refusal::Index(error)) => {
+                    refused.push((StoreError::Unwritable(error.to_string()).into(), answer));
+                    failure = Some(error);
+                }
+            }
+        }
+        drop(state);
+        if let Some(error) = failure {
+            self.shared.lose(&error);
+        }
+        if !admitted.is_empty()
+            && let Err(error) = self.write(&frames, admitted.len() as u64)
+        {
+            tracing::error!(%error, "the store cannot write");
+            self.undo();
+            let answers = admitted.into_iter().map(|a| a.answer).chain(refused.into_iter().map(|(_, answer)| answer));
+            return refuse_all(answers, &error.to_string());
+        }
+        self.publish(writes, admitted);
+        for (error, answer) in refused {
+            answer.send(Err(error)).ok();
+        }
+    }
+
+    /// Takes a change into the batch; refused, it leaves nothing.
+    fn admit(&mut self, index: &dyn Index, below: &Writes, seq: Seq, prepared: Prepared) -> Result<Admission, Refusal> {
+        let (pack_mark, file_mark) = (self.packs.mark(), self.documents.mark());
+        let admission = self.try_admit(View::new(index, Some(below)), seq, prepared);
+        if admission.is_err() {
+            self.packs.rewind(pack_mark);
+            self.documents.rewind(file_mark);
+        }
+        admission
+    }
+
+    /// Validates a change and puts its documents in their places, not yet synced.
+    fn try_admit(&mut self, mut view: View<'_>, seq: Seq, prepared: Prepared) -> Result<Admission, Refusal> {
+        let Prepared { entry, mut parts, documents } = prepared;
+        for record in &entry.records {
+            validate(&view, record)?;
+            view.put_record(seq, record)?;
+        }
+        let mut placed = Vec::new();
+        for staged in documents {
+            placed.extend(self.place(&mut view, staged)?);
+        }
+        for sha256 in entry.records.iter().flat_map(Record::documents) {
+            if view.placed(sha256)?.is_none() {
+                return Err(CommitError::Store(StoreError::NoDocument(sha256.clone())).into());
+            }
+        }
+        view.put_rest(seq, &entry)?;
+        parts.placement = json(&placed).map_err(CommitError::Store)?;
+        let jobs = entry.jobs.iter().map(|job| job.id).chain(entry.jobs_done).collect();
+        Ok(Admission { parts, writes: view.writes, jobs })
+    }
+
+    /// Writes a document unless it is stored already.
+    fn place(&mut self, view: &mut View<'_>, staged: Staged) -> Result<Option<Placed>, Refusal> {
+        let Staged { sha256, bytes, body } = staged;
+        if view.placed(&sha256)?.is_some() {
+            return Ok(None);
+        }
+        let written = match body {
+            StagedBody::Memory(body) => self.packs.write(&sha256, &body).map(Some),
+            StagedBody::File(path) => self.documents.write(&sha256, path).map(|()| None),
+        };
+        let pack = written.map_err(|error| CommitError::Store(StoreError::Unwritable(error.to_string())))?;
+        let placed = Placed { sha256, bytes, pack };
+        view.put_placed(&placed);
+        Ok(Some(placed))
+    }
+
+    /// Makes the batch durable: documents first, then the entries that name them.
+    fn write(&mut self, frames: &[u8], count: u64) -> std::io::Result<()> {
+        self.packs.sync()?;
+        self.documents.sync()?;
+        self.journal.append(frames, count)?;
+        self.packs.keep();
+        self.documents.keep();
+        Ok(())
+    }
+
+    /// Takes back what a failed batch wrote. What cannot be cut off now is before the next batch.
+    fn undo(&mut self) {
+        self.documents.rewind(0);
+        if let Err(error) = self.packs.repair().and_then(|()| self.journal.repair()) {
+            tracing::error!(%error, "what a failed commit wrote is still there; trying again before the next");
+        }
+    }
+
+    /// Shows a durable batch to readers and answers it.
+    fn publish(&mut self, writes: Writes, admitted: Vec<Admitted>) {
+        let Some(last) = admitted.last().map(|a| a.seq) else { return };
+        let applied = {
+            let state = self.shared.index.write().unwrap_or_else(PoisonError::into_inner);
+            match &*state {
+                IndexState::Ready(index) => index.apply(writes),
+                IndexState::Lost(_) => Ok(()),
+            }
+        };
+        if let Err(error) = applied {
+            // The changes are durable all the same: the rebuilt index will have them.
+            self.shared.lose(&error);
+        }
+        self.shared.publish(last);
+        let mut leases = self.shared.leases.lock().unwrap_or_else(PoisonError::into_inner);
+        for id in admitted.iter().flat_map(|a| &a.jobs) {
+            leases.free(*id);
+        }
+        drop(leases);
+        for Admitted { seq, answer, .. } in admitted {
+            answer.send(Ok(seq)).ok();
+        }
+    }
+
+    fn rebuild_if_lost(&mut self) {
+        if !self.shared.is_lost() || self.rebuilt_at.is_some_and(|at| at.elapsed() < REBUILD_PAUSE) {
+            return;
+        }
+        if let Err(error) = self.journal.repair().map_err(StoreError::Io).and_then(|()| recovery::rebuild(&self.shared))
+        {
+            tracing::error!(%error, "the index could not be rebuilt");
+        }
+        self.rebuilt_at = Some(Instant::now());
+    }
+}
+
+fn validate(view: &View<'_>, record: &Record) -> Result<(), Refusal> {
+    let id = record.id();
+    let stored = view.stored(id)?.map_or(0, |stored| stored.version);
+    if stored.checked_add(1) != Some(record.version()) {
+        return Err(CommitError::Stale(id).into());
+    }
+    for key in record.unique_keys() {
+        if let Some(owner) = view.owner(&key)?.filter(|owner| *owner != id) {
+            return Err(CommitError::Exists { key, id: owner }.into());
+        }
+    }
+    Ok(())
+}
+
+fn refuse_all(answers: impl Iterator<Item = Answer>, why: &str) {
+    for answer in answers {
+        answer.send(Err(CommitError::Store(StoreError::Unwritable(why.to_owned())))).ok();
+    }
+}

@@ -1,0 +1,98 @@
+//! A change in its stored form, and back.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    frame::{self, Parts},
+    placement::Placed,
+};
+use crate::{
+    domain::Id,
+    store::{Change, Fact, Job, Record, Staged, StoreError, blobs::StagedBody},
+};
+
+/// Most facts in one entry: a place in the feed has one byte for them.
+const FACTS_MAX: usize = 255;
+
+/// Room left in a frame for the places of the documents, in bytes.
+const PLACEMENT_MAX: usize = 64 * 1024;
+
+/// An entry as it is applied to the index.
+#[derive(Debug, Default)]
+pub struct Entry {
+    pub facts: Vec<Fact>,
+    pub records: Vec<Record>,
+    pub jobs: Vec<Job>,
+    pub jobs_done: Vec<Id>,
+    pub placed: Vec<Placed>,
+}
+
+/// The `change` part of a frame.
+#[derive(Serialize)]
+struct ChangeOut<'a> {
+    records: &'a [Record],
+    jobs: &'a [Job],
+    jobs_done: &'a [Id],
+}
+
+#[derive(Deserialize)]
+struct ChangeIn {
+    records: Vec<Record>,
+    jobs: Vec<Job>,
+    jobs_done: Vec<Id>,
+}
+
+/// A change made ready off the committer's thread: all that is left is to validate it and give it its place.
+pub struct Prepared {
+    pub entry: Entry,
+    pub parts: Parts,
+    pub documents: Vec<Staged>,
+}
+
+impl Prepared {
+    pub fn new(change: Change) -> Result<Self, StoreError> {
+        let Change { facts, records, jobs, jobs_done, documents } = change;
+        let only_jobs = records.is_empty() && !(jobs.is_empty() && jobs_done.is_empty());
+        if facts.len() > FACTS_MAX || facts.is_empty() && !only_jobs {
+            return Err(invalid(format!("un asiento lleva de 1 a {FACTS_MAX} hechos y este lleva {}", facts.len())));
+        }
+        let out = ChangeOut { records: &records, jobs: &jobs, jobs_done: &jobs_done };
+        let parts = Parts { facts: json(&facts)?, change: json(&out)?, placement: Vec::new() };
+        if parts.len() > frame::FRAME_MAX - PLACEMENT_MAX {
+            return Err(invalid(format!("un asiento de {} bytes es demasiado grande", parts.len())));
+        }
+        Ok(Self { entry: Entry { facts, records, jobs, jobs_done, placed: Vec::new() }, parts, documents })
+    }
+}
+
+impl Prepared {
+    /// Bytes it will write, besides documents that are files already.
+    pub fn size(&self) -> usize {
+        let small = |staged: &Staged| match &staged.body {
+            StagedBody::Memory(bytes) => bytes.len(),
+            StagedBody::File(_) => 0,
+        };
+        self.parts.len() + self.documents.iter().map(small).sum::<usize>()
+    }
+}
+
+impl Entry {
+    /// Reads an entry back; the error says which part is no JSON of ours.
+    pub fn decode(parts: &Parts) -> Result<Self, String> {
+        let facts = serde_json::from_slice(&parts.facts).map_err(|e| format!("sus hechos no se entienden: {e}"))?;
+        let change: ChangeIn =
+            serde_json::from_slice(&parts.change).map_err(|e| format!("su cambio no se entiende: {e}"))?;
+        let placed =
+            serde_json::from_slice(&parts.placement).map_err(|e| format!("sus documentos no se entienden: {e}"))?;
+        let ChangeIn { records, jobs, jobs_done } = change;
+        Ok(Self { facts, records, jobs, jobs_done, placed })
+    }
+}
+
+pub fn json<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(value).map_err(|error| StoreError::Io(error.into()))
+}
+
+fn invalid(what: String) -> StoreError {
+    StoreError::Io(std::io::Error::new(std::io::ErrorKind::InvalidInput, what))
+}

@@ -1,0 +1,260 @@
+//! The store's handle: the trait's methods over the index, and requests to the committer.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{
+    Options,
+    committer::Request,
+    documents,
+    entry::Prepared,
+    index::IndexError,
+    keys::Listed,
+    lookup::Lookup,
+    opening::{self, Opened},
+    shared::{IndexState, Shared},
+    verification,
+};
+use crate::{
+    domain::{Cuo, Despacho, EstadoDespacho, EstadoRecepcion, Id, Recepcion, Ruc, Sha256},
+    store::{
+        ApiKey, BlobReader, BlobWriter, Change, CommitError, Cursor, Directorio, FactAt, Idempotencia, Job, Listing,
+        Page, Record, Seq, Store, StoreError, UniqueKey, Verification, blobs::blocking,
+    },
+};
+
+pub struct EmbeddedStore {
+    shared: Arc<Shared>,
+    /// `None` once closing began.
+    requests: Mutex<Option<mpsc::Sender<Request>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl EmbeddedStore {
+    /// Opens the store in `dir`, making it if there is none. Blocks: for as long as a replay of the journal takes, if the
+    /// index must be rebuilt. Needs no runtime.
+    pub fn open(dir: &Path, options: Options) -> Result<Arc<Self>, StoreError> {
+        let Opened { shared, requests, thread } = opening::open(dir, &options)?;
+        Ok(Arc::new(Self { shared, requests: Mutex::new(Some(requests)), thread: Mutex::new(Some(thread)) }))
+    }
+
+    fn requests(&self) -> Result<mpsc::Sender<Request>, StoreError> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or(StoreError::Closed)
+    }
+
+    /// Reads the index in one state, between two batches.
+    fn read<T>(&self, work: impl FnOnce(Lookup<'_>) -> Result<T, IndexError>) -> Result<T, StoreError> {
+        let error = {
+            let state = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
+            match &*state {
+                IndexState::Ready(index) => match work(Lookup(&**index)) {
+                    Ok(found) => return Ok(found),
+                    Err(error) => Err(error),
+                },
+                IndexState::Lost(why) => Ok(why.clone()),
+            }
+        };
+        let why = error.unwrap_or_else(|error| {
+            self.shared.lose(&error);
+            error.to_string()
+        });
+        // A full inbox means that the committer is about to look anyway.
+        self.requests()?.try_send(Request::Rebuild).ok();
+        Err(StoreError::Unwritable(why))
+    }
+
+    fn listing<T>(
+        &self,
+        kind: Listed,
+        listing: &Listing<impl Copy>,
+        estado: Option<&str>,
+        wanted: impl Fn(Record) -> Option<T>,
+    ) -> Result<Page<T>, StoreError> {
+        let Listing { entidad, after, limit, .. } = listing;
+        self.read(|lookup| {
+            let (ids, more) = lookup.list(kind, entidad, estado, *after, *limit)?;
+            let next = ids.last().copied().filter(|_| more);
+            let mut items = Vec::with_capacity(ids.len());
+            for id in ids {
+                items.extend(lookup.record(id)?.and_then(&wanted));
+            }
+            Ok(Page { items, next })
+        })
+    }
+}
+
+fn despacho(record: Record) -> Option<Despacho> {
+    match record {
+        Record::Despacho(despacho) => Some(*despacho),
+        _ => None,
+    }
+}
+
+fn recepcion(record: Record) -> Option<Recepcion> {
+    match record {
+        Record::Recepcion(recepcion) => Some(*recepcion),
+        _ => None,
+    }
+}
+
+fn api_key(record: Record) -> Option<ApiKey> {
+    match record {
+        Record::ApiKey(key) => Some(key),
+        _ => None,
+    }
+}
+
+#[async_trait]
+impl Store for EmbeddedStore {
+    async fn commit(&self, change: Change) -> Result<Seq, CommitError> {
+        let prepared = Box::new(Prepared::new(change)?);
+        let (answer, result) = oneshot::channel();
+        self.requests()?.send(Request::Commit(prepared, answer)).await.map_err(|_| StoreError::Closed)?;
+        result.await.map_err(|_| StoreError::Closed)?
+    }
+
+    async fn despacho(&self, id: Id) -> Result<Option<Despacho>, StoreError> {
+        Ok(self.read(|lookup| lookup.record(id))?.and_then(despacho))
+    }
+
+    async fn despacho_by_cuo(&self, entidad: &Ruc, cuo: &Cuo) -> Result<Option<Despacho>, StoreError> {
+        let key = UniqueKey::CuoDespacho { entidad: entidad.clone(), cuo: cuo.clone() };
+        Ok(self.read(|lookup| lookup.by_unique(&key))?.and_then(despacho))
+    }
+
+    async fn despachos(&self, listing: Listing<EstadoDespacho>) -> Result<Page<Despacho>, StoreError> {
+        self.listing(Listed::Despachos, &listing, listing.estado.map(EstadoDespacho::palabra), despacho)
+    }
+
+    async fn recepcion(&self, id: Id) -> Result<Option<Recepcion>, StoreError> {
+        Ok(self.read(|lookup| lookup.record(id))?.and_then(recepcion))
+    }
+
+    async fn recepcion_by_arrival(
+        &self,
+        entidad: &Ruc,
+        remitente: &Ruc,
+        cuo: &Cuo,
+    ) -> Result<Option<Recepcion>, StoreError> {
+        let (entidad, remitente, cuo) = (entidad.clone(), remitente.clone(), cuo.clone());
+        let key = UniqueKey::Arrival { entidad, remitente, cuo };
+        Ok(self.read(|lookup| lookup.by_unique(&key))?.and_then(recepcion))
+    }
+
+    async fn recepciones_by_cuo(&self, entidad: &Ruc, cuo: &Cuo) -> Result<Vec<Recepcion>, StoreError> {
+        self.read(|lookup| {
+            let ids = lookup.arrivals(entidad, cuo)?;
+            let found = ids.into_iter().map(|id| lookup.record(id)).collect::<Result<Vec<_>, _>>()?;
+            Ok(found.into_iter().flatten().filter_map(recepcion).collect())
+        })
+    }
+
+    async fn recepciones(&self, listing: Listing<EstadoRecepcion>) -> Result<Page<Recepcion>, StoreError> {
+        self.listing(Listed::Recepciones, &listing, listing.estado.map(EstadoRecepcion::palabra), recepcion)
+    }
+
+    async fn api_key_by_hash(&self, hash: &Sha256) -> Result<Option<ApiKey>, StoreError> {
+        let key = UniqueKey::ApiKey { hash: hash.clone() };
+        Ok(self.read(|lookup| lookup.by_unique(&key))?.and_then(api_key))
+    }
+
+    async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
+        self.read(|lookup| {
+            let ids = lookup.api_keys()?;
+            let found = ids.into_iter().map(|id| lookup.record(id)).collect::<Result<Vec<_>, _>>()?;
+            Ok(found.into_iter().flatten().filter_map(api_key).collect())
+        })
+    }
+
+    async fn idempotencia(&self, entidad: &Ruc, key: &str) -> Result<Option<Idempotencia>, StoreError> {
+        let key = UniqueKey::Idempotency { entidad: entidad.clone(), key: key.to_owned() };
+        Ok(self.read(|lookup| lookup.by_unique(&key))?.and_then(|record| match record {
+            Record::Idempotencia(found) => Some(found),
+            _ => None,
+        }))
+    }
+
+    async fn directorio(&self) -> Result<Option<Directorio>, StoreError> {
+        Ok(self.read(|lookup| lookup.record(Directorio::ID))?.and_then(|record| match record {
+            Record::Directorio(directorio) => Some(*directorio),
+            _ => None,
+        }))
+    }
+
+    async fn facts(&self, after: Cursor, entidad: Option<&Ruc>, limit: usize) -> Result<Vec<FactAt>, StoreError> {
+        self.read(|lookup| match entidad {
+            Some(entidad) => lookup.facts_in(entidad, after, limit),
+            None => lookup.facts(after, limit),
+        })
+    }
+
+    async fn facts_of(&self, subject: Id) -> Result<Vec<FactAt>, StoreError> {
+        self.read(|lookup| lookup.facts_of(subject))
+    }
+
+    async fn claim_jobs(&self, now: Timestamp, lease: Duration, limit: usize) -> Result<Vec<Job>, StoreError> {
+        // Held while the index is read: the committer applies a batch first and frees its leases after, so a job that is
+        // done is either gone from the index or still under lease here.
+        let mut leases = self.shared.leases.lock().unwrap_or_else(PoisonError::into_inner);
+        let jobs = self.read(|lookup| lookup.due(now, &leases, limit))?;
+        let until = now.checked_add(lease).unwrap_or(Timestamp::MAX);
+        for job in &jobs {
+            leases.take(job.id, until);
+        }
+        Ok(jobs)
+    }
+
+    async fn release_job(&self, id: Id) {
+        self.shared.leases.lock().unwrap_or_else(PoisonError::into_inner).free(id);
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        let leases = self.shared.leases.lock().unwrap_or_else(PoisonError::into_inner);
+        self.read(|lookup| lookup.next_due(&leases))
+    }
+
+    fn stage(&self, max: u64) -> BlobWriter {
+        BlobWriter::new(&self.shared.data_dir.join("incoming"), max)
+    }
+
+    async fn open_document(&self, sha256: &Sha256) -> Result<BlobReader, StoreError> {
+        let placed = self.read(|lookup| lookup.document(sha256))?;
+        documents::open(&self.shared.data_dir, placed.ok_or_else(|| StoreError::NoDocument(sha256.clone()))?).await
+    }
+
+    fn watch(&self) -> watch::Receiver<Seq> {
+        self.shared.published.subscribe()
+    }
+
+    async fn verify(&self) -> Result<Verification, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        blocking(move || verification::verify_open(&shared)).await
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(requests) = requests else { return Ok(()) };
+        let (answer, result) = oneshot::channel();
+        requests.send(Request::Close(answer)).await.map_err(|_| StoreError::Closed)?;
+        result.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+impl Drop for EmbeddedStore {
+    /// Waits for the commit under way, so that the folder can be opened again at once. Without [`Store::close`] there is no
+    /// clean-stop mark.
+    fn drop(&mut self) {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            thread.join().ok();
+        }
+    }
+}

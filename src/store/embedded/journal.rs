@@ -1,0 +1,269 @@
+//! The journal, the store's truth: scanning it at start, and appending to it.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    disk::{self, Disk},
+    frame::{Frame, Read1},
+    segment::{self, Segment, Walker},
+};
+use crate::store::{Seq, StoreError};
+
+/// Where a sound journal ends, and what stands behind its end.
+#[derive(Debug)]
+pub struct Scanned {
+    /// The last segment, if it can be appended to, and its sound length in bytes.
+    pub last: Option<(Segment, u64)>,
+    /// The entry that comes next.
+    pub next: Seq,
+    /// Bytes behind the end that are no entry.
+    pub torn: Option<Torn>,
+}
+
+/// What an interrupted write left at the end.
+#[derive(Debug)]
+pub struct Torn {
+    pub segment: Segment,
+    pub offset: u64,
+    pub seq: Seq,
+    pub why: &'static str,
+}
+
+/// Reads every entry from the segment that holds `from` on; `visit` sees those from `from` on, and how many bytes of
+/// journal were read so far.
+pub fn scan(
+    dir: &Path,
+    from: Seq,
+    visit: &mut dyn FnMut(Frame, u64) -> Result<(), StoreError>,
+) -> Result<Scanned, StoreError> {
+    let segments = segment::list(dir)?;
+    let start = segments.iter().rposition(|s| s.first <= from).unwrap_or(0);
+    let segments = segments.get(start..).unwrap_or_default();
+    let mut next = segments.first().map_or(1, |s| if s.first <= from { s.first } else { 1 });
+    let mut scanned = Scanned { last: None, next, torn: None };
+    let mut read = 0;
+    for (n, segment) in segments.iter().enumerate() {
+        if segment.first != next {
+            return Err(StoreError::Damaged {
+                place: segment.place(0),
+                what: format!("antes de este segmento falta el asiento {next}"),
+            });
+        }
+        let newest = n + 1 == segments.len();
+        let end = scan_segment(segment, newest, &mut next, &mut |frame, offset| {
+            if frame.seq < from { Ok(()) } else { visit(frame, read + offset) }
+        })?;
+        match end {
+            End::Sound(length) => {
+                read += length;
+                scanned.last = Some((segment.clone(), length));
+            }
+            End::Torn(torn) => {
+                scanned.last = (torn.offset >= segment::HEADER).then(|| (segment.clone(), torn.offset));
+                scanned.torn = Some(torn);
+            }
+        }
+    }
+    scanned.next = next;
+    Ok(scanned)
+}
+
+enum End {
+    Sound(u64),
+    Torn(Torn),
+}
+
+fn scan_segment(
+    segment: &Segment,
+    newest: bool,
+    next: &mut Seq,
+    visit: &mut dyn FnMut(Frame, u64) -> Result<(), StoreError>,
+) -> Result<End, StoreError> {
+    let mut walker = match Walker::open(segment)? {
+        Ok(walker) => walker,
+        Err(why) => return judge(segment, newest, 0, *next, why).map(End::Torn),
+    };
+    loop {
+        let step = walker.next()?;
+        let why = match step.found {
+            Read1::End => return Ok(End::Sound(walker.offset)),
+            Read1::Bad(why) => why,
+            Read1::Frame(frame) if frame.seq == *next => {
+                visit(frame, walker.offset)?;
+                *next += 1;
+                continue;
+            }
+            Read1::Frame(_) => "su número no es el que sigue",
+        };
+        return judge(segment, newest, step.offset, *next, why).map(End::Torn);
+    }
+}
+
+/// Tells the remains of an interrupted write from damage: what was written later and knows this entry to be durable
+/// proves that it was whole once.
+fn judge(segment: &Segment, newest: bool, offset: u64, seq: Seq, why: &'static str) -> Result<Torn, StoreError> {
+    let damaged = || StoreError::Damaged { place: segment.place(offset), what: format!("asiento {seq}: {why}") };
+    if !newest || proves_durable(segment, offset, seq)? {
+        return Err(damaged());
+    }
+    Ok(Torn { segment: segment.clone(), offset, seq, why })
+}
+
+/// Whether a sound frame behind `offset` knows entry `seq` to be durable.
+pub fn proves_durable(segment: &Segment, offset: u64, seq: Seq) -> io::Result<bool> {
+    let mut from = offset;
+    while let Some((at, frame)) = segment::find(segment, from)? {
+        if frame.seq > seq && frame.durable >= seq {
+            return Ok(true);
+        }
+        from = at + frame.parts.len() as u64;
+    }
+    Ok(false)
+}
+
+impl Torn {
+    /// Keeps the bytes in a file of their own, then cuts them off.
+    pub fn cut(&self, dir: &Path, disk: &dyn Disk) -> Result<u64, StoreError> {
+        let mut file = OpenOptions::new().read(true).write(true).open(&self.segment.path)?;
+        file.seek(SeekFrom::Start(self.offset))?;
+        let mut kept = cut_file(dir, self.seq, self.offset)?;
+        let bytes = io::copy(&mut (&file).take(u64::MAX), &mut kept)?;
+        kept.sync_all()?;
+        if self.offset >= segment::HEADER {
+            disk.truncate(&file, self.offset)?;
+        } else {
+            disk::remove(&self.segment.path)?;
+        }
+        disk.sync_dir(dir)?;
+        Ok(bytes)
+    }
+}
+
+/// A new, empty file for what is cut off: `cut-<seq>-<offset>.bin`, with a number behind if there is one already.
+pub fn cut_file(dir: &Path, seq: Seq, offset: u64) -> io::Result<File> {
+    let mut n = 0;
+    loop {
+        let suffix = if n == 0 { String::new() } else { format!(".{n}") };
+        let path = dir.join(format!("cut-{seq:020}-{offset}{suffix}.bin"));
+        match OpenOptions::new().write(true).create_new(true).open(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => n += 1,
+            opened => return opened,
+        }
+    }
+}
+
+/// Files that earlier cuts left, which a person may look at and remove.
+pub fn cuts(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut cuts = Vec::new();
+    for entry in dir.read_dir()? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with("cut-") {
+            cuts.push(entry.path());
+        }
+    }
+    Ok(cuts)
+}
+
+/// Appends to the newest segment.
+pub struct Journal {
+    dir: PathBuf,
+    disk: Arc<dyn Disk>,
+    /// A segment begins when the current one is longer than this, in bytes.
+    segment_max: u64,
+    current: Option<Current>,
+    next: Seq,
+}
+
+struct Current {
+    file: File,
+    /// What is synced.
+    length: u64,
+    /// Bytes behind `length` may have been written; they must go before anything else is.
+    dirty: bool,
+    /// A sync failed, so the kernel may have dropped pages of this file without writing them: what was synced before
+    /// stays, new entries go to a new file.
+    distrusted: bool,
+}
+
+impl Journal {
+    pub fn new(dir: PathBuf, disk: Arc<dyn Disk>, segment_max: u64, scanned: &Scanned) -> io::Result<Self> {
+        let current = match &scanned.last {
+            Some((segment, length)) => {
+                let file = disk.open(&segment.path, false)?;
+                Some(Current { file, length: *length, dirty: false, distrusted: false })
+            }
+            None => None,
+        };
+        Ok(Self { dir, disk, segment_max, current, next: scanned.next })
+    }
+
+    /// The entry that the next append begins with. All before it are durable.
+    pub fn next(&self) -> Seq {
+        self.next
+    }
+
+    /// Appends `count` encoded frames, from [`Journal::next`] on, with one write and one sync. On error nothing of them
+    /// stays, at the latest before the next append.
+    pub fn append(&mut self, frames: &[u8], count: u64) -> io::Result<()> {
+        self.repair()?;
+        let disk = Arc::clone(&self.disk);
+        let current = self.segment()?;
+        current.dirty = true;
+        let written = disk.write_at(&current.file, frames, current.length);
+        let synced = written.and_then(|()| {
+            current.distrusted = true;
+            disk.sync(&current.file)?;
+            current.distrusted = false;
+            Ok(())
+        });
+        if let Err(error) = synced {
+            self.repair().ok();
+            return Err(error);
+        }
+        current.dirty = false;
+        current.length += frames.len() as u64;
+        self.next += count;
+        Ok(())
+    }
+
+    /// Cuts off what a failed append left.
+    pub fn repair(&mut self) -> io::Result<()> {
+        if let Some(current) = self.current.as_mut().filter(|c| c.dirty) {
+            self.disk.truncate(&current.file, current.length)?;
+            current.dirty = false;
+        }
+        Ok(())
+    }
+
+    /// The segment to append to: a new one if there is none, or the newest is full or distrusted.
+    fn segment(&mut self) -> io::Result<&mut Current> {
+        let max = self.segment_max;
+        let current = match self.current.take().filter(|c| c.length < max && !c.distrusted) {
+            Some(current) => current,
+            None => self.begin()?,
+        };
+        Ok(self.current.insert(current))
+    }
+
+    fn begin(&self) -> io::Result<Current> {
+        let segment = Segment::new(&self.dir, self.next);
+        let header = segment.header();
+        // A file of this name can only be what an earlier attempt left: the entry it is named by does not exist.
+        let file = self.disk.open(&segment.path, true)?;
+        let made = self
+            .disk
+            .write_at(&file, &header, 0)
+            .and_then(|()| self.disk.sync(&file))
+            .and_then(|()| self.disk.sync_dir(&self.dir));
+        if let Err(error) = made {
+            disk::remove(&segment.path)?;
+            return Err(error);
+        }
+        Ok(Current { file, length: header.len() as u64, dirty: false, distrusted: false })
+    }
+}

@@ -1,0 +1,174 @@
+//! The keys of the index: one letter for the kind, then fixed-length fields, so that they sort as they are listed.
+
+use jiff::Timestamp;
+
+use super::placement;
+use crate::{
+    domain::{Cuo, Id, Ruc, Sha256},
+    store::{Cursor, Record, Seq, UniqueKey},
+};
+
+/// The highest entry applied.
+pub const APPLIED: &[u8] = b"mapplied";
+/// Where the next small document will lie.
+pub const PACK_END: &[u8] = b"mpack";
+/// The layout of the index; another one means a rebuild.
+pub const FORMAT: &[u8] = b"mformat";
+pub const FORMAT_VALUE: &[u8] = b"1";
+
+pub const RECORDS: &[u8] = b"r";
+pub const API_KEYS: &[u8] = b"k";
+pub const JOBS_DUE: &[u8] = b"t";
+pub const FACTS: &[u8] = b"f";
+
+fn key(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = vec![kind];
+    for part in parts {
+        key.extend_from_slice(part);
+    }
+    key
+}
+
+pub fn record(id: Id) -> Vec<u8> {
+    key(b'r', &[id.as_bytes()])
+}
+
+/// A digest of the key's kind and parts: their lengths have no common bound.
+pub fn unique(unique: &UniqueKey) -> Vec<u8> {
+    let (kind, parts) = match unique {
+        UniqueKey::NumeroRegistro { entidad, numero, destino } => {
+            (b'n', vec![entidad.to_string(), numero.clone(), destino.to_string()])
+        }
+        UniqueKey::CuoDespacho { entidad, cuo } => (b'c', vec![entidad.to_string(), cuo.clave()]),
+        UniqueKey::Arrival { entidad, remitente, cuo } => {
+            (b'a', vec![entidad.to_string(), remitente.to_string(), cuo.clave()])
+        }
+        UniqueKey::Idempotency { entidad, key } => (b'i', vec![entidad.to_string(), key.clone()]),
+        UniqueKey::ApiKey { hash } => (b'k', vec![hash.to_string()]),
+    };
+    let mut bytes = Vec::new();
+    for part in parts {
+        bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        bytes.extend_from_slice(part.as_bytes());
+    }
+    key(b'u', &[&[kind], &placement::raw(&placement::digest(&bytes))])
+}
+
+/// Arrivals under a CUO, by id.
+pub fn arrivals(entidad: &Ruc, cuo: &Cuo) -> Vec<u8> {
+    key(b'c', &[entidad.as_str().as_bytes(), cuo.clave().as_bytes()])
+}
+
+/// The records of an entity, by id: despachos or recepciones, in one state if given.
+pub fn listing(kind: Listed, entidad: &Ruc, estado: Option<&str>) -> Vec<u8> {
+    let all = kind as u8;
+    match estado {
+        None => key(all, &[entidad.as_str().as_bytes()]),
+        Some(estado) => key(all.to_ascii_uppercase(), &[entidad.as_str().as_bytes(), estado.as_bytes(), &[0]]),
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum Listed {
+    Despachos = b'd' as isize,
+    Recepciones = b'e' as isize,
+}
+
+/// How a record is listed: its kind, entity and state.
+pub fn listed(record: &Record) -> Option<(Listed, &Ruc, &'static str)> {
+    match record {
+        Record::Despacho(d) => Some((Listed::Despachos, &d.entidad, d.estado.palabra())),
+        Record::Recepcion(r) => Some((Listed::Recepciones, &r.entidad, r.estado.palabra())),
+        Record::ApiKey(_) | Record::Idempotencia(_) | Record::Directorio(_) => None,
+    }
+}
+
+pub fn api_key(id: Id) -> Vec<u8> {
+    key(b'k', &[id.as_bytes()])
+}
+
+pub fn job(id: Id) -> Vec<u8> {
+    key(b'j', &[id.as_bytes()])
+}
+
+pub fn job_due(at: Timestamp, id: Id) -> Vec<u8> {
+    // Shifted so that times before 1970 sort first.
+    let nanos = at.as_nanosecond().wrapping_sub(i128::MIN).cast_unsigned();
+    key(b't', &[&nanos.to_be_bytes(), id.as_bytes()])
+}
+
+/// The time in a key of [`job_due`].
+pub fn due_of(key: &[u8]) -> Option<Timestamp> {
+    let nanos = u128::from_be_bytes(*key.get(1..)?.first_chunk::<16>()?);
+    Timestamp::from_nanosecond(nanos.cast_signed().wrapping_add(i128::MIN)).ok()
+}
+
+pub fn fact(at: Cursor) -> Vec<u8> {
+    key(b'f', &[&place(at)])
+}
+
+pub fn facts_of(subject: Id) -> Vec<u8> {
+    key(b's', &[subject.as_bytes()])
+}
+
+pub fn facts_in(entidad: &Ruc) -> Vec<u8> {
+    key(b'g', &[entidad.as_str().as_bytes()])
+}
+
+pub fn document(sha256: &Sha256) -> Vec<u8> {
+    key(b'b', &[&placement::raw(sha256)])
+}
+
+/// A key of a list with an id or a place in the feed at its end.
+pub fn with(mut prefix: Vec<u8>, end: &[u8]) -> Vec<u8> {
+    prefix.extend_from_slice(end);
+    prefix
+}
+
+/// A place in the feed, in order.
+pub fn place(at: Cursor) -> [u8; 9] {
+    let mut bytes = [0; 9];
+    let (seq, n) = bytes.split_at_mut(8);
+    seq.copy_from_slice(&at.seq.to_be_bytes());
+    n.copy_from_slice(&[at.n]);
+    bytes
+}
+
+/// The id at the end of a key.
+pub fn id_of(key: &[u8]) -> Option<Id> {
+    key.last_chunk::<16>().map(|bytes| Id::from_bytes(*bytes))
+}
+
+/// The place in the feed at the end of a key.
+pub fn cursor_of(key: &[u8]) -> Option<Cursor> {
+    let (seq, n) = key.last_chunk::<9>()?.split_first_chunk::<8>()?;
+    Some(Cursor { seq: Seq::from_be_bytes(*seq), n: *n.first()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jobs_sort_by_time_and_facts_by_place() {
+        let id = Id::from_u128(9);
+        let at = |s: i64| job_due(Timestamp::from_second(s).unwrap(), id);
+        assert_eq!(due_of(&at(-5)), Timestamp::from_second(-5).ok());
+        assert!(at(-5) < at(0) && at(0) < at(1) && at(255) < at(256));
+        let (a, b) = (Cursor { seq: 255, n: 9 }, Cursor { seq: 256, n: 0 });
+        assert!(fact(a) < fact(b));
+        assert_eq!(cursor_of(&fact(b)), Some(b));
+    }
+
+    #[test]
+    fn parts_of_a_unique_key_do_not_run_into_each_other() {
+        let ruc = |text: &str| Ruc::de_contraparte(text).unwrap();
+        let (one, other) = (ruc("20131312955"), ruc("20168999926"));
+        let numero = |entidad: &Ruc, numero: &str, destino: &Ruc| {
+            let (entidad, destino) = (entidad.clone(), destino.clone());
+            unique(&UniqueKey::NumeroRegistro { entidad, numero: numero.into(), destino })
+        };
+        assert_ne!(numero(&one, "1", &other), numero(&one, "12", &other));
+        assert_ne!(numero(&one, "1", &other), numero(&other, "1", &one));
+    }
+}

@@ -1,0 +1,153 @@
+//! Opening the store: the lock, recovery, what an unclean stop left, and starting the committer.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    path::Path,
+    sync::{Arc, Mutex, RwLock},
+    thread::{self, JoinHandle},
+};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{
+    Options,
+    boot::Boot,
+    committer::{Committer, Request, WAITING_MAX},
+    disk,
+    documents::{self, Documents},
+    entry::Prepared,
+    journal::{self, Journal},
+    keys,
+    leases::Leases,
+    lookup::Lookup,
+    packs::Packs,
+    placement::{self, Placed},
+    recovery::{self, Missing, Recovered, Setting},
+    shared::{IndexState, Shared},
+};
+use crate::{
+    domain::Id,
+    store::{Change, CommitError, Fact, StoreError},
+};
+
+/// A store that is open and whose committer runs.
+pub struct Opened {
+    pub shared: Arc<Shared>,
+    pub requests: mpsc::Sender<Request>,
+    pub thread: JoinHandle<()>,
+}
+
+pub fn open(dir: &Path, options: &Options) -> Result<Opened, StoreError> {
+    for folder in ["", "journal", "packs", "documents", "incoming"] {
+        fs::create_dir_all(dir.join(folder))?;
+    }
+    options.disk.sync_dir(dir)?;
+    let lock = lock(dir)?;
+    empty(&dir.join("incoming"))?;
+    let boot = Boot::read();
+    let setting =
+        Setting { data_dir: dir, boot: &boot, cache_bytes: options.cache_bytes, progress: options.progress.as_deref() };
+    let Recovered { index, scanned, clean, missing } = recovery::recover(&setting, &*options.disk)?;
+    if let Some(missing) = missing {
+        keep_note(dir, missing)?;
+    }
+    let cuts = !journal::cuts(&dir.join("journal"))?.is_empty();
+    if !clean && !cuts {
+        remove_orphans(&dir.join("documents"), &Lookup(&*index))?;
+    }
+    let pack_end = index.get(keys::PACK_END).map_err(|e| StoreError::Unwritable(e.to_string()))?;
+    // What stands behind the end of the last pack may be the documents of entries that were cut off: it stays.
+    let pack_end = pack_end.and_then(|v| Placed::from_value(&placement::digest(&[]), &v)?.pack).filter(|_| !cuts);
+    let disk = Arc::clone(&options.disk);
+    let shared = Arc::new(Shared {
+        data_dir: dir.to_owned(),
+        boot,
+        cache_bytes: options.cache_bytes,
+        progress: options.progress.clone(),
+        index: RwLock::new(IndexState::Ready(index)),
+        leases: Mutex::new(Leases::default()),
+        published: watch::Sender::new(scanned.next - 1),
+        _lock: lock,
+    });
+    let mut committer = Committer {
+        shared: Arc::clone(&shared),
+        journal: Journal::new(dir.join("journal"), Arc::clone(&disk), options.segment_bytes, &scanned)?,
+        packs: Packs::open(dir.join("packs"), Arc::clone(&disk), options.pack_bytes, pack_end)?,
+        documents: Documents::new(dir.join("documents"), Arc::clone(&disk)),
+        disk,
+        rebuilt_at: None,
+    };
+    if let Some(missing) = missing {
+        record_missing(&mut committer, missing, options)?;
+        recovery::missing_recorded(dir)?;
+    }
+    disk::remove(&dir.join("clean-stop"))?;
+    options.disk.sync_dir(dir)?;
+    let (requests, inbox) = mpsc::channel(WAITING_MAX);
+    let thread = thread::Builder::new().name("store".into()).spawn(move || committer.run(inbox))?;
+    Ok(Opened { shared, requests, thread })
+}
+
+/// One process writes. The lock goes with the process, however it ends.
+fn lock(dir: &Path) -> Result<File, StoreError> {
+    let file = File::options().read(true).write(true).create(true).truncate(false).open(dir.join("lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked(dir.display().to_string())),
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+fn empty(dir: &Path) -> io::Result<()> {
+    for entry in dir.read_dir()? {
+        disk::remove(&entry?.path())?;
+    }
+    Ok(())
+}
+
+/// Documents that a commit renamed and did not live to name.
+fn remove_orphans(dir: &Path, lookup: &Lookup<'_>) -> Result<(), StoreError> {
+    documents::visit(dir, &mut |found| {
+        let Ok(sha256) = found else { return Ok(()) };
+        let known = lookup.document(&sha256).map_err(|e| StoreError::Unwritable(e.to_string()))?;
+        if known.is_none() {
+            tracing::warn!(%sha256, "removing a document that an interrupted commit left and no entry names");
+            disk::remove(&documents::path(dir, &sha256))?;
+        }
+        Ok(())
+    })
+}
+
+/// While a file of this kind is there nothing is removed as an orphan: a person decides.
+fn keep_note(dir: &Path, missing: Missing) -> Result<(), StoreError> {
+    let Missing { first, last } = missing;
+    tracing::error!(first, last, "acknowledged entries are missing at the journal's end");
+    let mut file = journal::cut_file(&dir.join("journal"), first, 0)?;
+    io::Write::write_all(&mut file, format!("faltan los asientos {first} a {last}\n").as_bytes())?;
+    Ok(file.sync_all()?)
+}
+
+fn record_missing(committer: &mut Committer, missing: Missing, options: &Options) -> Result<(), StoreError> {
+    let Missing { first, last } = missing;
+    let fact = Fact {
+        at: options.now,
+        tipo: "almacen.recortado".into(),
+        actor: "chasqui".into(),
+        entidad: None,
+        sujeto: Id::nil(),
+        cuo: None,
+        estado: None,
+        detalle: Some(format!("al abrir el almacén faltaban los asientos {first} a {last} al final del diario")),
+        documentos: Vec::new(),
+    };
+    let prepared = Prepared::new(Change { facts: vec![fact], ..Change::default() })?;
+    let (answer, mut result) = oneshot::channel();
+    committer.serve(vec![(Box::new(prepared), answer)], false);
+    match result.try_recv() {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(CommitError::Store(error))) => Err(error),
+        Ok(Err(other)) => Err(StoreError::Unwritable(other.to_string())),
+        Err(_) => Err(StoreError::Closed),
+    }
+}

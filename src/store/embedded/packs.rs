@@ -1,0 +1,230 @@
+//! Pack files: small documents one after the other, each with a header that tells what it is.
+
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+
+use super::{
+    disk::{self, Disk},
+    frame::Fields,
+    placement::{self, InPack},
+};
+use crate::{
+    domain::Sha256,
+    store::{StoreError, blobs::SMALL_MAX},
+};
+
+const FILE_MAGIC: &[u8; 8] = b"CHQPACK1";
+/// Bytes before the first record: magic, number and a CRC32C over these.
+pub const FILE_HEADER: u64 = 16;
+const RECORD_MAGIC: [u8; 4] = [0xFF, b'C', b'H', b'P'];
+/// Bytes before a record's document: magic, CRC32C over what follows, length, SHA-256.
+pub const RECORD_HEADER: usize = 44;
+
+pub fn path(dir: &Path, number: u32) -> PathBuf {
+    dir.join(format!("{number:010}.pack"))
+}
+
+/// How a report names a place in a pack.
+pub fn place(at: InPack) -> String {
+    format!("packs/{:010}.pack, byte {}", at.number, at.offset)
+}
+
+/// The packs there are, by number, with their lengths in bytes.
+pub fn list(dir: &Path) -> io::Result<Vec<(u32, u64)>> {
+    let mut packs = Vec::new();
+    for entry in dir.read_dir()? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let number = name.to_str().and_then(|n| n.strip_suffix(".pack")).and_then(|n| n.parse().ok());
+        if let Some(number) = number {
+            packs.push((number, entry.metadata()?.len()));
+        }
+    }
+    packs.sort_unstable();
+    Ok(packs)
+}
+
+fn file_header(number: u32) -> Vec<u8> {
+    let mut bytes = FILE_MAGIC.to_vec();
+    bytes.extend_from_slice(&number.to_le_bytes());
+    let crc = crc32c::crc32c(&bytes);
+    bytes.extend_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+/// Whether a pack begins as it must.
+pub fn header_is_sound(dir: &Path, number: u32) -> io::Result<bool> {
+    let mut header = [0; FILE_HEADER as usize];
+    match File::open(path(dir, number))?.read_exact_at(&mut header, 0) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        read => read.map(|()| header == file_header(number).as_slice()),
+    }
+}
+
+/// Reads the record at `at`, which must be the document named.
+pub fn read(dir: &Path, at: InPack, sha256: &Sha256, bytes: u64) -> Result<Bytes, StoreError> {
+    let damaged = |what: &str| StoreError::Damaged { place: place(at), what: format!("documento {sha256}: {what}") };
+    let size =
+        usize::try_from(bytes).ok().filter(|n| *n <= SMALL_MAX).ok_or_else(|| damaged("su tamaño no es válido"))?;
+    let mut record = vec![0; RECORD_HEADER + size];
+    let file = match File::open(path(dir, at.number)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(damaged("falta el archivo")),
+        opened => opened?,
+    };
+    match file.read_exact_at(&mut record, at.offset) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(damaged("el archivo está cortado")),
+        read => read?,
+    }
+    let mut fields = Fields(&record);
+    let (magic, crc, length) = (fields.take(4), fields.u32(), fields.u32());
+    if magic != Some(&RECORD_MAGIC) || length.map(u64::from) != Some(bytes) {
+        return Err(damaged("su cabecera no es válida"));
+    }
+    if fields.take(32) != Some(&placement::raw(sha256)) {
+        return Err(damaged("en su lugar hay otro documento"));
+    }
+    if record.get(8..).map(crc32c::crc32c) != crc {
+        return Err(damaged("su suma de control no corresponde"));
+    }
+    Ok(Bytes::from(record).slice(RECORD_HEADER..))
+}
+
+/// Appends to the newest pack.
+pub struct Packs {
+    dir: PathBuf,
+    disk: Arc<dyn Disk>,
+    /// A pack begins when the current one is longer than this, in bytes.
+    pack_max: u64,
+    current: Option<Current>,
+    last: u32,
+}
+
+struct Current {
+    file: File,
+    /// What is kept.
+    length: u64,
+    /// What is written, synced or not.
+    written: u64,
+    /// There may be bytes behind `length`.
+    dirty: bool,
+    /// As in the journal: a file whose sync failed gets no more.
+    distrusted: bool,
+}
+
+impl Packs {
+    /// Goes on in a new pack: what stands at the end of the last one is not known. `appending_at` says where, if it is.
+    pub fn open(dir: PathBuf, disk: Arc<dyn Disk>, pack_max: u64, appending_at: Option<InPack>) -> io::Result<Self> {
+        let last = list(&dir)?.last().map_or(0, |(number, _)| *number);
+        let current = match appending_at.filter(|at| at.number == last) {
+            Some(at) => {
+                let file = disk.open(&path(&dir, at.number), false)?;
+                let dirty = file.metadata()?.len() != at.offset;
+                Some(Current { file, length: at.offset, written: at.offset, dirty, distrusted: false })
+            }
+            None => None,
+        };
+        Ok(Self { dir, disk, pack_max, current, last })
+    }
+
+    /// Writes a document at the end, not yet synced, and says where.
+    pub fn write(&mut self, sha256: &Sha256, document: &[u8]) -> io::Result<InPack> {
+        let mut record = Vec::with_capacity(RECORD_HEADER + document.len());
+        record.extend_from_slice(&RECORD_MAGIC);
+        record.extend_from_slice(&[0; 4]);
+        record.extend_from_slice(&u32::try_from(document.len()).map_err(io::Error::other)?.to_le_bytes());
+        record.extend_from_slice(&placement::raw(sha256));
+        record.extend_from_slice(document);
+        let crc = record.get(8..).map_or(0, crc32c::crc32c);
+        if let Some(field) = record.get_mut(4..8) {
+            field.copy_from_slice(&crc.to_le_bytes());
+        }
+        let disk = Arc::clone(&self.disk);
+        let current = self.pack()?;
+        current.dirty = true;
+        disk.write_at(&current.file, &record, current.written)?;
+        let offset = current.written;
+        current.written += record.len() as u64;
+        Ok(InPack { number: self.last, offset })
+    }
+
+    /// Makes what was written durable.
+    pub fn sync(&mut self) -> io::Result<()> {
+        if let Some(current) = self.current.as_mut().filter(|c| c.written > c.length) {
+            current.distrusted = true;
+            self.disk.sync(&current.file)?;
+            current.distrusted = false;
+        }
+        Ok(())
+    }
+
+    /// The journal names what was written: it stays.
+    pub fn keep(&mut self) {
+        if let Some(current) = &mut self.current {
+            current.length = current.written;
+            current.dirty = false;
+        }
+    }
+
+    /// A place to come back to with [`Packs::rewind`].
+    pub fn mark(&self) -> Option<InPack> {
+        self.current.as_ref().map(|c| InPack { number: self.last, offset: c.written })
+    }
+
+    /// Takes back what was written since `mark`.
+    pub fn rewind(&mut self, mark: Option<InPack>) {
+        let number = self.last;
+        if let Some(current) = &mut self.current {
+            let back = mark.filter(|m| m.number == number).map_or(current.length, |m| m.offset);
+            current.written = back.clamp(current.length, current.written);
+        }
+    }
+
+    /// Cuts off what was written and not kept.
+    pub fn repair(&mut self) -> io::Result<()> {
+        if let Some(current) = self.current.as_mut().filter(|c| c.dirty) {
+            current.written = current.length;
+            self.disk.truncate(&current.file, current.length)?;
+            current.dirty = false;
+        }
+        Ok(())
+    }
+
+    /// The pack to append to: a new one if there is none, or the newest is full or distrusted.
+    fn pack(&mut self) -> io::Result<&mut Current> {
+        let max = self.pack_max;
+        let full = self.current.as_ref().is_none_or(|c| c.written >= max || c.distrusted);
+        if full {
+            self.sync()?;
+            self.current = None;
+        }
+        let current = match self.current.take() {
+            Some(current) => current,
+            None => self.begin()?,
+        };
+        Ok(self.current.insert(current))
+    }
+
+    fn begin(&mut self) -> io::Result<Current> {
+        let number = self.last + 1;
+        let (path, header) = (path(&self.dir, number), file_header(number));
+        let file = self.disk.open(&path, true)?;
+        let made = self
+            .disk
+            .write_at(&file, &header, 0)
+            .and_then(|()| self.disk.sync(&file))
+            .and_then(|()| self.disk.sync_dir(&self.dir));
+        if let Err(error) = made {
+            disk::remove(&path)?;
+            return Err(error);
+        }
+        self.last = number;
+        Ok(Current { file, length: FILE_HEADER, written: FILE_HEADER, dirty: false, distrusted: false })
+    }
+}

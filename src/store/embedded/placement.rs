@@ -1,0 +1,75 @@
+//! Where a document lies: part of the entry that brought it, and of the index.
+
+use serde::{Deserialize, Serialize};
+
+use super::frame::Fields;
+use crate::domain::Sha256;
+
+/// A stored document and its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placed {
+    pub sha256: Sha256,
+    pub bytes: u64,
+    /// `None`: a file of its own in `documents/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pack: Option<InPack>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InPack {
+    pub number: u32,
+    /// Where its record begins, in bytes.
+    pub offset: u64,
+}
+
+impl Placed {
+    /// As a value of the index, under its SHA-256.
+    pub fn to_value(&self) -> Vec<u8> {
+        let mut value = self.bytes.to_le_bytes().to_vec();
+        if let Some(pack) = self.pack {
+            value.extend_from_slice(&pack.number.to_le_bytes());
+            value.extend_from_slice(&pack.offset.to_le_bytes());
+        }
+        value
+    }
+
+    pub fn from_value(sha256: &Sha256, value: &[u8]) -> Option<Self> {
+        let mut fields = Fields(value);
+        let bytes = fields.u64()?;
+        let pack = match fields.u32() {
+            Some(number) => Some(InPack { number, offset: fields.u64()? }),
+            None => None,
+        };
+        Some(Self { sha256: sha256.clone(), bytes, pack })
+    }
+}
+
+/// A digest's 32 bytes.
+pub fn raw(sha256: &Sha256) -> [u8; 32] {
+    let mut raw = [0; 32];
+    for (byte, digits) in raw.iter_mut().zip(sha256.as_str().as_bytes().chunks_exact(2)) {
+        let digit = |d: &u8| char::from(*d).to_digit(16).and_then(|d| u8::try_from(d).ok()).unwrap_or_default();
+        *byte = digits.iter().fold(0, |value, d| value << 4 | digit(d));
+    }
+    raw
+}
+
+/// The digest of some bytes.
+pub fn digest(bytes: &[u8]) -> Sha256 {
+    Sha256::from_digest(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_reads_back_from_the_index_and_a_digest_from_its_bytes() {
+        let sha256 = digest(b"x");
+        for pack in [None, Some(InPack { number: 3, offset: 70_000_000_000 })] {
+            let placed = Placed { sha256: sha256.clone(), bytes: 12, pack };
+            assert_eq!(Placed::from_value(&sha256, &placed.to_value()), Some(placed));
+        }
+        assert_eq!(Sha256::from_digest(&raw(&sha256)), sha256);
+    }
+}

@@ -1,0 +1,268 @@
+//! Bringing the index up to the journal: at start, and when it failed while running.
+
+use std::{
+    fs, io,
+    path::Path,
+    sync::PoisonError,
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Reading,
+    boot::{Boot, Trust},
+    disk::{self, Disk, OsDisk},
+    entry::{Entry, json},
+    frame::Frame,
+    index::{Index, IndexError, SledIndex, Writes},
+    journal::{self, Scanned},
+    keys,
+    lookup::Lookup,
+    segment::{self, Segment},
+    shared::{CleanStop, IndexState, Shared},
+    view::{View, ViewError},
+};
+use crate::store::{Seq, StoreError};
+
+/// Entries, and about the bytes of them, that are applied to the index at once while replaying.
+const STEP_ENTRIES: u64 = 1000;
+const STEP_BYTES: usize = 2 * 1024 * 1024;
+/// Time between two lines of the log on a replay's progress.
+const LOG_EVERY: Duration = Duration::from_secs(2);
+
+/// Entries that were acknowledged and are in the journal no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missing {
+    pub first: Seq,
+    pub last: Seq,
+}
+
+/// Where it is written down until a fact about it is in the journal.
+const MISSING: &str = "recortado.json";
+
+/// The store as found.
+pub struct Recovered {
+    pub index: Box<dyn Index>,
+    pub scanned: Scanned,
+    pub clean: bool,
+    pub missing: Option<Missing>,
+}
+
+/// Opens the index if it can be trusted, brings it up to the journal's end, and cuts off what an interrupted write left.
+pub fn recover(shared: &Setting<'_>, disk: &dyn Disk) -> Result<Recovered, StoreError> {
+    let dir = shared.data_dir;
+    let journal_dir = dir.join("journal");
+    let mark = clean_stop(dir);
+    let noted: Option<Missing> = read_json(&dir.join(MISSING));
+    let trusted = match shared.boot.judge(dir) {
+        Trust::Same => true,
+        Trust::Other => mark.is_some(),
+        Trust::None => false,
+    };
+    let existing = if trusted { open_existing(shared, disk) } else { None };
+    let known = mark.as_ref().map_or(0, |m| m.last_seq).max(existing.as_ref().map_or(0, |(_, applied)| *applied));
+    let brought = existing.map(|(index, applied)| bring_up(shared, index, applied)).transpose()?;
+    let (index, scanned) = match brought.flatten() {
+        Some(up_to_date) => up_to_date,
+        None => {
+            // Where the journal ends is known before an index that knows of more is thrown away.
+            let scanned = journal::scan(&journal_dir, Seq::MAX, &mut |_, _| Ok(()))?;
+            note_missing(dir, disk, known, scanned.next, noted)?;
+            let index = new_index(shared, disk)?;
+            let scanned = replay(shared, &*index, 1)?;
+            (index, scanned)
+        }
+    };
+    let missing = note_missing(dir, disk, known, scanned.next, noted)?;
+    if let Some(torn) = &scanned.torn {
+        let bytes = torn.cut(&journal_dir, disk)?;
+        let (place, seq, why) = (torn.segment.place(torn.offset), torn.seq, torn.why);
+        tracing::warn!(%place, seq, why, bytes, "the journal ended in an unfinished entry, which was cut off");
+    }
+    Ok(Recovered { index, scanned, clean: mark.is_some(), missing })
+}
+
+/// An index that has everything the journal has.
+type UpToDate = (Box<dyn Index>, Scanned);
+
+/// What recovery needs to know of the store.
+pub struct Setting<'a> {
+    pub data_dir: &'a Path,
+    pub boot: &'a Boot,
+    pub cache_bytes: u64,
+    pub progress: Option<&'a super::Progress>,
+}
+
+impl<'a> Setting<'a> {
+    pub fn of(shared: &'a Shared) -> Self {
+        let Shared { data_dir, boot, cache_bytes, progress, .. } = shared;
+        Self { data_dir, boot, cache_bytes: *cache_bytes, progress: progress.as_deref() }
+    }
+}
+
+/// The mark of a clean stop, if the store was not opened since.
+pub fn clean_stop(dir: &Path) -> Option<CleanStop> {
+    read_json(&dir.join("clean-stop"))
+}
+
+fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
+    fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())
+}
+
+/// The index as it was left, and the last entry applied to it; `None` if it is of no use.
+fn open_existing(shared: &Setting<'_>, disk: &dyn Disk) -> Option<(Box<dyn Index>, Seq)> {
+    let open = || -> Result<_, StoreError> {
+        let index = open_index(shared, disk)?;
+        let lookup = Lookup(&*index);
+        let sound = index.get(keys::FORMAT).map_err(index_failed)?.as_deref() == Some(keys::FORMAT_VALUE);
+        let applied = lookup.applied().map_err(index_failed)?;
+        Ok(applied.filter(|_| sound).map(|applied| (index, applied)))
+    };
+    open().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the index does not open; it is discarded and rebuilt from the journal");
+        None
+    })
+}
+
+fn open_index(shared: &Setting<'_>, disk: &dyn Disk) -> Result<Box<dyn Index>, StoreError> {
+    Boot::doubt(shared.data_dir)?;
+    let index = SledIndex::open(&shared.data_dir.join("index"), shared.cache_bytes).map_err(index_failed)?;
+    shared.boot.vouch(disk, shared.data_dir)?;
+    Ok(Box::new(index))
+}
+
+/// Throws away whatever index there is and begins an empty one.
+fn new_index(shared: &Setting<'_>, disk: &dyn Disk) -> Result<Box<dyn Index>, StoreError> {
+    match fs::remove_dir_all(shared.data_dir.join("index")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    let index = open_index(shared, disk)?;
+    let mut writes = Writes::new();
+    writes.insert(keys::FORMAT.to_vec(), Some(keys::FORMAT_VALUE.to_vec()));
+    writes.insert(keys::APPLIED.to_vec(), Some(0_u64.to_le_bytes().to_vec()));
+    index.apply(writes).map_err(index_failed)?;
+    Ok(index)
+}
+
+/// `None` if the index fails or knows of more than the journal has.
+fn bring_up(shared: &Setting<'_>, index: Box<dyn Index>, applied: Seq) -> Result<Option<UpToDate>, StoreError> {
+    match replay(shared, &*index, applied + 1) {
+        Ok(scanned) if scanned.next > applied => Ok(Some((index, scanned))),
+        Ok(_) => {
+            tracing::warn!(applied, "the index knows of entries that the journal has no more; it is rebuilt");
+            Ok(None)
+        }
+        Err(StoreError::Unwritable(error)) => {
+            tracing::warn!(%error, "the index failed while it was brought up; it is rebuilt");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes down which acknowledged entries are gone, until a fact about it is in the journal.
+fn note_missing(
+    dir: &Path,
+    disk: &dyn Disk,
+    known: Seq,
+    next: Seq,
+    noted: Option<Missing>,
+) -> Result<Option<Missing>, StoreError> {
+    let found = (known >= next).then_some(Missing { first: next, last: known });
+    if let Some(missing) = found.filter(|_| noted.is_none()) {
+        disk::replace(disk, &dir.join(MISSING), &json(&missing)?)?;
+    }
+    Ok(noted.or(found))
+}
+
+/// The fact is in the journal.
+pub fn missing_recorded(dir: &Path) -> io::Result<()> {
+    disk::remove(&dir.join(MISSING))
+}
+
+/// Replaces a failed index while the store runs.
+pub fn rebuild(shared: &Shared) -> Result<(), StoreError> {
+    tracing::warn!("rebuilding the index from the journal");
+    let setting = Setting::of(shared);
+    let index = new_index(&setting, &OsDisk)?;
+    let scanned = replay(&setting, &*index, 1)?;
+    if let Some(torn) = scanned.torn {
+        return Err(StoreError::Damaged { place: torn.segment.place(torn.offset), what: torn.why.into() });
+    }
+    *shared.index.write().unwrap_or_else(PoisonError::into_inner) = IndexState::Ready(index);
+    shared.publish(scanned.next - 1);
+    tracing::warn!(entries = scanned.next - 1, "the index is rebuilt");
+    Ok(())
+}
+
+/// Applies the journal's entries from `from` on.
+fn replay(shared: &Setting<'_>, index: &dyn Index, from: Seq) -> Result<Scanned, StoreError> {
+    let journal_dir = shared.data_dir.join("journal");
+    let segments = segment::list(&journal_dir)?;
+    let mut replay = Replay {
+        index,
+        view: View::new(index, None),
+        pending: (0, 0),
+        state: Reading { entries: 0, bytes: 0, bytes_total: length(&segments, from)? },
+        progress: shared.progress,
+        logged: Instant::now(),
+    };
+    let scanned = journal::scan(&journal_dir, from, &mut |frame, read| replay.entry(&frame, read))?;
+    replay.apply()?;
+    Ok(scanned)
+}
+
+/// Bytes of the segments that hold the entries from `from` on.
+fn length(segments: &[Segment], from: Seq) -> io::Result<u64> {
+    let start = segments.iter().rposition(|s| s.first <= from).unwrap_or(0);
+    segments.iter().skip(start).map(|s| Ok(fs::metadata(&s.path)?.len())).sum()
+}
+
+struct Replay<'a> {
+    index: &'a dyn Index,
+    view: View<'a>,
+    /// Entries and bytes not yet applied.
+    pending: (u64, usize),
+    state: Reading,
+    progress: Option<&'a super::Progress>,
+    logged: Instant,
+}
+
+impl Replay<'_> {
+    fn entry(&mut self, frame: &Frame, read: u64) -> Result<(), StoreError> {
+        let entry = Entry::decode(&frame.parts)
+            .map_err(|what| StoreError::Damaged { place: format!("journal, asiento {}", frame.seq), what })?;
+        self.view.put_entry(frame.seq, &entry).map_err(|error| match error {
+            ViewError::Index(error) => index_failed(error),
+            ViewError::Store(error) => error,
+        })?;
+        self.state.entries += 1;
+        self.state.bytes = read;
+        self.pending = (self.pending.0 + 1, self.pending.1 + frame.parts.len());
+        if self.pending.0 >= STEP_ENTRIES || self.pending.1 >= STEP_BYTES {
+            self.apply()?;
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self) -> Result<(), StoreError> {
+        self.index.apply(std::mem::take(&mut self.view.writes)).map_err(index_failed)?;
+        self.pending = (0, 0);
+        if let Some(progress) = self.progress {
+            progress(self.state);
+        }
+        if self.logged.elapsed() >= LOG_EVERY {
+            let Reading { entries, bytes, bytes_total } = self.state;
+            tracing::info!(entries, bytes, bytes_total, "replaying the journal into the index");
+            self.logged = Instant::now();
+        }
+        Ok(())
+    }
+}
+
+/// An index that fails can't be written: the journal is sound, and it is built anew.
+fn index_failed(error: IndexError) -> StoreError {
+    StoreError::Unwritable(format!("el índice falló: {error}"))
+}

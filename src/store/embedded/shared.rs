@@ -1,0 +1,77 @@
+//! What the store's handle and its committer share: the index and its state, leases, and the news of what was committed.
+
+use std::{
+    fs::File,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::{
+    Progress,
+    boot::Boot,
+    disk::{self, Disk},
+    entry::json,
+    index::{self, Index, IndexError},
+    leases::Leases,
+};
+use crate::store::{Seq, StoreError};
+
+pub struct Shared {
+    pub data_dir: PathBuf,
+    pub boot: Boot,
+    /// Bound of the index's cache, in bytes.
+    pub cache_bytes: u64,
+    pub progress: Option<Arc<Progress>>,
+    /// Written only while a batch is applied or the index exchanged, so that a reader sees whole changes.
+    pub index: RwLock<IndexState>,
+    pub leases: Mutex<Leases>,
+    pub published: watch::Sender<Seq>,
+    /// Held as long as anything of the store is in use.
+    pub _lock: File,
+}
+
+pub enum IndexState {
+    Ready(Box<dyn Index>),
+    /// It failed, and why; the committer rebuilds it.
+    Lost(String),
+}
+
+/// Left by a clean stop, removed at the next start.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct CleanStop {
+    pub last_seq: Seq,
+    /// The kernel's boot in which it stopped.
+    pub boot_id: Option<String>,
+}
+
+impl Shared {
+    pub fn lose(&self, error: &IndexError) {
+        let mut state = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        if let IndexState::Ready(_) = &*state {
+            tracing::error!(%error, "the index failed and will be rebuilt");
+            *state = IndexState::Lost(format!("el índice falló y se está reconstruyendo: {error}"));
+        }
+    }
+
+    pub fn is_lost(&self) -> bool {
+        matches!(&*self.index.read().unwrap_or_else(PoisonError::into_inner), IndexState::Lost(_))
+    }
+
+    pub fn publish(&self, seq: Seq) {
+        self.published.send_replace(seq);
+    }
+
+    /// Puts the index and then the mark on the disk.
+    pub fn leave_mark(&self, disk: &dyn Disk, last_seq: Seq) -> Result<(), StoreError> {
+        let state = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let IndexState::Ready(index) = &*state else { return Ok(()) };
+        index.flush().map_err(|error| StoreError::Unwritable(error.to_string()))?;
+        index::sync_files(&self.data_dir.join("index"))?;
+        let mark = CleanStop { last_seq, boot_id: self.boot.id.clone() };
+        disk::replace(disk, &self.data_dir.join("clean-stop"), &json(&mark)?)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,393 @@
+//! Reading everything and comparing: every frame, every document, and for an open store its index. Only reads; needs no
+//! lock, so that another process may verify a store that is in use.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    fs, io,
+    io::Read,
+    ops::ControlFlow,
+    path::Path,
+    sync::PoisonError,
+};
+
+use ring::digest;
+
+use super::{
+    Reading, documents,
+    entry::Entry,
+    frame::{Frame, Read1},
+    index::{Direction, IndexError},
+    journal, keys,
+    lookup::Lookup,
+    packs,
+    placement::{self, Placed},
+    recovery,
+    segment::{self, Segment, Walker},
+    shared::{IndexState, Shared},
+    view::Stored,
+};
+use crate::{
+    domain::{Id, Sha256},
+    store::{Record, Seq, StoreError, Verification},
+};
+
+/// What is read of a large document at a time, in bytes.
+const PIECE: usize = 128 * 1024;
+/// Most damages named; behind them only their number.
+const NAMED_MAX: usize = 1000;
+
+/// Verifies the store in `dir`, open or not, without its lock. `progress` is told now and then how far it is.
+pub fn verify_dir(dir: &Path, progress: &mut dyn FnMut(Reading)) -> Result<Verification, StoreError> {
+    let acknowledged = recovery::clean_stop(dir).map_or(0, |mark| mark.last_seq);
+    let known = Known::Apart { documents: HashSet::new(), versions: HashMap::new() };
+    Verifier::new(dir, known, acknowledged, None, progress).run()
+}
+
+/// Verifies an open store, up to the last entry committed when it begins.
+pub fn verify_open(shared: &Shared) -> Result<Verification, StoreError> {
+    let upto = *shared.published.borrow();
+    Verifier::new(&shared.data_dir, Known::Open { shared, matched: 0 }, upto, Some(upto), &mut |_| {}).run()
+}
+
+/// What records and documents are compared with.
+enum Known<'a> {
+    /// The index; `matched` counts its records that are as the journal has them.
+    Open { shared: &'a Shared, matched: u64 },
+    /// What the journal said so far. Documents by the first bytes of their digests.
+    Apart { documents: HashSet<[u8; 8]>, versions: HashMap<Id, u32> },
+}
+
+struct Verifier<'a> {
+    dir: &'a Path,
+    known: Known<'a>,
+    /// The last entry known to have been acknowledged.
+    acknowledged: Seq,
+    /// Where to stop.
+    upto: Option<Seq>,
+    progress: &'a mut dyn FnMut(Reading),
+    result: Verification,
+    total: u64,
+    unnamed: u64,
+    /// Bytes of each pack that the journal names.
+    packs: BTreeMap<u32, u64>,
+}
+
+fn index<T>(shared: &Shared, work: impl FnOnce(Lookup<'_>) -> Result<T, IndexError>) -> Result<T, IndexError> {
+    match &*shared.index.read().unwrap_or_else(PoisonError::into_inner) {
+        IndexState::Ready(index) => work(Lookup(&**index)),
+        IndexState::Lost(why) => Err(IndexError(why.clone())),
+    }
+}
+
+impl<'a> Verifier<'a> {
+    fn new(
+        dir: &'a Path,
+        known: Known<'a>,
+        acknowledged: Seq,
+        upto: Option<Seq>,
+        progress: &'a mut dyn FnMut(Reading),
+    ) -> Self {
+        let (result, packs) = (Verification::default(), BTreeMap::new());
+        Self { dir, known, acknowledged, upto, progress, result, total: 0, unnamed: 0, packs }
+    }
+
+    fn run(mut self) -> Result<Verification, StoreError> {
+        let segments = segment::list(&self.dir.join("journal"))?;
+        self.total = self.length(&segments)?;
+        let mut next = 1;
+        for (n, segment) in segments.iter().enumerate() {
+            if self.upto.is_some_and(|upto| next > upto) {
+                break;
+            }
+            if segment.first != next {
+                self.damage(
+                    segment.place(0),
+                    &format!("faltan los asientos {next} a {}", segment.first.saturating_sub(1)),
+                );
+                next = segment.first;
+            }
+            self.segment(segment, n + 1 == segments.len(), &mut next)?;
+        }
+        if next <= self.acknowledged {
+            let what = format!("faltan los asientos {next} a {}, que fueron confirmados", self.acknowledged);
+            self.damage("journal, al final".into(), &what);
+        }
+        self.index_records();
+        self.leftovers()?;
+        if self.unnamed > 0 {
+            self.result.damage.push(format!("y otros {} daños", self.unnamed));
+        }
+        Ok(self.result)
+    }
+
+    /// Bytes of journal, packs and documents.
+    fn length(&self, segments: &[Segment]) -> Result<u64, StoreError> {
+        let mut total = 0;
+        for segment in segments {
+            total += fs::metadata(&segment.path)?.len();
+        }
+        total += packs::list(&self.dir.join("packs"))?.iter().map(|(_, bytes)| bytes).sum::<u64>();
+        let documents = self.dir.join("documents");
+        documents::visit(&documents, &mut |found| {
+            if let Ok(sha256) = found {
+                total += fs::metadata(documents::path(&documents, &sha256)).map_or(0, |m| m.len());
+            }
+            Ok(())
+        })?;
+        Ok(total)
+    }
+
+    fn damage(&mut self, place: String, what: &str) {
+        if self.result.damage.len() < NAMED_MAX {
+            self.result.damage.push(format!("{place}: {what}"));
+        } else {
+            self.unnamed += 1;
+        }
+    }
+
+    fn read(&mut self, bytes: u64) {
+        self.result.bytes += bytes;
+        (self.progress)(Reading { entries: self.result.entries, bytes: self.result.bytes, bytes_total: self.total });
+    }
+
+    fn segment(&mut self, segment: &Segment, newest: bool, next: &mut Seq) -> Result<(), StoreError> {
+        let mut walker = match Walker::open(segment)? {
+            Ok(walker) => walker,
+            Err(why) => match self.resume(segment, newest, 0, next, why)? {
+                Some(offset) => Walker::at(segment, offset)?,
+                None => return Ok(()),
+            },
+        };
+        let mut again = None;
+        while self.upto.is_none_or(|upto| *next <= upto) {
+            let step = walker.next()?;
+            let why = match step.found {
+                Read1::End => return Ok(()),
+                // What is being written just now may have been read half: look once more.
+                Read1::Bad(_) if again != Some(step.offset) => {
+                    again = Some(step.offset);
+                    walker.seek(step.offset)?;
+                    continue;
+                }
+                Read1::Bad(why) => why,
+                Read1::Frame(frame) if frame.seq == *next => {
+                    self.frame(segment, step.offset, &frame)?;
+                    *next += 1;
+                    continue;
+                }
+                Read1::Frame(_) => "su número no es el que sigue",
+            };
+            match self.resume(segment, newest, step.offset, next, why)? {
+                Some(offset) => walker.seek(offset)?,
+                None => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Where to go on behind a bad frame; `None` if nothing follows in this segment.
+    fn resume(
+        &mut self,
+        segment: &Segment,
+        newest: bool,
+        offset: u64,
+        next: &mut Seq,
+        why: &str,
+    ) -> Result<Option<u64>, StoreError> {
+        let proven = !newest || *next <= self.acknowledged || journal::proves_durable(segment, offset, *next)?;
+        if !proven {
+            let length = fs::metadata(&segment.path)?.len();
+            let (place, bytes) = (segment.place(offset), length.saturating_sub(offset));
+            self.result.remarks.push(format!("{place}: {bytes} bytes de un asiento sin terminar"));
+            return Ok(None);
+        }
+        let mut from = offset;
+        while let Some((at, frame)) = segment::find(segment, from)? {
+            if frame.seq >= *next {
+                let lost = match frame.seq.saturating_sub(1) {
+                    last if last > *next => format!("asientos {} a {last}: {why}", *next),
+                    _ => format!("asiento {}: {why}", *next),
+                };
+                self.damage(segment.place(offset), &lost);
+                *next = frame.seq;
+                return Ok(Some(at));
+            }
+            from = at + frame.parts.len() as u64;
+        }
+        self.damage(segment.place(offset), &format!("asiento {} y los que siguen en este segmento: {why}", *next));
+        Ok(None)
+    }
+
+    fn frame(&mut self, segment: &Segment, offset: u64, frame: &Frame) -> Result<(), StoreError> {
+        self.result.entries += 1;
+        self.read(frame.parts.len() as u64);
+        let place = || format!("{}, asiento {}", segment.place(offset), frame.seq);
+        let entry = match Entry::decode(&frame.parts) {
+            Ok(entry) => entry,
+            Err(what) => {
+                self.damage(place(), &what);
+                return Ok(());
+            }
+        };
+        for fact in entry.facts.iter().filter(|fact| fact.tipo == "almacen.recortado") {
+            let detalle = fact.detalle.as_deref().unwrap_or_default();
+            self.result.remarks.push(format!("asiento {}: {detalle}", frame.seq));
+        }
+        for placed in &entry.placed {
+            self.document(placed)?;
+        }
+        for record in &entry.records {
+            for sha256 in record.documents() {
+                if !self.has_document(sha256) {
+                    self.damage(place(), &format!("nombra el documento {sha256}, que no está en el almacén"));
+                }
+            }
+            if let Some(what) = self.record(frame.seq, record) {
+                self.damage(place(), &format!("registro {}: {what}", record.id()));
+            }
+        }
+        Ok(())
+    }
+
+    fn document(&mut self, placed: &Placed) -> Result<(), StoreError> {
+        self.result.documents += 1;
+        if let Known::Apart { documents, .. } = &mut self.known {
+            documents.insert(first_bytes(&placed.sha256));
+        }
+        let checked = match placed.pack {
+            Some(at) => {
+                let record = packs::RECORD_HEADER as u64 + placed.bytes;
+                *self.packs.entry(at.number).or_insert(packs::FILE_HEADER) += record;
+                let dir = self.dir.join("packs");
+                packs::read(&dir, at, &placed.sha256, placed.bytes).and_then(|body| {
+                    let same = placement::digest(&body) == placed.sha256;
+                    same.then_some(record).ok_or_else(|| wrong_digest(packs::place(at), &placed.sha256))
+                })
+            }
+            None => file(&self.dir.join("documents"), placed),
+        };
+        match checked {
+            Ok(bytes) => self.read(bytes),
+            Err(StoreError::Damaged { place, what }) => self.damage(place, &what),
+            Err(StoreError::Io(error)) => self.damage(format!("documento {}", placed.sha256), &error.to_string()),
+            Err(other) => return Err(other),
+        }
+        Ok(())
+    }
+
+    fn has_document(&self, sha256: &Sha256) -> bool {
+        match &self.known {
+            Known::Open { shared, .. } => {
+                index(shared, |lookup| lookup.document(sha256)).is_ok_and(|found| found.is_some())
+            }
+            Known::Apart { documents, .. } => documents.contains(&first_bytes(sha256)),
+        }
+    }
+
+    /// What is wrong with a record, if anything.
+    fn record(&mut self, seq: Seq, record: &Record) -> Option<String> {
+        match &mut self.known {
+            Known::Apart { versions, .. } => {
+                let before = versions.insert(record.id(), record.version()).unwrap_or(0);
+                let expected = before.checked_add(1) == Some(record.version());
+                (!expected).then(|| format!("su versión es {} y la anterior era {before}", record.version()))
+            }
+            Known::Open { shared, matched } => {
+                let stored = match index(shared, |lookup| lookup.stored(record.id())) {
+                    Ok(stored) => stored,
+                    Err(error) => return Some(format!("el índice no se puede leer: {error}")),
+                };
+                match stored {
+                    None => Some("falta en el índice".into()),
+                    Some(stored) if stored.seq < seq => Some("el índice tiene una versión anterior".into()),
+                    Some(stored) if stored.seq == seq && stored.version == record.version() => {
+                        *matched += 1;
+                        (stored.record().ok().as_ref() != Some(record)).then(|| "el índice dice otra cosa".into())
+                    }
+                    Some(_) => None,
+                }
+            }
+        }
+    }
+
+    /// Whether the index has records that the journal does not.
+    fn index_records(&mut self) {
+        let Known::Open { shared, matched } = self.known else { return };
+        let upto = self.upto.unwrap_or(Seq::MAX);
+        let mut count = 0;
+        let counted = index(shared, |lookup| {
+            lookup.0.scan(keys::RECORDS, None, Direction::Forward, &mut |_, value| {
+                count += u64::from(Stored::from_value(value).is_ok_and(|stored| stored.seq <= upto));
+                ControlFlow::Continue(())
+            })
+        });
+        match counted {
+            Err(error) => self.damage("index".into(), &error.to_string()),
+            Ok(()) if count > matched => {
+                self.damage("index".into(), &format!("{} registros no están así en el diario", count - matched));
+            }
+            Ok(()) => {}
+        }
+    }
+
+    /// What nobody names.
+    fn leftovers(&mut self) -> Result<(), StoreError> {
+        for (number, length) in packs::list(&self.dir.join("packs"))? {
+            let place = format!("packs/{number:010}.pack");
+            if !packs::header_is_sound(&self.dir.join("packs"), number)? {
+                self.damage(place.clone(), "su cabecera no es válida");
+            }
+            let named = self.packs.get(&number).copied().unwrap_or(packs::FILE_HEADER);
+            if let Some(more) = length.checked_sub(named).filter(|more| *more > 0 && self.upto.is_none()) {
+                self.result.remarks.push(format!("{place}: {more} bytes que ningún asiento nombra"));
+            }
+        }
+        let (mut orphans, mut strange) = (0_u64, Vec::new());
+        documents::visit(&self.dir.join("documents"), &mut |found| {
+            match found {
+                Ok(sha256) => orphans += u64::from(!self.has_document(&sha256)),
+                Err(path) => strange.push(path),
+            }
+            Ok(())
+        })?;
+        if orphans > 0 {
+            let text = format!("documents: {orphans} archivos que ningún asiento nombra (o que se están guardando)");
+            self.result.remarks.push(text);
+        }
+        for path in strange.into_iter().chain(journal::cuts(&self.dir.join("journal"))?) {
+            let name = path.strip_prefix(self.dir).unwrap_or(&path).display().to_string();
+            self.result.remarks.push(format!("{name}: no es parte del almacén"));
+        }
+        Ok(())
+    }
+}
+
+fn first_bytes(sha256: &Sha256) -> [u8; 8] {
+    let mut first = [0; 8];
+    first.copy_from_slice(placement::raw(sha256).split_at(8).0);
+    first
+}
+
+fn wrong_digest(place: String, sha256: &Sha256) -> StoreError {
+    StoreError::Damaged { place, what: format!("documento {sha256}: sus bytes no corresponden a su SHA-256") }
+}
+
+/// Reads a large document whole; its length if it is sound.
+fn file(dir: &Path, placed: &Placed) -> Result<u64, StoreError> {
+    let mut file = documents::open_file(dir, placed)?;
+    let mut hash = digest::Context::new(&digest::SHA256);
+    let mut piece = vec![0; PIECE];
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => break,
+            Ok(n) => hash.update(piece.get(..n).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if Sha256::from_digest(hash.finish().as_ref()) == placed.sha256 {
+        Ok(placed.bytes)
+    } else {
+        Err(wrong_digest(documents::place(&placed.sha256), &placed.sha256))
+    }
+}

@@ -1,0 +1,180 @@
+//! The index with changes not yet applied laid over it: what validation reads, and how an entry becomes writes.
+
+use super::{
+    entry::{Entry, json},
+    frame::Fields,
+    index::{Index, IndexError, Writes},
+    keys,
+    packs::RECORD_HEADER,
+    placement::{InPack, Placed},
+};
+use crate::{
+    domain::{Id, Sha256},
+    store::{Cursor, Job, Record, Seq, StoreError, UniqueKey},
+};
+
+/// What happens when the index is read or an entry applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ViewError {
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A record in the index: what is needed to validate and to list, then its JSON.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Stored {
+    pub version: u32,
+    /// The entry that brought this version.
+    pub seq: Seq,
+    /// The state it is listed under; empty if it is not listed.
+    pub estado: String,
+    pub json: Vec<u8>,
+}
+
+impl Stored {
+    fn to_value(&self) -> Vec<u8> {
+        let mut value = self.version.to_le_bytes().to_vec();
+        value.extend_from_slice(&self.seq.to_le_bytes());
+        value.extend_from_slice(&u32::try_from(self.estado.len()).unwrap_or_default().to_le_bytes());
+        value.extend_from_slice(self.estado.as_bytes());
+        value.extend_from_slice(&self.json);
+        value
+    }
+
+    pub fn from_value(value: &[u8]) -> Result<Self, IndexError> {
+        let mut fields = Fields(value);
+        let mut read = || {
+            let (version, seq, size) = (fields.u32()?, fields.u64()?, fields.u32()?);
+            let estado = std::str::from_utf8(fields.take(usize::try_from(size).ok()?)?).ok()?;
+            Some(Self { version, seq, estado: estado.to_owned(), json: fields.0.to_vec() })
+        };
+        read().ok_or_else(|| IndexError("a record in the index does not read back".into()))
+    }
+
+    pub fn record(&self) -> Result<Record, IndexError> {
+        serde_json::from_slice(&self.json).map_err(|e| IndexError(format!("a record in the index: {e}")))
+    }
+}
+
+/// Reads through `writes`, then `below`, then the index. Collects writes.
+pub struct View<'a> {
+    index: &'a dyn Index,
+    below: Option<&'a Writes>,
+    pub writes: Writes,
+}
+
+impl<'a> View<'a> {
+    pub fn new(index: &'a dyn Index, below: Option<&'a Writes>) -> Self {
+        Self { index, below, writes: Writes::new() }
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
+        let pending = self.writes.get(key).or_else(|| self.below.and_then(|below| below.get(key)));
+        match pending {
+            Some(value) => Ok(value.clone()),
+            None => self.index.get(key),
+        }
+    }
+
+    fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.writes.insert(key, Some(value));
+    }
+
+    fn remove(&mut self, key: Vec<u8>) {
+        self.writes.insert(key, None);
+    }
+
+    pub fn stored(&self, id: Id) -> Result<Option<Stored>, IndexError> {
+        self.get(&keys::record(id))?.map(|value| Stored::from_value(&value)).transpose()
+    }
+
+    /// Which record a unique key belongs to.
+    pub fn owner(&self, key: &UniqueKey) -> Result<Option<Id>, IndexError> {
+        Ok(self.get(&keys::unique(key))?.and_then(|value| keys::id_of(&value)))
+    }
+
+    pub fn placed(&self, sha256: &Sha256) -> Result<Option<Placed>, IndexError> {
+        Ok(self.get(&keys::document(sha256))?.and_then(|value| Placed::from_value(sha256, &value)))
+    }
+
+    pub fn put_record(&mut self, seq: Seq, record: &Record) -> Result<(), ViewError> {
+        let id = record.id();
+        let listed = keys::listed(record);
+        let estado = listed.as_ref().map_or("", |(_, _, estado)| estado);
+        if let Some((kind, entidad, estado)) = listed {
+            let before = self.stored(id)?.map(|before| before.estado);
+            if let Some(before) = before.filter(|before| before != estado) {
+                self.remove(keys::with(keys::listing(kind, entidad, Some(&before)), id.as_bytes()));
+            }
+            self.put(keys::with(keys::listing(kind, entidad, None), id.as_bytes()), Vec::new());
+            self.put(keys::with(keys::listing(kind, entidad, Some(estado)), id.as_bytes()), Vec::new());
+        }
+        for unique in record.unique_keys() {
+            self.put(keys::unique(&unique), id.as_bytes().to_vec());
+        }
+        match record {
+            Record::Recepcion(r) => self.put(keys::with(keys::arrivals(&r.entidad, &r.cuo), id.as_bytes()), Vec::new()),
+            Record::ApiKey(_) => self.put(keys::api_key(id), Vec::new()),
+            Record::Despacho(_) | Record::Idempotencia(_) | Record::Directorio(_) => {}
+        }
+        let stored = Stored { version: record.version(), seq, estado: estado.to_owned(), json: json(record)? };
+        self.put(keys::record(id), stored.to_value());
+        Ok(())
+    }
+
+    pub fn put_placed(&mut self, placed: &Placed) {
+        self.put(keys::document(&placed.sha256), placed.to_value());
+        if let Some(InPack { number, offset }) = placed.pack {
+            let end = InPack { number, offset: offset + RECORD_HEADER as u64 + placed.bytes };
+            self.put(keys::PACK_END.to_vec(), Placed { pack: Some(end), ..placed.clone() }.to_value());
+        }
+    }
+
+    fn put_job(&mut self, job: &Job) -> Result<(), ViewError> {
+        self.remove_job(job.id)?;
+        self.put(keys::job_due(job.proximo_en, job.id), Vec::new());
+        self.put(keys::job(job.id), json(job)?);
+        Ok(())
+    }
+
+    fn remove_job(&mut self, id: Id) -> Result<(), IndexError> {
+        let Some(value) = self.get(&keys::job(id))? else { return Ok(()) };
+        let before: Job = serde_json::from_slice(&value).map_err(|e| IndexError(format!("a job in the index: {e}")))?;
+        self.remove(keys::job_due(before.proximo_en, id));
+        self.remove(keys::job(id));
+        Ok(())
+    }
+
+    /// Everything of an entry but its records and documents.
+    pub fn put_rest(&mut self, seq: Seq, entry: &Entry) -> Result<(), ViewError> {
+        for job in &entry.jobs {
+            self.put_job(job)?;
+        }
+        for id in &entry.jobs_done {
+            self.remove_job(*id)?;
+        }
+        for (n, fact) in (0..=u8::MAX).zip(&entry.facts) {
+            let at = Cursor { seq, n };
+            self.put(keys::fact(at), json(fact)?);
+            self.put(keys::with(keys::facts_of(fact.sujeto), &keys::place(at)), Vec::new());
+            if let Some(entidad) = &fact.entidad {
+                self.put(keys::with(keys::facts_in(entidad), &keys::place(at)), Vec::new());
+            }
+        }
+        self.put(keys::APPLIED.to_vec(), seq.to_le_bytes().to_vec());
+        Ok(())
+    }
+
+    /// A whole entry, as read from the journal.
+    pub fn put_entry(&mut self, seq: Seq, entry: &Entry) -> Result<(), ViewError> {
+        for placed in &entry.placed {
+            self.put_placed(placed);
+        }
+        for record in &entry.records {
+            self.put_record(seq, record)?;
+        }
+        self.put_rest(seq, entry)
+    }
+}

@@ -1,0 +1,464 @@
+//! What every implementation of [`Store`] must do. Each function takes an empty store; [`store_suite!`] makes tests of them.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use super::{
+    Change, CommitError, Cursor, Listing, Record, SharedStore, StoreError, UniqueKey,
+    blobs::SMALL_MAX,
+    samples::{
+        api_key, at, bytes, change, cuo, despacho, directorio, documento, fact, id, idempotencia, job, jobs, read,
+        recepcion, ruc, sha256, stage,
+    },
+};
+use crate::domain::{Despacho, EstadoDespacho, Id};
+
+/// Tests of the whole suite. `$factory` is an async function that returns an empty store and whatever keeps it alive.
+macro_rules! store_suite {
+    ($factory:path) => {
+        store_suite!($factory:
+            every_kind_of_record_reads_back,
+            a_stale_version_is_refused,
+            what_must_be_unique_is_refused_a_second_time,
+            a_unique_key_stays_with_its_record_after_a_change,
+            concurrent_increments_lose_nothing,
+            the_feed_has_every_fact_in_order_while_many_commit,
+            facts_are_found_by_entity_and_by_subject,
+            lists_go_newest_first_by_pages_and_by_state,
+            arrivals_under_one_cuo_are_all_found,
+            jobs_are_claimed_in_order_of_their_time_and_once,
+            a_lease_runs_out_or_is_given_back,
+            a_job_replaced_or_done_is_free_of_its_lease,
+            documents_of_every_size_read_back,
+            a_document_is_stored_once_however_often_it_comes,
+            a_refused_commit_leaves_no_document,
+            a_refused_document_can_be_committed_again,
+            a_record_may_not_name_a_document_that_is_not_there,
+            a_change_of_nothing_or_of_too_many_facts_is_refused,
+            news_are_watched,
+            a_whole_store_verifies,
+            a_closed_store_takes_no_commits,
+        );
+    };
+    ($factory:path: $($name:ident,)+) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let (store, _guard) = $factory().await;
+                $crate::store::suite::$name(store).await;
+            }
+        )+
+    };
+}
+pub(crate) use store_suite;
+
+/// A despacho that is committed, with a small document.
+async fn committed(store: &SharedStore) -> Despacho {
+    let staged = stage(&**store, &bytes(1, 100)).await;
+    let despacho = despacho(documento(&staged));
+    store.commit(change(Record::Despacho(Box::new(despacho.clone())), vec![staged])).await.unwrap();
+    despacho
+}
+
+fn record(despacho: &Despacho) -> Record {
+    Record::Despacho(Box::new(despacho.clone()))
+}
+
+pub async fn every_kind_of_record_reads_back(store: SharedStore) {
+    let staged = stage(&*store, &bytes(2, 100)).await;
+    let sent = Despacho { cuo: Some(cuo(7)), ..despacho(documento(&staged)) };
+    let received = recepcion(cuo(8), ruc(2), documento(&staged));
+    let (key, idempotent, directory) = (api_key(1), idempotencia("k"), directorio());
+    let records = vec![
+        record(&sent),
+        Record::Recepcion(Box::new(received.clone())),
+        Record::ApiKey(key.clone()),
+        Record::Idempotencia(idempotent.clone()),
+        Record::Directorio(Box::new(directory.clone())),
+    ];
+    let facts = vec![fact(sent.id, "a"), fact(received.id, "b")];
+    let seq = store.commit(Change { facts, records, documents: vec![staged], ..Change::default() }).await.unwrap();
+    assert_eq!(seq, 1);
+
+    assert_eq!(store.despacho(sent.id).await.unwrap().as_ref(), Some(&sent));
+    assert_eq!(store.despacho_by_cuo(&ruc(1), &cuo(7)).await.unwrap().as_ref(), Some(&sent));
+    assert_eq!(store.recepcion(received.id).await.unwrap().as_ref(), Some(&received));
+    let found = store.recepcion_by_arrival(&ruc(1), &ruc(2), &cuo(8)).await.unwrap();
+    assert_eq!(found.as_ref(), Some(&received));
+    assert_eq!(store.api_key_by_hash(&key.hash).await.unwrap().as_ref(), Some(&key));
+    assert_eq!(store.api_keys().await.unwrap(), [key]);
+    assert_eq!(store.idempotencia(&ruc(1), "k").await.unwrap(), Some(idempotent));
+    assert_eq!(store.directorio().await.unwrap(), Some(directory));
+
+    assert_eq!(store.despacho(received.id).await.unwrap(), None, "a recepcion is no despacho");
+    assert_eq!(store.despacho(id()).await.unwrap(), None);
+    assert_eq!(store.despacho_by_cuo(&ruc(2), &cuo(7)).await.unwrap(), None, "another entity's");
+    assert_eq!(store.idempotencia(&ruc(2), "k").await.unwrap(), None);
+}
+
+pub async fn a_stale_version_is_refused(store: SharedStore) {
+    let mut despacho = committed(&store).await;
+    for version in [0, 1, 3, u32::MAX] {
+        despacho.version = version;
+        let refused = store.commit(change(record(&despacho), vec![])).await;
+        assert!(matches!(refused, Err(CommitError::Stale(id)) if id == despacho.id), "version {version}: {refused:?}");
+    }
+    despacho.version = 2;
+    despacho.asunto = "otro".into();
+    store.commit(change(record(&despacho), vec![])).await.unwrap();
+    assert_eq!(store.despacho(despacho.id).await.unwrap(), Some(despacho.clone()));
+    let unknown = Despacho { id: id(), numero_registro: "nuevo".into(), ..despacho };
+    let refused = store.commit(change(record(&unknown), vec![])).await;
+    assert!(matches!(refused, Err(CommitError::Stale(_))), "version 2 of what is not there");
+}
+
+pub async fn what_must_be_unique_is_refused_a_second_time(store: SharedStore) {
+    let staged = stage(&*store, &bytes(3, 100)).await;
+    let sent = Despacho { cuo: Some(cuo(7)), ..despacho(documento(&staged)) };
+    let received = recepcion(cuo(8), ruc(2), documento(&staged));
+    let (key, idempotent) = (api_key(1), idempotencia("k"));
+    let first = [
+        record(&sent),
+        Record::Recepcion(Box::new(received.clone())),
+        Record::ApiKey(key.clone()),
+        Record::Idempotencia(idempotent.clone()),
+    ];
+    for record in first {
+        store.commit(change(record, vec![staged.clone()])).await.unwrap();
+    }
+
+    let same_number = Despacho { id: id(), cuo: None, ..sent.clone() };
+    let same_cuo = Despacho { id: id(), numero_registro: "otro".into(), ..sent.clone() };
+    let mut same_arrival = recepcion(cuo(8), ruc(2), documento(&staged));
+    same_arrival.asunto = "otro".into();
+    let attempts = [
+        (record(&same_number), sent.id),
+        (record(&same_cuo), sent.id),
+        (Record::Recepcion(Box::new(same_arrival)), received.id),
+        (Record::ApiKey(api_key(1)), key.id),
+        (Record::Idempotencia(idempotencia("k")), idempotent.id),
+    ];
+    for (attempt, owner) in attempts {
+        let refused = store.commit(change(attempt.clone(), vec![])).await;
+        let Err(CommitError::Exists { key, id }) = refused else { panic!("{attempt:?} was not refused: {refused:?}") };
+        assert!(attempt.unique_keys().contains(&key) && id == owner, "{key:?} of {id}");
+    }
+
+    // In another scope the same is another.
+    let elsewhere = Despacho { id: id(), entidad: ruc(3), ..sent.clone() };
+    let other_destination = Despacho { id: id(), destino: ruc(4), cuo: None, ..sent };
+    let other_sender = recepcion(cuo(8), ruc(5), documento(&staged));
+    for record in [record(&elsewhere), record(&other_destination), Record::Recepcion(Box::new(other_sender))] {
+        store.commit(change(record, vec![])).await.unwrap();
+    }
+    let twice = vec![Record::ApiKey(api_key(9)), Record::ApiKey(api_key(9))];
+    let refused = store.commit(Change { facts: vec![fact(id(), "x")], records: twice, ..Change::default() }).await;
+    assert!(matches!(refused, Err(CommitError::Exists { key: UniqueKey::ApiKey { .. }, .. })), "within one change");
+}
+
+pub async fn a_unique_key_stays_with_its_record_after_a_change(store: SharedStore) {
+    let mut first = committed(&store).await;
+    first.cuo = Some(cuo(1));
+    first.version = 2;
+    store.commit(change(record(&first), vec![])).await.unwrap();
+    first.cuos_anteriores = first.cuo.replace(cuo(2)).into_iter().collect();
+    first.version = 3;
+    store.commit(change(record(&first), vec![])).await.unwrap();
+
+    let other = Despacho { id: id(), version: 1, numero_registro: "otro".into(), cuo: Some(cuo(1)), ..first.clone() };
+    let refused = store.commit(change(record(&other), vec![])).await;
+    assert!(matches!(refused, Err(CommitError::Exists { id, .. }) if id == first.id));
+    let found = store.despacho_by_cuo(&ruc(1), &cuo(1)).await.unwrap();
+    assert_eq!(found.map(|d| d.id), Some(first.id), "a late cargo under the old CUO finds its despacho");
+    first.cuo = Some(cuo(1));
+    first.version = 4;
+    store.commit(change(record(&first), vec![])).await.unwrap();
+}
+
+pub async fn concurrent_increments_lose_nothing(store: SharedStore) {
+    let despacho = committed(&store).await;
+    let add = |store: SharedStore, id: Id| async move {
+        loop {
+            let mut despacho = store.despacho(id).await.unwrap().unwrap();
+            despacho.version += 1;
+            despacho.folios += 1;
+            match store.commit(change(record(&despacho), vec![])).await {
+                Ok(_) => return,
+                Err(CommitError::Stale(_)) => {}
+                Err(other) => panic!("{other}"),
+            }
+        }
+    };
+    let tasks: Vec<_> = (0..64).map(|_| tokio::spawn(add(store.clone(), despacho.id))).collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let after = store.despacho(despacho.id).await.unwrap().unwrap();
+    assert_eq!((after.folios, after.version), (despacho.folios + 64, 65));
+}
+
+pub async fn the_feed_has_every_fact_in_order_while_many_commit(store: SharedStore) {
+    const WRITERS: usize = 16;
+    const COMMITS: usize = 20;
+    let writer = |store: SharedStore| async move {
+        for n in 0..COMMITS {
+            let facts = (0..=n % 3).map(|_| fact(id(), "x")).collect();
+            store.commit(Change { facts, jobs: vec![job(at(0))], ..Change::default() }).await.unwrap();
+        }
+    };
+    let writers: Vec<_> = (0..WRITERS).map(|_| tokio::spawn(writer(store.clone()))).collect();
+    let per_writer: usize = (0..COMMITS).map(|n| n % 3 + 1).sum();
+    let (mut cursor, mut news) = (Cursor::default(), store.watch());
+    let mut seen = Vec::new();
+    while seen.len() < WRITERS * per_writer {
+        let page = store.facts(cursor, None, 7).await.unwrap();
+        assert!(page.len() <= 7);
+        match page.last() {
+            Some(last) => cursor = last.cursor,
+            None => news.changed().await.unwrap(),
+        }
+        seen.extend(page.into_iter().map(|fact| fact.cursor));
+    }
+    for task in writers {
+        task.await.unwrap();
+    }
+    for pair in seen.windows(2) {
+        let next = Cursor { seq: pair[0].seq, n: pair[0].n + 1 };
+        let first_of_next = Cursor { seq: pair[0].seq + 1, n: 0 };
+        assert!(pair[1] == next || pair[1] == first_of_next, "a gap: {pair:?}");
+    }
+    assert!(store.facts(cursor, None, 7).await.unwrap().is_empty());
+}
+
+pub async fn facts_are_found_by_entity_and_by_subject(store: SharedStore) {
+    let (one, other) = (id(), id());
+    for n in 0..3 {
+        let elsewhere = super::Fact { entidad: Some(ruc(2)), ..fact(other, "b") };
+        let nobody = super::Fact { entidad: None, ..fact(other, "c") };
+        let facts = vec![fact(one, &format!("a{n}")), elsewhere, nobody];
+        store.commit(Change { facts, jobs: vec![job(at(0))], ..Change::default() }).await.unwrap();
+    }
+    let tipos = |facts: Vec<super::FactAt>| facts.into_iter().map(|f| f.fact.tipo).collect::<Vec<_>>();
+    assert_eq!(tipos(store.facts_of(one).await.unwrap()), ["a0", "a1", "a2"]);
+    assert_eq!(store.facts_of(other).await.unwrap().len(), 6);
+    let page = store.facts(Cursor::default(), Some(&ruc(1)), 2).await.unwrap();
+    let rest = store.facts(page[1].cursor, Some(&ruc(1)), 9).await.unwrap();
+    assert_eq!((tipos(page), tipos(rest)), (vec!["a0".into(), "a1".into()], vec!["a2".to_owned()]));
+    assert_eq!(store.facts(Cursor { seq: 1, n: 1 }, None, 1).await.unwrap()[0].fact.tipo, "c");
+}
+
+pub async fn lists_go_newest_first_by_pages_and_by_state(store: SharedStore) {
+    let staged = stage(&*store, &bytes(4, 100)).await;
+    let mut ids = Vec::new();
+    for n in 0..7_u32 {
+        let despacho = despacho(documento(&staged));
+        ids.push(despacho.id);
+        let elsewhere = Despacho { id: id(), entidad: ruc(2), ..despacho.clone() };
+        store.commit(change(record(&despacho), vec![staged.clone()])).await.unwrap();
+        store.commit(change(record(&elsewhere), vec![])).await.unwrap();
+        if n % 2 == 0 {
+            let sent = Despacho { version: 2, estado: EstadoDespacho::Enviado, ..despacho };
+            store.commit(change(record(&sent), vec![])).await.unwrap();
+        }
+    }
+    ids.reverse();
+    let list = |estado, after, limit| {
+        let store = store.clone();
+        async move {
+            let page = store.despachos(Listing { entidad: ruc(1), estado, after, limit }).await.unwrap();
+            (page.items.into_iter().map(|d| d.id).collect::<Vec<_>>(), page.next)
+        }
+    };
+    let (first, next) = list(None, None, 3).await;
+    assert_eq!((&first[..], next), (&ids[..3], Some(ids[2])));
+    let (second, next) = list(None, next, 4).await;
+    assert_eq!((&second[..], next), (&ids[3..], None), "a full last page has no next");
+    let (pending, _) = list(Some(EstadoDespacho::Pendiente), None, 100).await;
+    assert_eq!(pending, [ids[1], ids[3], ids[5]]);
+    let (sent, next) = list(Some(EstadoDespacho::Enviado), None, 2).await;
+    assert_eq!((sent, next), (vec![ids[0], ids[2]], Some(ids[2])));
+    let (sent, next) = list(Some(EstadoDespacho::Enviado), next, 2).await;
+    assert_eq!((sent, next), (vec![ids[4], ids[6]], None));
+    assert_eq!(list(Some(EstadoDespacho::Anulado), None, 5).await, (vec![], None));
+}
+
+pub async fn arrivals_under_one_cuo_are_all_found(store: SharedStore) {
+    let staged = stage(&*store, &bytes(5, 100)).await;
+    let mut ids = Vec::new();
+    for n in 0..20 {
+        let received = recepcion(cuo(19), ruc(n), documento(&staged));
+        ids.push(received.id);
+        store.commit(change(Record::Recepcion(Box::new(received)), vec![staged.clone()])).await.unwrap();
+    }
+    let unpadded = crate::domain::Cuo::parse("19").unwrap();
+    let found = store.recepciones_by_cuo(&ruc(1), &unpadded).await.unwrap();
+    assert_eq!(found.iter().map(|r| r.id).collect::<Vec<_>>(), ids[..16], "oldest first, at most 16");
+    assert!(store.recepciones_by_cuo(&ruc(2), &unpadded).await.unwrap().is_empty());
+}
+
+const LEASE: Duration = Duration::from_secs(60);
+
+pub async fn jobs_are_claimed_in_order_of_their_time_and_once(store: SharedStore) {
+    assert_eq!(store.next_due().await.unwrap(), None);
+    let (late, soon, now) = (job(at(30)), job(at(10)), job(at(20)));
+    store.commit(jobs(vec![late.clone(), soon.clone(), now.clone()])).await.unwrap();
+    assert_eq!(store.next_due().await.unwrap(), Some(at(10)));
+    assert_eq!(store.claim_jobs(at(9), LEASE, 10).await.unwrap(), []);
+    assert_eq!(store.claim_jobs(at(20), LEASE, 1).await.unwrap(), [soon]);
+    assert_eq!(store.claim_jobs(at(20), LEASE, 10).await.unwrap(), [now]);
+    assert_eq!(store.claim_jobs(at(20), LEASE, 10).await.unwrap(), []);
+    assert_eq!(store.next_due().await.unwrap(), Some(at(30)), "those under lease do not count");
+    assert_eq!(store.claim_jobs(at(30), LEASE, 10).await.unwrap(), [late]);
+}
+
+pub async fn a_lease_runs_out_or_is_given_back(store: SharedStore) {
+    let only = job(at(10));
+    store.commit(jobs(vec![only.clone()])).await.unwrap();
+    assert_eq!(store.claim_jobs(at(10), LEASE, 1).await.unwrap(), std::slice::from_ref(&only));
+    assert_eq!(store.next_due().await.unwrap(), Some(at(70)), "when its lease runs out");
+    assert_eq!(store.claim_jobs(at(69), LEASE, 1).await.unwrap(), []);
+    assert_eq!(store.claim_jobs(at(70), LEASE, 1).await.unwrap(), std::slice::from_ref(&only));
+    store.release_job(only.id).await;
+    assert_eq!(store.next_due().await.unwrap(), Some(at(10)));
+    assert_eq!(store.claim_jobs(at(71), LEASE, 1).await.unwrap(), [only]);
+}
+
+pub async fn a_job_replaced_or_done_is_free_of_its_lease(store: SharedStore) {
+    let first = job(at(10));
+    store.commit(jobs(vec![first.clone()])).await.unwrap();
+    store.claim_jobs(at(10), LEASE, 1).await.unwrap();
+    let again = super::Job { proximo_en: at(20), intentos: 1, ..first.clone() };
+    store.commit(jobs(vec![again.clone()])).await.unwrap();
+    assert_eq!(store.next_due().await.unwrap(), Some(at(20)));
+    assert_eq!(store.claim_jobs(at(19), LEASE, 9).await.unwrap(), [], "its old time is gone");
+    assert_eq!(store.claim_jobs(at(20), LEASE, 9).await.unwrap(), [again]);
+    store.commit(Change { jobs_done: vec![first.id, id()], ..Change::default() }).await.unwrap();
+    assert_eq!(store.next_due().await.unwrap(), None);
+    assert_eq!(store.claim_jobs(at(1000), LEASE, 9).await.unwrap(), []);
+}
+
+pub async fn documents_of_every_size_read_back(store: SharedStore) {
+    for (seed, size) in [0, 1, 1000, SMALL_MAX, SMALL_MAX + 1, 1_500_000].into_iter().enumerate() {
+        let body = bytes(seed as u64, size);
+        let staged = stage(&*store, &body).await;
+        assert!(matches!(read(&*store, &staged.sha256).await, Err(StoreError::NoDocument(_))), "not before the commit");
+        let despacho = despacho(documento(&staged));
+        store.commit(change(record(&despacho), vec![staged])).await.unwrap();
+        let reader = store.open_document(&despacho.documento.sha256).await.unwrap();
+        assert_eq!(reader.bytes(), size as u64);
+        assert!(read(&*store, &despacho.documento.sha256).await.unwrap() == body, "{size} bytes");
+    }
+}
+
+pub async fn a_document_is_stored_once_however_often_it_comes(store: SharedStore) {
+    for size in [5_000, SMALL_MAX + 9] {
+        let body = bytes(6, size);
+        let before = store.verify().await.unwrap().documents;
+        let tasks: Vec<_> = (0..8)
+            .map(|_| {
+                let (store, body) = (store.clone(), body.clone());
+                tokio::spawn(async move {
+                    let staged = stage(&*store, &body).await;
+                    let twice = vec![staged.clone(), staged.clone()];
+                    store.commit(change(record(&despacho(documento(&staged))), twice)).await.unwrap();
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert!(read(&*store, &sha256(&body)).await.unwrap() == body);
+        let verified = store.verify().await.unwrap();
+        assert_eq!((verified.documents, verified.damage), (before + 1, vec![]));
+    }
+}
+
+pub async fn a_refused_commit_leaves_no_document(store: SharedStore) {
+    let despacho = committed(&store).await;
+    for size in [5_000, SMALL_MAX + 9] {
+        let staged = stage(&*store, &bytes(7, size)).await;
+        let sha256 = staged.sha256.clone();
+        let stale = Despacho { documento: documento(&staged), ..despacho.clone() };
+        let refused = store.commit(change(record(&stale), vec![staged])).await;
+        assert!(matches!(refused, Err(CommitError::Stale(_))));
+        assert!(matches!(read(&*store, &sha256).await, Err(StoreError::NoDocument(_))));
+    }
+    let verified = store.verify().await.unwrap();
+    assert_eq!((verified.documents, verified.damage, verified.remarks), (1, vec![], vec![]));
+}
+
+pub async fn a_refused_document_can_be_committed_again(store: SharedStore) {
+    let before = committed(&store).await;
+    for size in [5_000, SMALL_MAX + 9] {
+        let body = bytes(8, size);
+        let staged = stage(&*store, &body).await;
+        let stale = Despacho { documento: documento(&staged), ..before.clone() };
+        store.commit(change(record(&stale), vec![staged.clone()])).await.unwrap_err();
+        let new = despacho(documento(&staged));
+        store.commit(change(record(&new), vec![staged])).await.unwrap();
+        assert!(read(&*store, &new.documento.sha256).await.unwrap() == body);
+    }
+}
+
+pub async fn a_record_may_not_name_a_document_that_is_not_there(store: SharedStore) {
+    let staged = stage(&*store, &bytes(9, 100)).await;
+    let despacho = despacho(documento(&staged));
+    let refused = store.commit(change(record(&despacho), vec![])).await;
+    assert!(matches!(refused, Err(CommitError::Store(StoreError::NoDocument(sha256))) if sha256 == staged.sha256));
+    assert_eq!(store.despacho(despacho.id).await.unwrap(), None);
+}
+
+pub async fn a_change_of_nothing_or_of_too_many_facts_is_refused(store: SharedStore) {
+    let facts = |n: usize| vec![fact(id(), "x"); n];
+    let key = || vec![Record::ApiKey(api_key(1))];
+    assert!(store.commit(Change::default()).await.is_err());
+    assert!(store.commit(Change { records: key(), ..Change::default() }).await.is_err(), "a record without a fact");
+    assert!(store.commit(Change { facts: facts(256), records: key(), ..Change::default() }).await.is_err());
+    assert_eq!(store.commit(Change { facts: facts(255), records: key(), ..Change::default() }).await.unwrap(), 1);
+    let all = store.facts(Cursor::default(), None, 1000).await.unwrap();
+    assert_eq!(all.iter().map(|f| f.cursor.n).collect::<BTreeSet<_>>().len(), 255);
+}
+
+pub async fn news_are_watched(store: SharedStore) {
+    let mut news = store.watch();
+    assert_eq!(*news.borrow_and_update(), 0);
+    let committing = tokio::spawn({
+        let store = store.clone();
+        async move { store.commit(jobs(vec![job(at(0))])).await.unwrap() }
+    });
+    news.changed().await.unwrap();
+    assert_eq!(*news.borrow(), committing.await.unwrap());
+    assert_eq!(store.claim_jobs(at(0), LEASE, 9).await.unwrap().len(), 1, "what is news can be read");
+}
+
+pub async fn a_whole_store_verifies(store: SharedStore) {
+    let despacho = committed(&store).await;
+    let staged = stage(&*store, &bytes(10, SMALL_MAX + 1)).await;
+    let changed = Despacho { version: 2, documento: documento(&staged), ..despacho };
+    store.commit(change(record(&changed), vec![staged])).await.unwrap();
+    let verified = store.verify().await.unwrap();
+    assert_eq!((verified.entries, verified.documents), (2, 2));
+    assert_eq!((verified.damage, verified.remarks), (vec![], vec![]));
+    assert!(verified.bytes > SMALL_MAX as u64);
+}
+
+pub async fn a_closed_store_takes_no_commits(store: SharedStore) {
+    let underway: Vec<_> = (0..32)
+        .map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move { store.commit(jobs(vec![job(at(0))])).await })
+        })
+        .collect();
+    store.close().await.unwrap();
+    let mut committed = 0;
+    for task in underway {
+        match task.await.unwrap() {
+            Ok(_) => committed += 1,
+            Err(CommitError::Store(StoreError::Closed)) => {}
+            Err(other) => panic!("{other}"),
+        }
+    }
+    let refused = store.commit(jobs(vec![job(at(0))])).await;
+    assert!(matches!(refused, Err(CommitError::Store(StoreError::Closed))));
+    assert_eq!(store.claim_jobs(at(0), LEASE, 100).await.unwrap().len(), committed, "reading goes on");
+    store.close().await.unwrap();
+}

@@ -18,7 +18,7 @@ pub fn number() -> u64 {
 
 /// A new id in the form of a UUIDv7, greater than all before.
 pub fn id() -> Id {
-    Id::from_u128(0x0193_0000_0000_7000_8000_0000_0000_0000 + u128::from(number()))
+    Id::from_u128(0x0193_0000_0000_7000_8000_0000_0000_0000 + (u128::from(number()) << 8))
 }
 
 pub fn at(second: i64) -> Timestamp {
@@ -93,7 +93,7 @@ pub fn despacho(documento: Documento) -> Despacho {
         id,
         version: 1,
         entidad: ruc(1),
-        numero_registro: format!("2026-{}", id.as_u128() & 0xFFFF_FFFF),
+        numero_registro: format!("2026-{}", id.as_u128() >> 8 & 0xFFFF_FFFF),
         codigo_unidad_remitente: Some("OTI".into()),
         unidad_remitente: "OFICINA DE TI".into(),
         usuario: "jperez".into(),
@@ -193,15 +193,18 @@ pub fn directorio() -> Directorio {
 }
 
 pub fn job(due: Timestamp) -> Job {
+    let sujeto = id();
     Job {
-        id: id(),
+        id: Job::id_for(JobKind::Despachar, sujeto),
         kind: JobKind::Despachar,
-        sujeto: id(),
+        sujeto,
+        entidad: ruc(1),
         destino: ruc(2),
         creado_en: at(0),
         proximo_en: due,
         intentos: 0,
         ultimo_error: None,
+        muerto_en: None,
     }
 }
 

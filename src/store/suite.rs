@@ -28,6 +28,7 @@ macro_rules! store_suite {
             jobs_are_claimed_in_order_of_their_time_and_once,
             a_lease_runs_out_or_is_given_back,
             a_job_replaced_or_done_is_free_of_its_lease,
+            a_dead_job_is_never_claimed,
             documents_of_every_size_read_back,
             a_document_is_stored_once_however_often_it_comes,
             a_refused_commit_leaves_no_document,
@@ -334,6 +335,17 @@ pub async fn a_job_replaced_or_done_is_free_of_its_lease(store: SharedStore) {
     store.commit(Change { jobs_done: vec![first.id, id()], ..Change::default() }).await.unwrap();
     assert_eq!(store.next_due().await.unwrap(), None);
     assert_eq!(store.claim_jobs(at(1000), LEASE, 9).await.unwrap(), []);
+}
+
+pub async fn a_dead_job_is_never_claimed(store: SharedStore) {
+    let living = job(at(10));
+    let dead = super::Job { muerto_en: Some(at(5)), ..living.clone() };
+    store.commit(jobs(vec![living.clone()])).await.unwrap();
+    store.commit(jobs(vec![dead])).await.unwrap();
+    assert_eq!(store.next_due().await.unwrap(), None);
+    assert_eq!(store.claim_jobs(at(1000), LEASE, 9).await.unwrap(), []);
+    store.commit(jobs(vec![living.clone()])).await.unwrap();
+    assert_eq!(store.claim_jobs(at(10), LEASE, 9).await.unwrap(), [living], "a person tried it again");
 }
 
 pub async fn documents_of_every_size_read_back(store: SharedStore) {

@@ -134,7 +134,10 @@ impl<'a> View<'a> {
 
     fn put_job(&mut self, job: &Job) -> Result<(), ViewError> {
         self.remove_job(job.id)?;
-        self.put(keys::job_due(job.proximo_en, job.id), Vec::new());
+        // A dead job has no time: nobody claims it.
+        if job.muerto_en.is_none() {
+            self.put(keys::job_due(job.proximo_en, job.id), Vec::new());
+        }
         self.put(keys::job(job.id), json(job)?);
         Ok(())
     }

@@ -21,6 +21,7 @@ use jiff::civil::{Date, Time};
 use serde::{Deserialize, Serialize};
 
 pub use error::ConfigError;
+pub use key::nearest;
 pub use load::load;
 pub use source::{Loaded, Origin, parse};
 pub use unit::{Secret, Size};

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use super::limits::BodyError;
@@ -127,7 +127,7 @@ pub struct Problem {
     code: Code,
     detail: String,
     errors: Vec<FieldError>,
-    headers: HeaderMap,
+    headers: Vec<(HeaderName, HeaderValue)>,
     /// The record a duplicate collided with.
     id: Option<String>,
 }
@@ -137,7 +137,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 impl Problem {
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        let problem = Self { code, detail: detail.into(), errors: Vec::new(), headers: HeaderMap::new(), id: None };
+        let problem = Self { code, detail: detail.into(), errors: Vec::new(), headers: Vec::new(), id: None };
         match code.status() {
             StatusCode::SERVICE_UNAVAILABLE => problem.retry_after(RETRY_AFTER),
             StatusCode::UNAUTHORIZED => {
@@ -167,8 +167,8 @@ impl Problem {
     }
 
     #[must_use]
-    pub fn header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
         self
     }
 
@@ -224,7 +224,7 @@ impl IntoResponse for Problem {
             id: self.id.as_deref(),
         };
         let text = serde_json::to_vec(&body).unwrap_or_default();
-        let mut headers = self.headers;
+        let mut headers: HeaderMap = self.headers.into_iter().collect();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         (status, headers, text).into_response()
     }

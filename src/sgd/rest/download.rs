@@ -1,0 +1,113 @@
+//! A document as a file: streamed from the store, checked against its SHA-256 while it leaves, and never run by a browser.
+
+use std::fmt::Write;
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use super::{Api, failure};
+use crate::{
+    domain::Documento,
+    http::Problem,
+    store::{BlobReader, StoreError},
+};
+
+impl Api {
+    pub async fn download(&self, document: &Documento, asked: &HeaderMap) -> Result<Response, Problem> {
+        let etag = format!("\"{}\"", document.sha256);
+        let mut headers = HeaderMap::new();
+        let mut put = |name, value: &str| {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.insert(name, value);
+            }
+        };
+        put(header::ETAG, &etag);
+        put(header::CACHE_CONTROL, "private, no-cache");
+        put(header::CONTENT_DISPOSITION, &disposition(&document.nombre));
+        // A PDF can carry scripts and forms; opened in the browser it gets no rights of this origin.
+        put(header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'");
+        if known(asked, &etag) {
+            return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
+        }
+        let reader = self.exchange.store().open_document(&document.sha256).await.map_err(failure::store)?;
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/pdf"));
+        headers.insert(header::CONTENT_LENGTH, reader.bytes().into());
+        Ok((headers, Body::from_stream(pieces(reader))).into_response())
+    }
+}
+
+/// Whether the caller has it already (RFC 9110 §13.1.2).
+fn known(asked: &HeaderMap, etag: &str) -> bool {
+    let stated = asked.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    stated.split(',').any(|one| one.trim().trim_start_matches("W/") == etag)
+}
+
+/// One piece behind the reader: the last leaves only when the whole was found undamaged, so that a damaged document never
+/// arrives with its full length.
+fn pieces(reader: BlobReader) -> impl futures_util::Stream<Item = Result<Bytes, StoreError>> {
+    stream::try_unfold((reader, None), |(mut reader, mut held): (BlobReader, Option<Bytes>)| async move {
+        loop {
+            let next = reader.next().await.inspect_err(|error| tracing::error!(%error, "a download was cut"))?;
+            let ended = next.is_none();
+            let ready = std::mem::replace(&mut held, next);
+            match ready {
+                Some(piece) => return Ok(Some((piece, (reader, held)))),
+                None if ended => return Ok(None),
+                None => {}
+            }
+        }
+    })
+}
+
+/// `Content-Disposition` with a name that is safe as a file's name: RFC 6266, the plain form for old clients.
+fn disposition(name: &str) -> String {
+    let safe: String =
+        name.chars().map(|c| if c.is_control() || "/\\:*?\"<>|".contains(c) { '_' } else { c }).collect();
+    let safe = safe.trim().trim_start_matches('.');
+    let safe = if safe.is_empty() { "documento.pdf" } else { safe };
+    let plain: String = safe.chars().map(|c| if c.is_ascii() && c != '%' { c } else { '_' }).collect();
+    let mut encoded = String::new();
+    for byte in safe.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            write!(encoded, "%{byte:02X}").ok();
+        }
+    }
+    format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_safe_and_keep_their_letters() {
+        for (name, expected) in [
+            ("oficio.pdf", "attachment; filename=\"oficio.pdf\"; filename*=UTF-8''oficio.pdf"),
+            ("año 1.pdf", "attachment; filename=\"a_o 1.pdf\"; filename*=UTF-8''a%C3%B1o%201.pdf"),
+            ("../../etc/passwd", "attachment; filename=\"_.._etc_passwd\"; filename*=UTF-8''_.._etc_passwd"),
+            ("a\"\r\nX-Evil: 1", "attachment; filename=\"a___X-Evil_ 1\"; filename*=UTF-8''a___X-Evil_%201"),
+            ("  ", "attachment; filename=\"documento.pdf\"; filename*=UTF-8''documento.pdf"),
+        ] {
+            assert_eq!(disposition(name), expected);
+        }
+    }
+
+    #[test]
+    fn etags_are_compared_weakly_and_one_by_one() {
+        let asked = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static(text));
+            headers
+        };
+        assert!(known(&asked("\"x\", W/\"a\""), "\"a\""));
+        assert!(!known(&asked("\"x\""), "\"a\""));
+        assert!(!known(&HeaderMap::new(), "\"a\""));
+    }
+}

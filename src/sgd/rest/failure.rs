@@ -1,0 +1,50 @@
+//! What callers are told when a use case or the store refuses.
+
+use crate::{
+    exchange::ExchangeError,
+    http::{Code, FieldError, Problem},
+    store::StoreError,
+};
+
+pub fn exchange(error: ExchangeError) -> Problem {
+    match error {
+        ExchangeError::Defectos(found) => {
+            Problem::fields(found.iter().map(|d| FieldError::new(d.campo, d.motivo.codigo(), d.texto)).collect())
+        }
+        ExchangeError::Duplicado { id } => {
+            let detail = "Ya existe un despacho con ese número de registro para ese destino";
+            Problem::new(Code::Duplicado, detail).id(id)
+        }
+        ExchangeError::IdempotencyReused => Problem::new(
+            Code::IdempotencyKeyReused,
+            "Esa Idempotency-Key ya se usó para una petición con otro contenido",
+        ),
+        ExchangeError::NoExiste => Problem::new(Code::NoExiste, "El registro no existe"),
+        ExchangeError::Estado(why) => Problem::new(Code::EstadoNoPermite, sentence(&why)),
+        ExchangeError::EntidadAjena(_) => Problem::new(Code::EntidadNoPermitida, sentence(&error.to_string())),
+        ExchangeError::Platform(error) => Problem::new(Code::PlataformaNoResponde, sentence(&error.to_string())),
+        ExchangeError::Store(error) => store(error),
+    }
+}
+
+pub fn store(error: StoreError) -> Problem {
+    match error {
+        StoreError::Unwritable(_) => {
+            tracing::error!(%error, "the store cannot be written");
+            Problem::new(Code::AlmacenNoDisponible, "El disco está lleno o no admite escrituras; nada se guardó")
+        }
+        StoreError::Closed => Problem::new(Code::AlmacenNoDisponible, "El servicio se está deteniendo; nada se guardó"),
+        StoreError::TooLarge(max) => {
+            Problem::new(Code::PeticionGrande, format!("El documento supera el máximo de {max} bytes"))
+        }
+        StoreError::Damaged { .. } | StoreError::NoDocument(_) | StoreError::Locked(_) | StoreError::Io(_) => {
+            Problem::internal(&error)
+        }
+    }
+}
+
+/// With a capital letter, as a sentence stands alone.
+fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}

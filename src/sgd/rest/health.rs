@@ -1,0 +1,74 @@
+//! Whether the daemon lives, whether it can take work, and what it counts. Without a key: nothing here tells of documents
+//! or people.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use http::{StatusCode, header};
+use serde::Serialize;
+
+use super::{Api, json};
+use crate::{http::Problem, telemetry::metrics::CONTENT_TYPE};
+
+type Probe = dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync;
+
+/// Something that must hold for the daemon to take work.
+#[derive(Clone)]
+pub struct Check {
+    name: &'static str,
+    probe: Arc<Probe>,
+}
+
+impl Check {
+    /// `probe` says in Spanish why not.
+    pub fn new<F>(name: &'static str, probe: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        Self { name, probe: Arc::new(move || Box::pin(probe())) }
+    }
+}
+
+#[derive(Serialize)]
+struct Answer {
+    estado: &'static str,
+    comprobaciones: Vec<Found>,
+}
+
+#[derive(Serialize)]
+struct Found {
+    nombre: &'static str,
+    estado: &'static str,
+    detalle: Option<String>,
+}
+
+pub async fn alive() -> Response {
+    json(&serde_json::json!({ "estado": "vivo" }))
+}
+
+/// 200 if every check holds, else 503; either way with each check's result.
+pub async fn ready(State(api): State<Api>) -> Response {
+    let mut comprobaciones = Vec::with_capacity(api.checks.len() + 1);
+    for check in api.checks.iter() {
+        let detalle = (check.probe)().await.err();
+        comprobaciones.push(Found { nombre: check.name, estado: word(detalle.is_none()), detalle });
+    }
+    let stopping = api.stop.is_cancelled().then(|| "El servicio se está deteniendo".to_owned());
+    comprobaciones.push(Found { nombre: "servicio", estado: word(stopping.is_none()), detalle: stopping });
+    let all = comprobaciones.iter().all(|found| found.detalle.is_none());
+    let status = if all { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let estado = if all { "listo" } else { "no_listo" };
+    (status, json(&Answer { estado, comprobaciones })).into_response()
+}
+
+fn word(holds: bool) -> &'static str {
+    if holds { "bien" } else { "falla" }
+}
+
+pub async fn metrics(State(api): State<Api>) -> Result<Response, Problem> {
+    let page = api.metrics.text().map_err(|error| Problem::internal(&error))?;
+    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], page).into_response())
+}

@@ -1,0 +1,221 @@
+//! Takes in a request that carries a PDF, as JSON with the PDF in base64 or as a form with the PDF as a file. Either way the
+//! PDF goes to the store as it arrives, and only the small rest is held.
+
+use axum::{
+    body::{Body, BodyDataStream},
+    extract::{
+        FromRequest, Multipart, Request,
+        multipart::{Field, MultipartError},
+    },
+};
+use futures_util::StreamExt;
+use http::{HeaderMap, header};
+use serde_json::{Map, Value};
+
+use super::{
+    Api, failure,
+    scan::{ScanError, Scanner},
+};
+use crate::{
+    domain::Contenido,
+    http::{Code, Problem, problem},
+    soap::base64::DocumentDecoder,
+    store::{BlobWriter, Staged},
+};
+
+/// How far into a file `%PDF` may stand, in bytes, as PDF readers allow.
+const SNIFF_BYTES: usize = 1024;
+
+/// Where a kind of request carries its PDF.
+pub struct Place {
+    /// The member of the JSON that holds it.
+    pub member: &'static [&'static str],
+    /// The file's part of the form.
+    pub part: &'static str,
+}
+
+pub const DOCUMENT: Place = Place { member: &["documento", "contenido"], part: "documento" };
+pub const CARGO: Place = Place { member: &["cargo", "contenido"], part: "cargo" };
+
+/// A request, taken in.
+#[derive(Default)]
+pub struct Received {
+    pub members: Map<String, Value>,
+    /// What was found where the PDF should be.
+    pub contenido: Contenido,
+    /// The PDF, if it was one.
+    pub pdf: Option<Staged>,
+    /// The name a form gave the file.
+    pub file_name: Option<String>,
+    /// The PDF came as a file of a form.
+    pub form: bool,
+}
+
+impl Api {
+    pub async fn receive(&self, request: Request, place: &Place) -> Result<Received, Problem> {
+        match content_type(request.headers()) {
+            Some(kind) if is_json(&kind) => self.receive_json(request.into_body(), place).await,
+            Some(kind) if kind == "multipart/form-data" => self.receive_form(request, place).await,
+            found => {
+                let found = found.map_or_else(|| "ninguno".to_owned(), |kind| format!("«{kind}»"));
+                let detail = format!("Content-Type debe ser application/json o multipart/form-data, no {found}");
+                Err(Problem::new(Code::TipoDeContenido, detail))
+            }
+        }
+    }
+
+    /// A request that carries no PDF.
+    pub async fn receive_plain(&self, request: Request) -> Result<Map<String, Value>, Problem> {
+        if !content_type(request.headers()).is_some_and(|kind| is_json(&kind)) {
+            return Err(Problem::new(Code::TipoDeContenido, "Content-Type debe ser application/json"));
+        }
+        let none = Place { member: &[], part: "" };
+        self.receive_json(request.into_body(), &none).await.map(|received| received.members)
+    }
+
+    async fn receive_json(&self, body: Body, place: &Place) -> Result<Received, Problem> {
+        let mut scanner = Scanner::new(place.member, self.json_bytes_max);
+        let mut pdf = Encoded { decoder: DocumentDecoder::default(), writer: self.exchange.stage(), out: Vec::new() };
+        let (mut body, mut text): (BodyDataStream, Vec<u8>) = (body.into_data_stream(), Vec::new());
+        while let Some(piece) = body.next().await {
+            let piece = piece.map_err(|error| problem::of_body(&error, interrupted))?;
+            text.clear();
+            scanner.push(&piece, &mut text).map_err(refused)?;
+            pdf.push(&text).await?;
+        }
+        let members = object(scanner.kept(), |line, column| scanner.column(line, column))?;
+        let (contenido, pdf) = pdf.finish().await?;
+        Ok(Received { members, contenido, pdf, file_name: None, form: false })
+    }
+
+    async fn receive_form(&self, request: Request, place: &Place) -> Result<Received, Problem> {
+        let mut form = Multipart::from_request(request, &()).await.map_err(|_| bad_form("Falta su boundary"))?;
+        let (mut data, mut received) = (None, Received { form: true, ..Received::default() });
+        while let Some(field) = form.next_field().await.map_err(broken_form)? {
+            match field.name().map(str::to_owned).as_deref() {
+                Some("datos") if data.is_none() => data = Some(self.read_data(field).await?),
+                Some(name) if name == place.part && received.file_name.is_none() => {
+                    received.file_name = Some(field.file_name().unwrap_or_default().to_owned());
+                    (received.contenido, received.pdf) = self.read_file(field).await?;
+                }
+                Some("anexos") => {
+                    let detail = "Los archivos de los anexos todavía no se reciben: publíquelos, y dé sus nombres en «anexos» y su dirección en «url_anexos»";
+                    return Err(Problem::field("anexos", "no_disponible", detail));
+                }
+                Some(name) if name == "datos" || name == place.part => {
+                    return Err(bad_form(&format!("La parte «{name}» está más de una vez")));
+                }
+                other => {
+                    let name = other.unwrap_or_default();
+                    let detail = format!("La parte no existe; las partes son «datos» y «{}»", place.part);
+                    return Err(Problem::field(name, "campo_desconocido", detail));
+                }
+            }
+        }
+        let data = data.ok_or_else(|| bad_form("Falta la parte «datos», con el JSON de la petición"))?;
+        received.members = object(&data, |_, column| column)?;
+        Ok(received)
+    }
+
+    async fn read_data(&self, mut field: Field<'_>) -> Result<Vec<u8>, Problem> {
+        let mut data = Vec::new();
+        while let Some(piece) = field.chunk().await.map_err(broken_form)? {
+            if data.len() + piece.len() > self.json_bytes_max {
+                return Err(refused(ScanError::TooLarge(self.json_bytes_max)));
+            }
+            data.extend_from_slice(&piece);
+        }
+        Ok(data)
+    }
+
+    async fn read_file(&self, mut field: Field<'_>) -> Result<(Contenido, Option<Staged>), Problem> {
+        let (mut writer, mut head) = (self.exchange.stage(), Vec::new());
+        while let Some(piece) = field.chunk().await.map_err(broken_form)? {
+            let missing = (SNIFF_BYTES - head.len()).min(piece.len());
+            head.extend_from_slice(piece.get(..missing).unwrap_or_default());
+            writer.write(&piece).await.map_err(failure::store)?;
+        }
+        if head.is_empty() {
+            return Ok((Contenido::Ausente, None));
+        }
+        if memchr::memmem::find(&head, b"%PDF").is_none() {
+            return Ok((Contenido::NoPdf, None));
+        }
+        let staged = writer.finish().await.map_err(failure::store)?;
+        Ok((Contenido::Pdf { una_vez: true }, Some(staged)))
+    }
+}
+
+/// A PDF in base64 on its way to the store.
+struct Encoded {
+    decoder: DocumentDecoder,
+    writer: BlobWriter,
+    out: Vec<u8>,
+}
+
+impl Encoded {
+    async fn push(&mut self, text: &[u8]) -> Result<(), Problem> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        self.out.clear();
+        self.decoder.push(text, &mut self.out);
+        self.writer.write(&self.out).await.map_err(failure::store)
+    }
+
+    async fn finish(mut self) -> Result<(Contenido, Option<Staged>), Problem> {
+        self.out.clear();
+        let contenido = self.decoder.finish(&mut self.out);
+        if !matches!(contenido, Contenido::Pdf { .. }) {
+            return Ok((contenido, None));
+        }
+        self.writer.write(&self.out).await.map_err(failure::store)?;
+        Ok((contenido, Some(self.writer.finish().await.map_err(failure::store)?)))
+    }
+}
+
+fn content_type(headers: &HeaderMap) -> Option<String> {
+    let stated = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    Some(stated.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+}
+
+fn is_json(kind: &str) -> bool {
+    kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
+}
+
+/// The request's JSON object. `column` finds the column in the request as it came.
+fn object(text: &[u8], column: impl FnOnce(usize, usize) -> usize) -> Result<Map<String, Value>, Problem> {
+    let invalid = |detail| Problem::new(Code::JsonNoValido, detail);
+    match serde_json::from_slice(text) {
+        Ok(Value::Object(members)) => Ok(members),
+        Ok(_) => Err(invalid("El JSON debe ser un objeto: { … }".to_owned())),
+        Err(error) => {
+            let (line, column) = (error.line(), column(error.line(), error.column()));
+            let what = if error.is_eof() { "se acaba antes de tiempo" } else { "no se puede leer" };
+            Err(invalid(format!("El JSON {what} en la línea {line}, columna {column}")))
+        }
+    }
+}
+
+fn refused(error: ScanError) -> Problem {
+    match error {
+        ScanError::TooLarge(max) => {
+            let detail = format!("Los datos de la petición, sin contar el documento, superan el máximo de {max} bytes");
+            Problem::new(Code::PeticionGrande, detail)
+        }
+        ScanError::TooDeep => Problem::new(Code::JsonNoValido, "El JSON tiene demasiados niveles"),
+        ScanError::Twice => Problem::new(Code::JsonNoValido, "El contenido del documento está más de una vez"),
+    }
+}
+
+fn interrupted() -> Problem {
+    Problem::new(Code::PeticionNoValida, "La petición se interrumpió antes de llegar entera")
+}
+
+fn bad_form(what: &str) -> Problem {
+    Problem::new(Code::MultipartNoValido, what)
+}
+
+fn broken_form(error: MultipartError) -> Problem {
+    problem::of_body(&error, || bad_form("El formulario está mal formado o se interrumpió"))
+}

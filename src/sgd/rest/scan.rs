@@ -1,0 +1,351 @@
+//! One pass over a JSON request as it arrives: the text of the document is let out piece by piece, everything else is kept
+//! for a parser, bounded. A document of any size so passes in the memory of one piece.
+//!
+//! The pass does not judge the JSON; what is malformed stays malformed for the parser that reads the rest.
+
+use self::Lex::{Between, Text};
+
+/// Deepest nesting of a request.
+const DEPTH_MAX: usize = 16;
+
+/// Longest key compared, in bytes; longer ones are none of ours.
+const KEY_BYTES_MAX: usize = 32;
+
+/// The name of members that hold a file in base64.
+const CONTENT: &[u8] = b"contenido";
+
+/// What stands in the kept text where a file's content was.
+pub const MARK: &str = "@";
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum ScanError {
+    /// The request without its document is larger than this many bytes.
+    TooLarge(usize),
+    TooDeep,
+    /// The document is given more than once.
+    Twice,
+}
+
+/// Where in the text the pass is.
+#[derive(Clone, Copy)]
+enum Lex {
+    Between,
+    /// In a string that is kept; `key` if it is a member's name.
+    Text {
+        key: bool,
+        escaped: bool,
+    },
+    /// In a string that holds a file: the document's, or one that nobody asked for.
+    File {
+        wanted: bool,
+        escape: Escape,
+    },
+}
+
+#[derive(Clone, Copy)]
+enum Escape {
+    None,
+    Backslash,
+    /// `\u` and so many hexadecimal digits.
+    Unicode {
+        digits: u8,
+        value: u16,
+    },
+}
+
+/// An open object or array.
+enum Open {
+    Object { key: Vec<u8>, at_key: bool },
+    Array,
+}
+
+/// Takes a text out of the middle of the kept one: `removed` bytes after `at`.
+struct Cut {
+    at: usize,
+    removed: usize,
+}
+
+pub struct Scanner {
+    /// The path of the member that holds the document.
+    document: &'static [&'static str],
+    kept: Vec<u8>,
+    kept_max: usize,
+    open: Vec<Open>,
+    lex: Lex,
+    cuts: Vec<Cut>,
+    found: bool,
+}
+
+impl Scanner {
+    /// `document` is the path of the document's content, such as `["documento", "contenido"]`.
+    pub fn new(document: &'static [&'static str], kept_max: usize) -> Self {
+        Self { document, kept: Vec::new(), kept_max, open: Vec::new(), lex: Between, cuts: Vec::new(), found: false }
+    }
+
+    /// Takes the next piece. The document's text in it, its escapes resolved, is appended to `text`.
+    pub fn push(&mut self, piece: &[u8], text: &mut Vec<u8>) -> Result<(), ScanError> {
+        let mut rest = piece;
+        while let Some((byte, after)) = rest.split_first() {
+            rest = match self.lex {
+                Lex::File { wanted, escape: Escape::None } => self.file(rest, wanted, text),
+                Lex::File { wanted, escape } => {
+                    let (decoded, escape) = unescape(escape, *byte);
+                    text.extend(decoded.filter(|_| wanted));
+                    self.lex = Lex::File { wanted, escape };
+                    self.cut(1);
+                    after
+                }
+                Text { key, escaped } => {
+                    self.string(*byte, key, escaped)?;
+                    after
+                }
+                Between => {
+                    self.between(*byte)?;
+                    after
+                }
+            };
+        }
+        Ok(())
+    }
+
+    /// The request without the contents of files, each replaced by [`MARK`].
+    pub fn kept(&self) -> &[u8] {
+        &self.kept
+    }
+
+    /// The column in the request as it came of a place in the kept text, both from 1.
+    pub fn column(&self, line: usize, column: usize) -> usize {
+        let begins = match line.checked_sub(2) {
+            Some(nth) => memchr::memchr_iter(b'\n', &self.kept).nth(nth).map_or(0, |at| at + 1),
+            None => 0,
+        };
+        let before = |cut: &&Cut| (begins..begins + column).contains(&cut.at);
+        // Each cut left a mark in its place.
+        let (marks, removed) = self.cuts.iter().filter(before).fold((0, 0), |(n, sum), cut| (n + 1, sum + cut.removed));
+        (column + removed).saturating_sub(marks * MARK.len())
+    }
+
+    /// A run of a file's text without escapes, up to its end or the next escape.
+    fn file<'a>(&mut self, piece: &'a [u8], wanted: bool, text: &mut Vec<u8>) -> &'a [u8] {
+        let end = memchr::memchr2(b'"', b'\\', piece);
+        let (run, rest) = piece.split_at(end.unwrap_or(piece.len()));
+        if wanted {
+            text.extend_from_slice(run);
+        }
+        self.cut(run.len());
+        match rest.split_first() {
+            None => rest,
+            Some((b'"', after)) => {
+                self.lex = Between;
+                after
+            }
+            Some((_, after)) => {
+                self.cut(1);
+                self.lex = Lex::File { wanted, escape: Escape::Backslash };
+                after
+            }
+        }
+    }
+
+    fn cut(&mut self, bytes: usize) {
+        if let Some(cut) = self.cuts.last_mut() {
+            cut.removed += bytes;
+        }
+    }
+
+    fn string(&mut self, byte: u8, key: bool, escaped: bool) -> Result<(), ScanError> {
+        self.keep(byte)?;
+        if byte == b'"' && !escaped {
+            self.lex = Between;
+            return Ok(());
+        }
+        if let (true, Some(Open::Object { key, .. })) = (key, self.open.last_mut())
+            && key.len() <= KEY_BYTES_MAX
+        {
+            key.push(byte);
+        }
+        self.lex = Text { key, escaped: byte == b'\\' && !escaped };
+        Ok(())
+    }
+
+    fn between(&mut self, byte: u8) -> Result<(), ScanError> {
+        match byte {
+            b'{' => self.open(Open::Object { key: Vec::new(), at_key: true })?,
+            b'[' => self.open(Open::Array)?,
+            b'}' | b']' => drop(self.open.pop()),
+            b',' | b':' => {
+                if let Some(Open::Object { at_key, .. }) = self.open.last_mut() {
+                    *at_key = byte == b',';
+                }
+            }
+            b'"' => return self.begin_string(),
+            _ => {}
+        }
+        self.keep(byte)
+    }
+
+    fn open(&mut self, open: Open) -> Result<(), ScanError> {
+        if self.open.len() == DEPTH_MAX {
+            return Err(ScanError::TooDeep);
+        }
+        self.open.push(open);
+        Ok(())
+    }
+
+    fn begin_string(&mut self) -> Result<(), ScanError> {
+        let (key, content) = match self.open.last_mut() {
+            Some(Open::Object { key, at_key: true }) => {
+                key.clear();
+                (true, false)
+            }
+            Some(Open::Object { key, at_key: false }) => (false, key == CONTENT),
+            _ => (false, false),
+        };
+        if !content {
+            self.lex = Text { key, escaped: false };
+            return self.keep(b'"');
+        }
+        let wanted = self.at_document();
+        if wanted && self.found {
+            return Err(ScanError::Twice);
+        }
+        self.found = self.found || wanted;
+        for byte in [b"\"", MARK.as_bytes(), b"\""].concat() {
+            self.keep(byte)?;
+        }
+        // The mark stands for so much of what was there.
+        self.cuts.push(Cut { at: self.kept.len() - 1, removed: 0 });
+        self.lex = Lex::File { wanted, escape: Escape::None };
+        Ok(())
+    }
+
+    fn at_document(&self) -> bool {
+        let named = |open: &Open, name: &str| matches!(open, Open::Object { key, .. } if key == name.as_bytes());
+        self.open.len() == self.document.len() && self.open.iter().zip(self.document).all(|(o, name)| named(o, name))
+    }
+
+    fn keep(&mut self, byte: u8) -> Result<(), ScanError> {
+        if self.kept.len() == self.kept_max {
+            return Err(ScanError::TooLarge(self.kept_max));
+        }
+        self.kept.push(byte);
+        Ok(())
+    }
+}
+
+/// The next byte of an escape: what it stands for, once that is clear, and what comes next. What is no character of base64
+/// becomes one that the decoder refuses.
+fn unescape(escape: Escape, byte: u8) -> (Option<u8>, Escape) {
+    const NOT_BASE64: u8 = b'?';
+    match (escape, byte) {
+        (Escape::Backslash, b'u') => (None, Escape::Unicode { digits: 0, value: 0 }),
+        (Escape::Backslash, b'n' | b'r' | b't') => (Some(b'\n'), Escape::None),
+        (Escape::Backslash, b'/') => (Some(b'/'), Escape::None),
+        (Escape::Unicode { digits, value }, _) => {
+            let Some(digit) = char::from(byte).to_digit(16).and_then(|d| u16::try_from(d).ok()) else {
+                return (Some(NOT_BASE64), Escape::None);
+            };
+            let value = value << 4 | digit;
+            if digits < 3 {
+                return (None, Escape::Unicode { digits: digits + 1, value });
+            }
+            (Some(u8::try_from(value).ok().filter(u8::is_ascii).unwrap_or(NOT_BASE64)), Escape::None)
+        }
+        _ => (Some(NOT_BASE64), Escape::None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATH: &[&str] = &["documento", "contenido"];
+
+    fn scan_in(pieces: &[&[u8]], kept_max: usize) -> Result<(String, String, Scanner), ScanError> {
+        let mut scanner = Scanner::new(PATH, kept_max);
+        let mut text = Vec::new();
+        for piece in pieces {
+            scanner.push(piece, &mut text)?;
+        }
+        let kept = String::from_utf8(scanner.kept().to_vec()).unwrap();
+        Ok((kept, String::from_utf8(text).unwrap(), scanner))
+    }
+
+    fn scan(json: &str) -> (String, String) {
+        let (kept, text, _) = scan_in(&[json.as_bytes()], 10_000).unwrap();
+        (kept, text)
+    }
+
+    #[test]
+    fn the_documents_text_leaves_and_the_rest_stays() {
+        let (kept, text) =
+            scan(r#"{"asunto": "con \"comillas\"", "documento": {"contenido": "JVBERi0=", "nombre": "a.pdf"}}"#);
+        assert_eq!(text, "JVBERi0=");
+        assert_eq!(kept, r#"{"asunto": "con \"comillas\"", "documento": {"contenido": "@", "nombre": "a.pdf"}}"#);
+    }
+
+    #[test]
+    fn it_does_not_matter_where_the_pieces_end() {
+        let json = r#"{"a\\":["{",{"contenido":"no"}],"documento":{"nombre":"x","contenido":"AB\/C\u002bD\u003D\nE"}}"#;
+        let whole = scan(json);
+        assert_eq!(whole.1, "AB/C+D=\nE");
+        for at in 0..json.len() {
+            let (first, second) = json.as_bytes().split_at(at);
+            let (kept, text, _) = scan_in(&[first, second], 10_000).unwrap();
+            assert_eq!((kept, text), whole, "cut at {at}");
+        }
+        let bytes: Vec<&[u8]> = json.as_bytes().chunks(1).collect();
+        let (kept, text, _) = scan_in(&bytes, 10_000).unwrap();
+        assert_eq!((kept, text), whole);
+    }
+
+    #[test]
+    fn only_the_member_at_its_place_is_the_document() {
+        for json in [
+            r#"{"contenido":"JVBERi0="}"#,
+            r#"{"documento":"contenido"}"#,
+            r#"{"documento":["contenido","JVBERi0="]}"#,
+            r#"{"anexos":[{"contenido":"JVBERi0="}]}"#,
+            r#"{"x":{"documento":{"contenido":"JVBERi0="}}}"#,
+            r#"{"documento":{"x":"contenido","y":"JVBERi0="}}"#,
+            r#"{"documento":{"contenido":null}}"#,
+        ] {
+            let (_, text, scanner) = scan_in(&[json.as_bytes()], 10_000).unwrap();
+            assert_eq!((text.as_str(), scanner.found), ("", false), "{json}");
+        }
+        assert_eq!(
+            scan(r#"{"anexos":[{"nombre":"a","contenido":"JVBERi0="}]}"#).0,
+            r#"{"anexos":[{"nombre":"a","contenido":"@"}]}"#
+        );
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_in_size_and_depth_and_the_document_is_not() {
+        let long = format!(r#"{{"documento":{{"contenido":"{}"}}}}"#, "A".repeat(100_000));
+        let (kept, text, _) = scan_in(&[long.as_bytes()], 100).unwrap();
+        assert_eq!((kept.len(), text.len()), (31, 100_000));
+        let long = format!(r#"{{"asunto":"{}"}}"#, "A".repeat(100));
+        assert_eq!(scan_in(&[long.as_bytes()], 100).err(), Some(ScanError::TooLarge(100)));
+        assert_eq!(scan_in(&["[".repeat(17).as_bytes()], 100).err(), Some(ScanError::TooDeep));
+        let twice = r#"{"documento":{"contenido":"A","contenido":"B"}}"#;
+        assert_eq!(scan_in(&[twice.as_bytes()], 100).err(), Some(ScanError::Twice));
+    }
+
+    #[test]
+    fn what_cannot_be_base64_reaches_the_decoder_as_such() {
+        for escaped in [r"\u00f1", r"\uzzzz", r"\x", r#"\""#, r"\ud83d"] {
+            let (_, text) = scan(&format!(r#"{{"documento":{{"contenido":"AA{escaped}"}}}}"#));
+            assert!(text.starts_with("AA?"), "{escaped}: {text}");
+        }
+    }
+
+    #[test]
+    fn columns_are_those_of_the_request_as_it_came() {
+        let json = "{\"documento\":\n {\"contenido\":\"JVBERi0=\", x}}";
+        let (kept, _, scanner) = scan_in(&[json.as_bytes()], 1000).unwrap();
+        let error = serde_json::from_str::<serde_json::Value>(&kept).unwrap_err();
+        let column = scanner.column(error.line(), error.column());
+        let line = json.lines().nth(error.line() - 1).unwrap();
+        assert_eq!(&line[column - 1..column], "x");
+    }
+}

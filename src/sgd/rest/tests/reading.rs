@@ -1,0 +1,142 @@
+use super::*;
+
+async fn three_despachos(world: &World) -> (String, Vec<String>) {
+    let key = world.key(Rol::Sgd, Some(RUC_A)).await;
+    let mut ids = Vec::new();
+    for n in 1..=3 {
+        let made = world.post(&key, "/api/v1/despachos", &despacho(&format!("N-{n}"), &pdf(2000))).await;
+        ids.push(made.json()["id"].as_str().unwrap().to_owned());
+    }
+    (key, ids)
+}
+
+#[tokio::test]
+async fn lists_go_on_where_the_page_before_ended() {
+    let world = world();
+    let (key, ids) = three_despachos(&world).await;
+    let (mut seen, mut path) = (Vec::new(), "/api/v1/despachos?limit=2".to_owned());
+    loop {
+        let page = world.get(&key, &path).await.json();
+        seen.extend(page["items"].as_array().unwrap().iter().map(|d| d["id"].as_str().unwrap().to_owned()));
+        match page["next_cursor"].as_str() {
+            Some(cursor) => path = format!("/api/v1/despachos?limit=2&cursor={cursor}"),
+            None => break,
+        }
+    }
+    seen.sort();
+    let mut ids = ids;
+    ids.sort();
+    assert_eq!(seen, ids);
+    let none = world.get(&key, "/api/v1/despachos?estado=enviado").await.json();
+    assert_eq!(none, json!({"items": [], "next_cursor": null}));
+    assert_eq!(world.get(&key, "/api/v1/despachos?estado=X").await.code(), "parametro_no_valido");
+    assert_eq!(world.get(&key, "/api/v1/despachos?estados=enviado").await.code(), "parametro_no_valido");
+    assert_eq!(world.get(&key, "/api/v1/recepciones").await.json()["items"], json!([]));
+}
+
+#[tokio::test]
+async fn records_are_found_by_their_cuo() {
+    let world = world();
+    let key = world.key(Rol::Sgd, Some(RUC_A)).await;
+    let id = world.arrival("0000000019").await;
+    for cuo in ["19", "0000000019"] {
+        let found = world.get(&key, &format!("/api/v1/recepciones?cuo={cuo}")).await.json();
+        assert_eq!(found["items"][0]["id"], id.as_str());
+    }
+    assert_eq!(world.get(&key, "/api/v1/recepciones?cuo=20").await.json()["items"], json!([]));
+    assert_eq!(world.get(&key, "/api/v1/despachos?cuo=..").await.json()["items"], json!([]));
+}
+
+#[tokio::test]
+async fn a_document_comes_as_a_file_that_no_browser_runs() {
+    let world = world();
+    let (key, ids) = three_despachos(&world).await;
+    let path = format!("/api/v1/despachos/{}/documento", ids[0]);
+    let file = world.get(&key, &path).await;
+    let sha256 = world.get(&key, &format!("/api/v1/despachos/{}", ids[0])).await.json()["documento"]["sha256"].clone();
+    let etag = format!("\"{}\"", sha256.as_str().unwrap());
+    for (name, value) in [
+        ("content-type", "application/pdf"),
+        ("content-length", "2000"),
+        ("content-disposition", "attachment; filename=\"oficio.pdf\"; filename*=UTF-8''oficio.pdf"),
+        ("x-content-type-options", "nosniff"),
+        ("content-security-policy", "sandbox; default-src 'none'"),
+        ("etag", etag.as_str()),
+    ] {
+        assert_eq!(file.headers[name], value);
+    }
+    let mut again = request(Method::GET, &path, &key, &Value::Null);
+    again.headers_mut().insert("if-none-match", etag.parse().unwrap());
+    let again = world.send(again).await;
+    assert_eq!((again.status.as_u16(), again.body.len()), (304, 0));
+}
+
+#[tokio::test]
+async fn the_feed_is_read_to_its_end_and_goes_on_from_there() {
+    let world = world();
+    let (key, _) = three_despachos(&world).await;
+    let first = world.get(&key, "/api/v1/eventos?limit=2").await.json();
+    assert_eq!(first["items"].as_array().unwrap().len(), 2);
+    let cursor = first["next_cursor"].as_str().unwrap();
+    let rest = world.get(&key, &format!("/api/v1/eventos?desde={cursor}")).await.json();
+    let kinds: Vec<_> = rest["items"].as_array().unwrap().iter().map(|f| f["tipo"].as_str().unwrap()).collect();
+    let end = rest["next_cursor"].as_str().unwrap();
+    assert_eq!(kinds.last(), Some(&"despacho.registrado"));
+    let nothing = world.get(&key, &format!("/api/v1/eventos?desde={end}")).await.json();
+    assert_eq!(nothing, json!({"items": [], "next_cursor": end}));
+    assert_eq!(world.get(&key, "/api/v1/eventos?desde=ayer").await.code(), "parametro_no_valido");
+}
+
+#[tokio::test]
+async fn the_directory_is_shown_as_it_was_fetched() {
+    let world = world();
+    let key = world.key(Rol::Auditor, None).await;
+    let before = world.get(&key, "/api/v1/entidades").await.json();
+    assert_eq!(before, json!({"items": [], "next_cursor": null, "actualizado_en": null}));
+    world.exchange.actualizar_directorio(&Actor::chasqui()).await.unwrap();
+    let of_8 = world.get(&key, "/api/v1/entidades?categoria=8").await.json();
+    assert_eq!(
+        of_8,
+        json!({"items": [{"ruc": RUC_DESTINO, "nombre": "MUNICIPALIDAD DE EJEMPLO", "categoria": 8,
+                          "categoria_nombre": "Gobierno Local Distrital"}],
+               "next_cursor": null, "actualizado_en": "2026-11-21T10:00:00-05:00"})
+    );
+    assert_eq!(world.get(&key, "/api/v1/entidades").await.json()["items"].as_array().unwrap().len(), 2);
+    assert_eq!(world.get(&key, "/api/v1/entidades?categoria=9").await.code(), "parametro_no_valido");
+    let one = world.get(&key, &format!("/api/v1/entidades/{RUC_A}")).await.json();
+    assert_eq!(one["nombre"], "PRESIDENCIA DEL CONSEJO DE MINISTROS");
+    assert_eq!(world.get(&key, "/api/v1/entidades/20900000015").await.code(), "no_existe");
+    assert_eq!(world.get(&key, "/api/v1/categorias").await.json()["items"].as_array().unwrap().len(), 8);
+    assert_eq!(world.get(&key, "/api/v1/tipos-documento").await.json()["items"][2]["codigo"], "03");
+}
+
+#[tokio::test]
+async fn health_needs_no_key_and_readiness_has_reasons() {
+    let world = world();
+    assert_eq!(world.get("", "/healthz").await.json(), json!({"estado": "vivo"}));
+    let ready = world.get("", "/readyz").await;
+    assert_eq!((ready.status.as_u16(), ready.json()["estado"].as_str()), (200, Some("listo")));
+    world.stop.cancel();
+    let stopping = world.get("", "/readyz").await;
+    assert_eq!(stopping.status, 503);
+    assert_eq!(
+        stopping.json()["comprobaciones"][1],
+        json!({"nombre": "servicio", "estado": "falla", "detalle": "El servicio se está deteniendo"})
+    );
+    let metrics = world.get("", "/metrics").await;
+    assert!(String::from_utf8(metrics.body).unwrap().ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_a_problem_too() {
+    let world = world();
+    let key = world.key(Rol::Sgd, Some(RUC_A)).await;
+    assert_eq!(world.get(&key, "/api/v1/nada").await.code(), "ruta_no_existe");
+    let method = world.send(request(Method::PUT, "/api/v1/despachos", &key, &Value::Null)).await;
+    assert_eq!(method.code(), "metodo_no_permitido");
+    let allowed = method.headers["allow"].to_str().unwrap();
+    assert!(allowed.contains("GET") && allowed.contains("POST"), "{allowed}");
+    for id in ["x", "0191e7c0-0000-7000-8000-000000000000"] {
+        assert_eq!(world.get(&key, &format!("/api/v1/despachos/{id}")).await.code(), "no_existe");
+    }
+}

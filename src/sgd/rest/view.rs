@@ -1,0 +1,271 @@
+//! Records as callers of the API see them (INTERFACES, "A despacho as JSON").
+
+use jiff::{Timestamp, civil::Date};
+use serde::Serialize;
+
+use crate::{
+    domain::{
+        Anexo, Cargo, Despacho, Destinatario, Documento, Entidad, Id, Persona, Recepcion, Ruc, Sha256, lima,
+        recepcion::{Advertencia, Remitente},
+    },
+    http::auth,
+    store::{ApiKey, Cursor, FactAt},
+};
+
+/// A page of a list.
+#[derive(Serialize)]
+pub struct Items<T> {
+    pub items: Vec<T>,
+    pub next_cursor: Option<String>,
+}
+
+impl<T> Items<T> {
+    pub fn whole(items: impl IntoIterator<Item = T>) -> Self {
+        Self { items: items.into_iter().collect(), next_cursor: None }
+    }
+}
+
+#[derive(Serialize)]
+pub struct CargoView<'a> {
+    desenlace: &'static str,
+    numero_registro: Option<&'a str>,
+    anio_registro: Option<&'a str>,
+    #[serde(with = "lima::rfc3339::option")]
+    fecha_registro: Option<Timestamp>,
+    unidad: Option<&'a str>,
+    usuario: Option<&'a str>,
+    observacion: Option<&'a str>,
+    documento: Option<&'a Documento>,
+}
+
+fn cargo(cargo: &Cargo) -> CargoView<'_> {
+    let (recepcionado, observado) = ("recepcionado", "observado");
+    CargoView {
+        desenlace: if cargo.desenlace.letra() == "O" { observado } else { recepcionado },
+        numero_registro: cargo.numero_registro.as_deref(),
+        anio_registro: cargo.anio_registro.as_deref(),
+        fecha_registro: cargo.fecha_registro,
+        unidad: cargo.unidad.as_deref(),
+        usuario: cargo.usuario.as_deref(),
+        observacion: cargo.observacion.as_deref(),
+        documento: cargo.documento.as_ref(),
+    }
+}
+
+#[derive(Serialize)]
+pub struct DespachoView<'a> {
+    id: Id,
+    entidad: &'a Ruc,
+    estado: &'static str,
+    cflgest: &'static str,
+    cuo: Option<&'a str>,
+    cuo_referencia: Option<&'a str>,
+    /// The same, under the name the request gives it.
+    referencia: Option<&'a str>,
+    numero_registro: &'a str,
+    destino: &'a Ruc,
+    unidad_remitente: &'a str,
+    codigo_unidad_remitente: Option<&'a str>,
+    usuario: &'a str,
+    remitente: &'a Persona,
+    destinatario: &'a Destinatario,
+    tipo_documento: &'a str,
+    numero_documento: &'a str,
+    #[serde(with = "lima::rfc3339")]
+    fecha_documento: Timestamp,
+    asunto: &'a str,
+    folios: u32,
+    documento: &'a Documento,
+    anexos: &'a [Anexo],
+    url_anexos: Option<&'a str>,
+    intentos: u32,
+    #[serde(with = "lima::rfc3339::option")]
+    enviado_en: Option<Timestamp>,
+    cargo: Option<CargoView<'a>>,
+    ultimo_error: Option<&'a str>,
+    #[serde(with = "lima::rfc3339")]
+    creado_en: Timestamp,
+    #[serde(with = "lima::rfc3339")]
+    actualizado_en: Timestamp,
+}
+
+pub fn despacho(d: &Despacho) -> DespachoView<'_> {
+    let referencia = d.cuo_referencia.as_ref().map(|cuo| cuo.as_str());
+    DespachoView {
+        id: d.id,
+        entidad: &d.entidad,
+        estado: d.estado.palabra(),
+        cflgest: d.estado.letra(),
+        cuo: d.cuo.as_ref().map(|cuo| cuo.as_str()),
+        cuo_referencia: referencia,
+        referencia,
+        numero_registro: &d.numero_registro,
+        destino: &d.destino,
+        unidad_remitente: &d.unidad_remitente,
+        codigo_unidad_remitente: d.codigo_unidad_remitente.as_deref(),
+        usuario: &d.usuario,
+        remitente: &d.remitente,
+        destinatario: &d.destinatario,
+        tipo_documento: &d.tipo_documento,
+        numero_documento: &d.numero_documento,
+        fecha_documento: d.fecha_documento,
+        asunto: &d.asunto,
+        folios: d.folios,
+        documento: &d.documento,
+        anexos: &d.anexos,
+        url_anexos: d.url_anexos.as_deref(),
+        intentos: d.intentos,
+        enviado_en: d.enviado_en,
+        cargo: d.cargo.as_ref().map(cargo),
+        ultimo_error: d.ultimo_error.as_deref(),
+        creado_en: d.creado_en,
+        actualizado_en: d.actualizado_en,
+    }
+}
+
+#[derive(Serialize)]
+pub struct RecepcionView<'a> {
+    id: Id,
+    entidad: &'a Ruc,
+    estado: &'static str,
+    cflgest: &'static str,
+    cuo: &'a str,
+    cuo_referencia: Option<&'a str>,
+    remitente: &'a Remitente,
+    destinatario: &'a Destinatario,
+    tipo_documento: &'a str,
+    numero_documento: &'a str,
+    #[serde(with = "lima::rfc3339::option")]
+    fecha_documento: Option<Timestamp>,
+    asunto: &'a str,
+    folios: Option<i64>,
+    documento: &'a Documento,
+    anexos: &'a [Anexo],
+    url_anexos: Option<&'a str>,
+    advertencias: &'a [Advertencia],
+    #[serde(with = "lima::rfc3339")]
+    recibido_en: Timestamp,
+    fecha_presentacion: Date,
+    numero_registro: Option<&'a str>,
+    anio_registro: Option<&'a str>,
+    cargo: Option<CargoView<'a>>,
+    #[serde(with = "lima::rfc3339::option")]
+    cargo_entregado_en: Option<Timestamp>,
+    ultimo_error: Option<&'a str>,
+    /// When its record was made: on arrival.
+    #[serde(with = "lima::rfc3339")]
+    creado_en: Timestamp,
+    #[serde(with = "lima::rfc3339")]
+    actualizado_en: Timestamp,
+}
+
+pub fn recepcion(r: &Recepcion) -> RecepcionView<'_> {
+    RecepcionView {
+        id: r.id,
+        entidad: &r.entidad,
+        estado: r.estado.palabra(),
+        cflgest: r.estado.letra(),
+        cuo: r.cuo.as_str(),
+        cuo_referencia: r.cuo_referencia.as_deref(),
+        remitente: &r.remitente,
+        destinatario: &r.destinatario,
+        tipo_documento: &r.tipo_documento,
+        numero_documento: &r.numero_documento,
+        fecha_documento: r.fecha_documento,
+        asunto: &r.asunto,
+        folios: r.folios,
+        documento: &r.documento,
+        anexos: &r.anexos,
+        url_anexos: r.url_anexos.as_deref(),
+        advertencias: &r.advertencias,
+        recibido_en: r.recibido_en,
+        fecha_presentacion: r.fecha_presentacion,
+        numero_registro: r.numero_registro.as_deref(),
+        anio_registro: r.anio_registro.as_deref(),
+        cargo: r.cargo.as_ref().map(cargo),
+        cargo_entregado_en: r.cargo_entregado_en,
+        ultimo_error: r.ultimo_error.as_deref(),
+        creado_en: r.recibido_en,
+        actualizado_en: r.actualizado_en,
+    }
+}
+
+#[derive(Serialize)]
+pub struct FactView<'a> {
+    cursor: String,
+    #[serde(with = "lima::rfc3339")]
+    fecha: Timestamp,
+    tipo: &'a str,
+    actor: &'a str,
+    entidad: Option<&'a Ruc>,
+    sujeto: Id,
+    cuo: Option<&'a str>,
+    estado: Option<&'a str>,
+    detalle: Option<&'a str>,
+    documentos: &'a [Sha256],
+}
+
+/// A place in the feed as callers hold it: `seq.n`.
+pub fn cursor(cursor: Cursor) -> String {
+    format!("{}.{}", cursor.seq, cursor.n)
+}
+
+pub fn fact(at: &FactAt) -> FactView<'_> {
+    let f = &at.fact;
+    FactView {
+        cursor: cursor(at.cursor),
+        fecha: f.at,
+        tipo: &f.tipo,
+        actor: &f.actor,
+        entidad: f.entidad.as_ref(),
+        sujeto: f.sujeto,
+        cuo: f.cuo.as_deref(),
+        estado: f.estado.as_deref(),
+        detalle: f.detalle.as_deref(),
+        documentos: &f.documentos,
+    }
+}
+
+#[derive(Serialize)]
+pub struct EntidadView<'a> {
+    ruc: &'a Ruc,
+    nombre: &'a str,
+    categoria: u8,
+    categoria_nombre: &'static str,
+}
+
+pub fn entidad(e: &Entidad) -> EntidadView<'_> {
+    EntidadView {
+        ruc: &e.ruc,
+        nombre: &e.nombre,
+        categoria: e.categoria.numero(),
+        categoria_nombre: e.categoria.nombre(),
+    }
+}
+
+#[derive(Serialize)]
+pub struct ApiKeyView<'a> {
+    id: Id,
+    nombre: &'a str,
+    rol: &'static str,
+    entidad: Option<&'a Ruc>,
+    #[serde(with = "lima::rfc3339")]
+    creada_en: Timestamp,
+    #[serde(with = "lima::rfc3339::option")]
+    revocada_en: Option<Timestamp>,
+    /// Only in the answer that made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clave: Option<&'a str>,
+}
+
+pub fn api_key<'a>(key: &'a ApiKey, clave: Option<&'a str>) -> ApiKeyView<'a> {
+    ApiKeyView {
+        id: key.id,
+        nombre: &key.nombre,
+        rol: auth::rol(key.rol),
+        entidad: key.entidad.as_ref(),
+        creada_en: key.creada_en,
+        revocada_en: key.revocada_en,
+        clave,
+    }
+}

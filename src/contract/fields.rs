@@ -133,10 +133,10 @@ where
 }
 
 /// One `lstanexos`: its name, `Some(None)` if it has none, `None` if there is no annex at all: some write an empty or nil
-/// element for an empty list.
+/// element for an empty list. A name written without its element is taken.
 async fn read_anexo<R: AsyncRead + Unpin + Send>(r: &mut Reader<R>) -> Result<Option<Option<String>>, ReadError> {
-    if let Content::Text(_) = r.content().await? {
-        return Ok(None);
+    if let Content::Text(name) = r.content().await? {
+        return Ok(name.map(Some));
     }
     let (mut name, mut seen) = (None, Seen::default());
     while let Some(element) = r.child().await? {

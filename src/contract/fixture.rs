@@ -1,31 +1,14 @@
 //! What the tests of all four contracts need.
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 
 use crate::{
     domain::{CargoTramite, Tramite},
-    soap::{DocumentSink, Message, SinkError},
+    soap::Message,
 };
 
-/// Keeps what it is given.
-#[derive(Default)]
-pub struct Collected(pub Vec<u8>);
-
-#[async_trait]
-impl DocumentSink for Collected {
-    async fn write(&mut self, piece: &[u8]) -> Result<(), SinkError> {
-        self.0.extend_from_slice(piece);
-        Ok(())
-    }
-}
-
-/// Bytes that begin like a PDF and go on like noise.
-pub fn pdf(bytes: usize) -> Vec<u8> {
-    let noise = (0u32..).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8);
-    b"%PDF-1.7\n".iter().copied().chain(noise).take(bytes).collect()
-}
+pub use crate::soap::fixture::{Chunks, Collected, envelope, pdf, twice};
 
 /// The message as it stands on the wire.
 pub async fn wire(message: Message, pdf: &[u8]) -> Vec<u8> {

@@ -4,7 +4,7 @@ use std::{
     future::Future,
     io,
     pin::Pin,
-    sync::Mutex,
+    sync::{Mutex, PoisonError},
     task::{Context, Poll, ready},
 };
 
@@ -12,10 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::{
-    base64::{DocumentEncoder, encoded_len},
-    writer::Message,
-};
+use super::{base64::DocumentEncoder, writer::Message};
 
 /// Largest piece of PDF that is encoded at once, in bytes.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -39,7 +36,7 @@ type Source = Box<dyn DocumentSource>;
 type Reading = Pin<Box<dyn Future<Output = (Source, io::Result<Option<Bytes>>)> + Send>>;
 
 enum State {
-    Before(Bytes),
+    Before(Bytes, Option<Source>),
     /// Between two pieces.
     Idle(Source),
     Reading(Reading),
@@ -49,10 +46,10 @@ enum State {
     Done,
 }
 
-/// The stream of a message. `Sync` without locking, as HTTP clients ask.
+/// The stream of a message.
 pub struct MessageBody {
+    /// Never locked: the mutex makes the body `Sync`, as HTTP clients ask, whatever the source is.
     state: Mutex<State>,
-    source: Mutex<Option<Source>>,
     encoder: DocumentEncoder,
     after: Bytes,
     /// Bytes of PDF still expected.
@@ -62,12 +59,12 @@ pub struct MessageBody {
 }
 
 impl Message {
-    /// The body to send. `source` is needed if the message has a place for a document.
-    pub fn into_body(self, source: Option<Source>) -> MessageBody {
+    /// The body to send. `source` is needed if the message has a place for a document; it must yield exactly the bytes
+    /// the message was told, else the body ends in an error.
+    pub fn into_body(self, source: Option<Box<dyn DocumentSource>>) -> MessageBody {
         let left = self.content_length();
         MessageBody {
-            state: Mutex::new(State::Before(self.before)),
-            source: Mutex::new(source),
+            state: Mutex::new(State::Before(self.before, source)),
             encoder: DocumentEncoder::default(),
             after: self.after,
             document_left: self.document_len.unwrap_or(0),
@@ -77,55 +74,49 @@ impl Message {
 }
 
 impl MessageBody {
-    /// One step; `None` means that nothing came of it yet.
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
-        let state = match self.state.get_mut() {
-            Ok(state) => state,
-            Err(poisoned) => poisoned.into_inner(),
-        };
-        match std::mem::replace(state, State::Done) {
-            State::Before(piece) => {
-                let source = self.source.get_mut().unwrap_or_else(|e| e.into_inner()).take();
-                *state = match source {
-                    Some(source) => State::Idle(source),
-                    None => State::After,
-                };
-                Poll::Ready(Ok(Some(piece)))
-            }
-            State::Idle(mut source) => {
-                *state = State::Reading(Box::pin(async move {
-                    let piece = source.next().await;
-                    (source, piece)
-                }));
-                Poll::Ready(Ok(None))
-            }
-            State::Reading(mut reading) => {
-                let Poll::Ready((source, piece)) = reading.as_mut().poll(cx) else {
-                    *state = State::Reading(reading);
-                    return Poll::Pending;
-                };
-                let Some(piece) = piece? else {
-                    *state = State::After;
-                    return Poll::Ready(Ok(Some(std::mem::take(&mut self.encoder).finish())));
-                };
-                self.document_left =
-                    self.document_left.checked_sub(piece.len() as u64).ok_or_else(|| wrong_length("larger"))?;
-                *state = State::Encoding(source, piece);
-                Poll::Ready(Ok(None))
-            }
-            State::Encoding(source, mut piece) => {
-                let now = piece.split_to(piece.len().min(PIECE_BYTES));
-                *state = if piece.is_empty() { State::Idle(source) } else { State::Encoding(source, piece) };
-                Poll::Ready(Ok(Some(self.encoder.push(&now))))
-            }
-            State::After if self.document_left > 0 => Poll::Ready(Err(wrong_length("smaller"))),
-            State::After => Poll::Ready(Ok(Some(std::mem::take(&mut self.after)))),
-            State::Done => Poll::Ready(Ok(None)),
-        }
+    fn state(&mut self) -> &mut State {
+        self.state.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_done(&mut self) -> bool {
-        matches!(self.state.get_mut().unwrap_or_else(|e| e.into_inner()), State::Done)
+    /// One step; it may yield nothing yet.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        let (next, piece) = match std::mem::replace(self.state(), State::Done) {
+            State::Before(piece, Some(source)) => (State::Idle(source), piece),
+            State::Before(piece, None) => (State::After, piece),
+            State::Idle(mut source) => {
+                let reading = async move {
+                    let piece = source.next().await;
+                    (source, piece)
+                };
+                (State::Reading(Box::pin(reading)), Bytes::new())
+            }
+            State::Reading(mut reading) => match reading.as_mut().poll(cx) {
+                Poll::Pending => {
+                    *self.state() = State::Reading(reading);
+                    return Poll::Pending;
+                }
+                Poll::Ready((source, piece)) => match piece? {
+                    Some(piece) => (State::Encoding(source, self.counted(piece)?), Bytes::new()),
+                    None => (State::After, std::mem::take(&mut self.encoder).finish()),
+                },
+            },
+            State::Encoding(source, mut piece) => {
+                let now = piece.split_to(piece.len().min(PIECE_BYTES));
+                let text = self.encoder.push(&now);
+                (if piece.is_empty() { State::Idle(source) } else { State::Encoding(source, piece) }, text)
+            }
+            State::After if self.document_left > 0 => return Poll::Ready(Err(wrong_length("smaller"))),
+            State::After => (State::Done, std::mem::take(&mut self.after)),
+            State::Done => (State::Done, Bytes::new()),
+        };
+        *self.state() = next;
+        Poll::Ready(Ok(piece))
+    }
+
+    fn counted(&mut self, piece: Bytes) -> io::Result<Bytes> {
+        let left = self.document_left.checked_sub(piece.len() as u64);
+        self.document_left = left.ok_or_else(|| wrong_length("larger"))?;
+        Ok(piece)
     }
 }
 
@@ -139,11 +130,8 @@ impl Body for MessageBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let this = self.get_mut();
-        while !this.is_done() {
-            let piece = match ready!(this.poll_piece(cx)) {
-                Ok(piece) => piece.unwrap_or_default(),
-                Err(error) => return Poll::Ready(Some(Err(error))),
-            };
+        while !matches!(this.state(), State::Done) {
+            let piece = ready!(this.poll_piece(cx))?;
             if !piece.is_empty() {
                 this.left = this.left.saturating_sub(piece.len() as u64);
                 return Poll::Ready(Some(Ok(Frame::data(piece))));
@@ -158,12 +146,5 @@ impl Body for MessageBody {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left)
-    }
-}
-
-impl Message {
-    /// Size of the document's text on the wire, in bytes; 0 without one.
-    pub fn document_text_len(&self) -> u64 {
-        self.document_len.map_or(0, encoded_len)
     }
 }

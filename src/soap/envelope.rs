@@ -6,35 +6,30 @@
 
 use std::io;
 
-use quick_xml::{
-    NsReader,
-    events::{BytesStart, Event},
-    name::{NamespaceResolver, QName, ResolveResult},
-};
+use quick_xml::{NsReader, events::Event};
 use tokio::io::AsyncRead;
 
 use super::{
     base64::DocumentDecoder,
     error::ReadError,
+    markup::{self, is_space},
+    raw::{Ahead, RawText},
     sink::{DocumentSink, SinkError},
-    source::{BUFFER_BYTES, Source, Stop},
+    source::{Source, Stop},
 };
 use crate::domain::Contenido;
 
 /// SOAP 1.1.
 pub const ENVELOPE_NS: &str = "http://schemas.xmlsoap.org/soap/envelope/";
-const ACTOR_NEXT: &str = "http://schemas.xmlsoap.org/soap/actor/next";
-const XSI_NS: &str = "http://www.w3.org/2001/XMLSchema-instance";
 
 /// Nested elements, from the Envelope.
 pub const DEPTH_MAX: usize = 32;
-pub const ATTRIBUTES_MAX: usize = 64;
-/// Names of elements and attributes with their prefix, in bytes.
-pub const NAME_BYTES_MAX: usize = 256;
 /// One tag, comment or text between two tags, in bytes.
 pub const EVENT_BYTES_MAX: usize = 64 * 1024;
 /// One text field, in bytes of UTF-8.
 pub const FIELD_BYTES_MAX: usize = 64 * 1024;
+/// Text of a document that is decoded at once, in bytes.
+const RAW_BYTES: usize = 32 * 1024;
 /// Decoded bytes that are handed to a sink at once, at least, but for the last.
 const PIECE_BYTES: usize = 32 * 1024;
 
@@ -74,7 +69,7 @@ pub struct Element {
     /// `xsi:nil` is true.
     pub nil: bool,
     /// `mustUnderstand` is set and no other actor is meant.
-    must_understand: bool,
+    pub(super) must_understand: bool,
 }
 
 /// What an element holds that may be text or a structure.
@@ -103,9 +98,11 @@ pub struct EnvelopeReader<R> {
     /// The current element was written `<a/>`: its end comes without an event.
     empty: bool,
     nil: bool,
+    raw: RawText,
     /// A child that [`Self::content`] met.
     pending: Option<Element>,
     structure_left: u64,
+    /// The XML declaration or the first tag was met.
     started: bool,
     saw_nil: bool,
     saw_qualified: bool,
@@ -130,6 +127,7 @@ impl<R: AsyncRead + Unpin + Send> EnvelopeReader<R> {
             depth: 0,
             empty: false,
             nil: false,
+            raw: RawText::default(),
             pending: None,
             structure_left: limits.structure_bytes,
             started: false,
@@ -262,13 +260,17 @@ impl<R: AsyncRead + Unpin + Send> EnvelopeReader<R> {
     /// Decodes the current element's document into `sink`, and leaves it. What the sink got is only to be kept if the
     /// answer is [`Contenido::Pdf`].
     pub async fn document(&mut self, sink: &mut dyn DocumentSink) -> Result<Contenido, ReadError> {
-        let nil = self.nil;
+        if self.nil {
+            self.skip().await?;
+            return Ok(Contenido::Ausente);
+        }
         let mut decoder = DocumentDecoder::default();
-        let mut raw = Vec::with_capacity(BUFFER_BYTES);
-        let mut pdf = Vec::new();
+        let (mut raw, mut pdf) = (Vec::with_capacity(RAW_BYTES), Vec::new());
         let mut refused = None;
-        loop {
-            let ended = self.raw_text(Some(&mut raw)).await?;
+        let mut ended = false;
+        while !ended {
+            raw.clear();
+            ended = self.raw_text(&mut raw).await?;
             if refused.is_none() {
                 decoder.push(&raw, &mut pdf);
                 refused = decoder.refused();
@@ -276,13 +278,6 @@ impl<R: AsyncRead + Unpin + Send> EnvelopeReader<R> {
             if refused.is_none() && pdf.len() >= PIECE_BYTES {
                 refused = write(sink, &mut pdf).await?;
             }
-            raw.clear();
-            if ended {
-                break;
-            }
-        }
-        if nil {
-            return Ok(Contenido::Ausente);
         }
         if let Some(contenido) = refused {
             return Ok(contenido);
@@ -322,129 +317,114 @@ impl<R: AsyncRead + Unpin + Send> EnvelopeReader<R> {
         }
     }
 
-    /// Reads text of the current element into `raw` until that is well filled. True once the element was left.
-    async fn raw_text(&mut self, mut raw: Option<&mut Vec<u8>>) -> Result<bool, ReadError> {
+    /// Reads text of the current element into `raw` until that is full. True once the element was left.
+    async fn raw_text(&mut self, raw: &mut Vec<u8>) -> Result<bool, ReadError> {
         loop {
-            if !self.empty && self.raw_run(raw.as_deref_mut()).await? {
+            if !self.empty && self.raw_run(Some(raw)).await? {
                 return Ok(false);
             }
             self.text.clear();
             match self.step().await? {
                 Token::Close => return Ok(true),
-                Token::Text => {
-                    if let Some(raw) = raw.as_deref_mut() {
-                        raw.extend_from_slice(self.text.as_bytes());
-                    }
-                }
+                Token::Text => raw.extend_from_slice(self.text.as_bytes()),
                 Token::Open(element) => return Err(ReadError::Unexpected(element.local)),
                 Token::Eof => return Err(self.cut_short()),
             }
         }
     }
 
-    /// Takes text straight from the source, up to the next markup that is none of CDATA and references to whitespace.
-    /// True if it stopped because `raw` is well filled.
+    /// Takes text straight from the source, up to the next markup that is for the parser. True if it stopped because `raw`
+    /// is full.
     async fn raw_run(&mut self, mut raw: Option<&mut Vec<u8>>) -> Result<bool, ReadError> {
         let source = self.xml.get_mut();
         loop {
-            if raw.as_ref().is_some_and(|raw| raw.len() >= BUFFER_BYTES) {
+            let room = raw.as_ref().map_or(usize::MAX, |raw| RAW_BYTES.saturating_sub(raw.len()));
+            if room == 0 {
                 return Ok(true);
             }
-            let text = source.peek(1).await.map_err(from_io)?;
-            if text.is_empty() {
-                return Ok(false); // the parser will say where it ended
-            }
-            let n = memchr::memchr2(b'<', b'&', text).unwrap_or(text.len());
-            if n > 0 {
-                take(source, n, raw.as_deref_mut());
-                continue;
-            }
-            let head = source.peek(CDATA.len()).await.map_err(from_io)?;
-            if head.starts_with(CDATA) {
-                source.consume_raw(CDATA.len());
-                cdata(source, raw.as_deref_mut()).await?;
-            } else if let Some(reference) = SPACES.iter().find(|s| head.starts_with(s)) {
-                source.consume_raw(reference.len());
-                if let Some(raw) = raw.as_deref_mut() {
-                    raw.push(b'\n');
+            match self.raw.ahead(source).await.map_err(from_io)? {
+                Ahead::Text(n) => {
+                    let n = n.min(room);
+                    if let Some(raw) = raw.as_deref_mut() {
+                        raw.extend_from_slice(source.buffered().get(..n).unwrap_or_default());
+                    }
+                    source.consume_raw(n);
                 }
-            } else {
-                return Ok(false);
+                Ahead::Space => raw.iter_mut().for_each(|raw| raw.push(b'\n')),
+                Ahead::Markup => return Ok(false),
             }
         }
     }
 
-    /// The parser's next event, checked.
+    /// The next tag or piece of text, checked.
     async fn step(&mut self) -> Result<Token, ReadError> {
         if std::mem::take(&mut self.empty) {
-            self.depth -= 1;
+            self.depth = self.depth.saturating_sub(1);
             return Ok(Token::Close);
         }
         loop {
-            self.buf.clear();
             let left = usize::try_from(self.structure_left).unwrap_or(usize::MAX);
             let source = self.xml.get_mut();
             let before = source.consumed();
-            source.set_budget(left.min(EVENT_BYTES_MAX));
-            let event = match self.xml.read_event_into_async(&mut self.buf).await {
-                Ok(event) => event,
-                Err(error) => return Err(self.failed(error)),
-            };
-            let first = !std::mem::replace(&mut self.started, true);
-            let (open, empty) = match event {
-                Event::Start(tag) => (Some(tag), false),
-                Event::Empty(tag) => (Some(tag), true),
-                Event::End(_) => {
-                    self.depth -= 1;
-                    self.charge(before);
-                    return Ok(Token::Close);
-                }
-                Event::Text(text) => {
-                    append(&mut self.text, &text)?;
-                    (None, false)
-                }
-                Event::CData(text) => {
-                    append(&mut self.text, &text)?;
-                    (None, false)
-                }
-                Event::GeneralRef(reference) => {
-                    let c = resolve(&reference)?;
-                    self.text.push(c);
-                    (None, false)
-                }
-                Event::Comment(_) | Event::PI(_) => {
-                    self.charge(before);
-                    continue;
-                }
-                Event::Decl(_) if first => {
-                    self.charge(before);
-                    continue;
-                }
-                Event::Decl(_) => return Err(self.not_xml("an XML declaration that is not at the beginning")),
-                Event::DocType(_) => return Err(ReadError::Forbidden("una declaración DOCTYPE")),
-                Event::Eof => return Ok(Token::Eof),
-            };
-            let Some(tag) = open else {
-                self.charge(before);
-                return Ok(Token::Text);
-            };
-            let element = element(&tag, self.xml.resolver())?;
-            self.depth += 1;
-            if self.depth > DEPTH_MAX {
-                return Err(ReadError::Limit("elementos anidados"));
+            source.set_budget(left.min(EVENT_BYTES_MAX) + 1); // the parser must see the markup that ends a text
+            let token = self.event().await;
+            let taken = self.xml.get_ref().consumed().saturating_sub(before);
+            self.structure_left = self.structure_left.saturating_sub(taken);
+            match token {
+                Ok(Some(token)) => return Ok(token),
+                Ok(None) => {}
+                Err(ReadError::NotXml { what, .. }) => return Err(self.not_xml(&what)),
+                Err(error) => return Err(error),
             }
-            (self.empty, self.nil) = (empty, element.nil);
-            self.charge(before);
-            return Ok(Token::Open(element));
         }
     }
 
-    fn charge(&mut self, before: u64) {
-        let taken = self.xml.get_ref().consumed().saturating_sub(before);
-        self.structure_left = self.structure_left.saturating_sub(taken);
+    /// One event of the parser; `None` for what means nothing.
+    async fn event(&mut self) -> Result<Option<Token>, ReadError> {
+        self.buf.clear();
+        let event = match self.xml.read_event_into_async(&mut self.buf).await {
+            Ok(event) => event,
+            Err(error) => return Err(self.failed(error)),
+        };
+        match event {
+            Event::Start(tag) => {
+                let element = markup::element(&tag, self.xml.resolver())?;
+                self.opened(element, false).map(Some)
+            }
+            Event::Empty(tag) => {
+                let element = markup::element(&tag, self.xml.resolver())?;
+                self.opened(element, true).map(Some)
+            }
+            Event::End(_) => {
+                self.depth = self.depth.saturating_sub(1);
+                Ok(Some(Token::Close))
+            }
+            Event::Text(text) => markup::append(&mut self.text, &text).map(|()| Some(Token::Text)),
+            Event::CData(text) => markup::append(&mut self.text, &text).map(|()| Some(Token::Text)),
+            Event::GeneralRef(reference) => {
+                self.text.push(markup::resolve(&reference)?);
+                Ok(Some(Token::Text))
+            }
+            Event::Comment(comment) => markup::check_chars(&comment).map(|()| None),
+            Event::PI(instruction) => markup::check_chars(&instruction).map(|()| None),
+            Event::Decl(_) if !std::mem::replace(&mut self.started, true) => Ok(None),
+            Event::Decl(_) => Err(self.not_xml("an XML declaration that is not at the beginning")),
+            Event::DocType(_) => Err(ReadError::Forbidden("una declaración DOCTYPE")),
+            Event::Eof => Ok(Some(Token::Eof)),
+        }
     }
 
-    fn failed(&mut self, error: quick_xml::Error) -> ReadError {
+    fn opened(&mut self, element: Element, empty: bool) -> Result<Token, ReadError> {
+        self.started = true;
+        self.depth += 1;
+        if self.depth > DEPTH_MAX {
+            return Err(ReadError::Limit("elementos anidados"));
+        }
+        (self.empty, self.nil) = (empty, element.nil);
+        Ok(Token::Open(element))
+    }
+
+    fn failed(&self, error: quick_xml::Error) -> ReadError {
         match (self.xml.get_ref().stop(), error) {
             (Some(stop), _) => stopped(stop),
             (None, quick_xml::Error::Io(error)) => ReadError::Io(io::Error::new(error.kind(), error)),
@@ -453,19 +433,14 @@ impl<R: AsyncRead + Unpin + Send> EnvelopeReader<R> {
         }
     }
 
-    fn not_xml(&mut self, what: &str) -> ReadError {
+    fn not_xml(&self, what: &str) -> ReadError {
         ReadError::NotXml { at: self.xml.get_ref().consumed(), what: what.chars().take(200).collect() }
     }
 
-    fn cut_short(&mut self) -> ReadError {
+    fn cut_short(&self) -> ReadError {
         self.not_xml("it ends before its elements do")
     }
 }
-
-const CDATA: &[u8] = b"<![CDATA[";
-const CDATA_END: &[u8] = b"]]>";
-/// References to whitespace that senders put at the end of each line of base64.
-const SPACES: [&[u8]; 8] = [b"&#xd;", b"&#xD;", b"&#13;", b"&#xa;", b"&#xA;", b"&#10;", b"&#9;", b"&#32;"];
 
 /// Hands a piece to the sink; the verdict if it takes no more.
 async fn write(sink: &mut dyn DocumentSink, pdf: &mut Vec<u8>) -> Result<Option<Contenido>, ReadError> {
@@ -477,133 +452,6 @@ async fn write(sink: &mut dyn DocumentSink, pdf: &mut Vec<u8>) -> Result<Option<
         Err(SinkError::TooLarge) => Ok(Some(Contenido::Excesivo)),
         Err(SinkError::Failed(error)) => Err(ReadError::Sink(error)),
     }
-}
-
-fn take<R: AsyncRead + Unpin>(source: &mut Source<R>, n: usize, raw: Option<&mut Vec<u8>>) {
-    if let Some(raw) = raw {
-        raw.extend_from_slice(source.buffered().get(..n).unwrap_or_default());
-    }
-    source.consume_raw(n);
-}
-
-/// Takes the rest of a CDATA section.
-async fn cdata<R: AsyncRead + Unpin>(source: &mut Source<R>, mut raw: Option<&mut Vec<u8>>) -> Result<(), ReadError> {
-    loop {
-        let text = source.peek(CDATA_END.len()).await.map_err(from_io)?;
-        if let Some(n) = memchr::memmem::find(text, CDATA_END) {
-            take(source, n, raw);
-            source.consume_raw(CDATA_END.len());
-            return Ok(());
-        }
-        if text.len() < CDATA_END.len() {
-            return Err(ReadError::NotXml { at: source.consumed(), what: "a CDATA section that does not end".into() });
-        }
-        let n = text.len() - (CDATA_END.len() - 1); // the end may stand half in the buffer
-        take(source, n, raw.as_deref_mut());
-    }
-}
-
-/// A tag's name and the attributes that matter; all of them are checked.
-fn element(tag: &BytesStart<'_>, resolver: &NamespaceResolver) -> Result<Element, ReadError> {
-    let name = tag.name();
-    check_name(name)?;
-    let (namespace, local) = resolver.resolve_element(name);
-    let namespace = match namespace {
-        ResolveResult::Bound(namespace) => namespace.as_ref().to_owned(),
-        ResolveResult::Unbound => String::new(),
-        ResolveResult::Unknown(_) => return Err(ill_formed("a prefix that is not declared")),
-    };
-    let mut element = Element { local: local.as_ref().to_owned(), namespace, nil: false, must_understand: false };
-    let mut actor_is_other = false;
-    for (n, attribute) in tag.attributes().enumerate() {
-        if n >= ATTRIBUTES_MAX {
-            return Err(ReadError::Limit("atributos de un elemento"));
-        }
-        let attribute = attribute.map_err(|e| ill_formed(&e.to_string()))?;
-        check_name(attribute.key)?;
-        check_chars(&attribute.value)?;
-        if attribute.value.contains('<') {
-            return Err(ill_formed("«<» in an attribute"));
-        }
-        let value = quick_xml::escape::unescape(&attribute.value)
-            .map_err(|_| ReadError::Forbidden("una entidad que no es de las cinco de XML"))?;
-        check_chars(&value)?;
-        let (ResolveResult::Bound(namespace), local) = resolver.resolve_attribute(attribute.key) else { continue };
-        let truth = matches!(value.trim(), "1" | "true");
-        match (namespace.as_ref(), local.as_ref()) {
-            (XSI_NS, "nil") => element.nil = truth,
-            (ENVELOPE_NS, "mustUnderstand") => element.must_understand = truth,
-            (ENVELOPE_NS, "actor") => actor_is_other = !matches!(value.trim(), "" | ACTOR_NEXT),
-            _ => {}
-        }
-    }
-    element.must_understand &= !actor_is_other;
-    Ok(element)
-}
-
-fn check_name(name: QName<'_>) -> Result<(), ReadError> {
-    let name: &str = name.as_ref();
-    if name.len() > NAME_BYTES_MAX {
-        return Err(ReadError::Limit("el nombre de un elemento o atributo"));
-    }
-    let begins = |part: &str| part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || !c.is_ascii());
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':') || !c.is_ascii();
-    let parts = name.split(':').count();
-    if parts > 2 || !name.split(':').all(begins) || !name.chars().all(legal) {
-        return Err(ill_formed("a name that is none"));
-    }
-    Ok(())
-}
-
-/// Appends text with its line ends made `\n`, as XML asks.
-fn append(to: &mut String, text: &str) -> Result<(), ReadError> {
-    check_chars(text)?;
-    let mut lines = text.split('\r');
-    to.push_str(lines.next().unwrap_or_default());
-    for line in lines {
-        if !line.starts_with('\n') {
-            to.push('\n');
-        }
-        to.push_str(line);
-    }
-    Ok(())
-}
-
-fn check_chars(text: &str) -> Result<(), ReadError> {
-    if text.chars().all(is_xml_char) { Ok(()) } else { Err(ill_formed("a character that XML does not allow")) }
-}
-
-/// `Char` of XML 1.0 §2.2.
-pub fn is_xml_char(c: char) -> bool {
-    matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..)
-}
-
-fn is_space(c: char) -> bool {
-    matches!(c, ' ' | '\t' | '\n' | '\r')
-}
-
-/// A reference to a character or one of the five entities.
-fn resolve(reference: &quick_xml::events::BytesRef<'_>) -> Result<char, ReadError> {
-    let named = match reference.as_ref() {
-        "lt" => Some('<'),
-        "gt" => Some('>'),
-        "amp" => Some('&'),
-        "quot" => Some('"'),
-        "apos" => Some('\''),
-        _ => None,
-    };
-    if let Some(c) = named {
-        return Ok(c);
-    }
-    match reference.resolve_char_ref() {
-        Ok(Some(c)) if is_xml_char(c) => Ok(c),
-        Ok(None) => Err(ReadError::Forbidden("una entidad que no es de las cinco de XML")),
-        Ok(Some(_)) | Err(_) => Err(ill_formed("a reference to no character")),
-    }
-}
-
-fn ill_formed(what: &str) -> ReadError {
-    ReadError::NotXml { at: 0, what: what.to_owned() }
 }
 
 /// An error of the source as it came through `io`.
@@ -622,3 +470,6 @@ fn stopped(stop: Stop) -> ReadError {
         Stop::UnknownEncoding => ReadError::Encoding("an encoding that is not read"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,10 @@ pub mod body;
 pub mod envelope;
 pub mod error;
 pub mod fault;
+#[cfg(test)]
+pub mod fixture;
+mod markup;
+mod raw;
 pub mod sink;
 pub mod source;
 pub mod writer;

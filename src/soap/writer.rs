@@ -3,10 +3,7 @@
 
 use bytes::Bytes;
 
-use super::{
-    base64,
-    envelope::{ENVELOPE_NS, is_xml_char},
-};
+use super::{base64, envelope::ENVELOPE_NS, markup::is_xml_char};
 
 /// The media type of every message.
 pub const CONTENT_TYPE: &str = "text/xml; charset=utf-8";

@@ -556,7 +556,8 @@ mod tests {
             cargo(&c).into_iter().map(|d| d.texto).collect::<Vec<_>>()
         };
         assert_eq!(texts(|_| {}), [""; 0]);
-        let cases: [(fn(&mut CargoTramite), &str); 12] = [
+        type Change = fn(&mut CargoTramite);
+        let cases: [(Change, &str); 12] = [
             (|c| c.cuo = None, "CUO no especificado"),
             (|c| c.numero_registro = None, "Número de registro del STD no especificado"),
             (|c| c.numero_registro = Some("1".repeat(15)), "Número de registro del STD excede el tamaño permitido"),

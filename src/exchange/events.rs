@@ -26,6 +26,7 @@ pub const RECEPCION_RECEPCIONADA: &str = "recepcion.recepcionada";
 pub const RECEPCION_OBSERVADA: &str = "recepcion.observada";
 pub const RECEPCION_CARGO_ENVIADO: &str = "recepcion.cargo_enviado";
 pub const RECEPCION_CARGO_SIN_RESPUESTA: &str = "recepcion.cargo_sin_respuesta";
+pub const ALERTA: &str = "alerta";
 pub const CLAVE_CREADA: &str = "clave.creada";
 pub const CLAVE_REVOCADA: &str = "clave.revocada";
 pub const DIRECTORIO_ACTUALIZADO: &str = "directorio.actualizado";

@@ -12,11 +12,15 @@ mod collect;
 mod directory;
 mod dispatch;
 mod events;
+pub mod health;
 mod query;
 mod receive;
 mod retry;
 mod send;
 mod worker;
+
+#[cfg(test)]
+mod tests;
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,6 +33,8 @@ pub use dispatch::{Idempotency, NuevoDespacho};
 pub use query::ConsultaRespondida;
 pub use retry::RetryPolicy;
 pub use worker::Worker;
+
+use health::Health;
 
 use crate::{
     domain::{
@@ -223,6 +229,7 @@ pub struct Exchange {
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
     settings: Arc<Settings>,
+    health: Arc<Health>,
 }
 
 impl Exchange {
@@ -233,7 +240,8 @@ impl Exchange {
         ids: Arc<dyn Ids>,
         settings: Settings,
     ) -> Self {
-        Self { store, platform, clock, ids, settings: Arc::new(settings) }
+        let health = Arc::new(Health::new(settings.retry.breaker.clone()));
+        Self { store, platform, clock, ids, settings: Arc::new(settings), health }
     }
 
     /// For reading: lists, records, documents. Changes go through the use cases.
@@ -243,6 +251,11 @@ impl Exchange {
 
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// How each counterpart and the platform are doing.
+    pub fn health(&self) -> &Health {
+        &self.health
     }
 
     pub fn now(&self) -> Timestamp {

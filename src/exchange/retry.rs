@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::health::BreakerPolicy;
+use crate::store::JobKind;
+
 /// The retry policy: exponential backoff with full jitter, all of it data from the configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RetryPolicy {
@@ -17,10 +20,16 @@ pub struct RetryPolicy {
     pub ask_after: Duration,
     /// How long after an accepted send its cargo is asked for, if it has not come, time after time; the last repeats.
     pub ask_cargo: Vec<Duration>,
+    /// How long after an accepted send its cargo is asked for at all.
+    pub ask_cargo_for: Duration,
     /// Longest time one attempt may take in all; a lease outlives it.
     pub attempt: Duration,
+    /// How old a job may grow before it is given up and waits for a person.
+    pub dead_after: Duration,
     /// Jobs under way at once.
     pub workers: usize,
+    /// When a destination that fails is left alone.
+    pub breaker: BreakerPolicy,
     /// How old the directory of entities may be before it is fetched again.
     pub directory_age: Duration,
 }
@@ -33,8 +42,11 @@ impl Default for RetryPolicy {
             max: Duration::from_secs(30 * 60),
             ask_after: Duration::from_secs(30),
             ask_cargo: [1, 2, 4, 8, 24].map(|hours| Duration::from_secs(hours * 3600)).into(),
+            ask_cargo_for: Duration::from_secs(30 * 24 * 3600),
             attempt: Duration::from_secs(180),
+            dead_after: Duration::from_secs(5 * 24 * 3600),
             workers: 16,
+            breaker: BreakerPolicy::default(),
             directory_age: Duration::from_secs(24 * 3600),
         }
     }
@@ -54,6 +66,14 @@ impl RetryPolicy {
     pub fn ask_cargo(&self, n: u32) -> Duration {
         let n = usize::try_from(n).unwrap_or(usize::MAX);
         self.ask_cargo.get(n).or(self.ask_cargo.last()).copied().unwrap_or(Duration::from_secs(24 * 3600))
+    }
+
+    /// When a job made at `creado_en` is given up. A question for a cargo may go on for the month its schedule spans.
+    pub fn dead_at(&self, kind: JobKind, creado_en: Timestamp) -> Timestamp {
+        match kind {
+            JobKind::PreguntarCargo => later(creado_en, self.ask_cargo_for),
+            JobKind::Despachar | JobKind::EntregarCargo => later(creado_en, self.dead_after),
+        }
     }
 
     /// How long a claimed job stays claimed: longer than an attempt can take, so that no two workers hold one.

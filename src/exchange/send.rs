@@ -5,10 +5,12 @@
 
 use std::time::Duration;
 
-use super::{Actor, Alcance, Exchange, PlatformError, RACES_MAX, dispatch::job, events, retry::later};
+use jiff::Timestamp;
+
+use super::{Actor, Alcance, Exchange, PlatformError, RACES_MAX, dispatch::job, events, health::Outcome, retry::later};
 use crate::{
     domain::{
-        CargoTramite, Consulta, Contenido, Cuo, Desenlace, Despacho, Documento, EstadoDespacho, Id, Recepcion,
+        CargoTramite, Consulta, Contenido, Cuo, Desenlace, Despacho, Documento, EstadoDespacho, Id, Recepcion, Ruc,
         cargo::{Respuesta, RespuestaConsulta},
         despacho::Suceso,
         lima,
@@ -75,7 +77,9 @@ impl Exchange {
             Err(CommitError::Store(error)) => return Err(error),
             Err(other) => return Ok(Step::Again { motivo: other.to_string(), wait: None }),
         };
-        let answer = self.platform.recepcionar(&despacho.tramite(&propia), documento).await;
+        let tramite = despacho.tramite(&propia);
+        let call = self.platform.recepcionar(&tramite, documento);
+        let answer = self.call(Some(&despacho.destino), |a| matches!(a.codigo(), "0000" | "0003"), call).await;
         self.end_send(job, despacho, read_end(answer)).await
     }
 
@@ -83,7 +87,7 @@ impl Exchange {
     async fn cuo_for(&self, despacho: &Despacho) -> Result<Cuo, PlatformError> {
         match &despacho.cuo {
             Some(cuo) => Ok(cuo.clone()),
-            None => self.platform.cuo(&despacho.entidad).await,
+            None => self.call(None, |_| true, self.platform.cuo(&despacho.entidad)).await,
         }
     }
 
@@ -177,12 +181,55 @@ impl Exchange {
             cuo: despacho.cuo.as_ref().map(ToString::to_string),
         };
         let mut sink = self.stage();
-        let answer = self.platform.consultar(&consulta, &mut sink).await?;
+        let clear = |a: &RespuestaConsulta| matches!(a.respuesta.codigo(), "0000" | "0001");
+        let answer = self.call(Some(&despacho.destino), clear, self.platform.consultar(&consulta, &mut sink)).await?;
         let staged = match answer.cargo.contenido {
             Contenido::Pdf { .. } => sink.finish().await.ok(),
             _ => None,
         };
         Ok((answer, staged))
+    }
+
+    /// One call to the platform, with what it says of the health of the destination, or of the platform if it is `None`.
+    /// `clear` tells an answer that can be understood.
+    async fn call<T>(
+        &self,
+        destino: Option<&Ruc>,
+        clear: impl Fn(&T) -> bool,
+        call: impl Future<Output = Result<T, PlatformError>>,
+    ) -> Result<T, PlatformError> {
+        let began = self.now();
+        let result = call.await;
+        let now = self.now();
+        let took = Duration::try_from(now.duration_since(began)).unwrap_or_default();
+        let failed = |error: &PlatformError| Outcome::Failed(error.detalle.clone());
+        match (&result, destino) {
+            (Err(error), None) => self.took_note(None, failed(error), took, now).await,
+            (Err(error), Some(_)) if error.alcance == Alcance::NoSalio => {
+                self.took_note(None, failed(error), took, now).await;
+            }
+            (Err(error), destino) => self.took_note(destino, failed(error), took, now).await,
+            (Ok(answer), destino) => {
+                self.took_note(None, Outcome::Answered, took, now).await;
+                let unclear = || Outcome::Failed("respondió algo que no se entiende".into());
+                let outcome = if clear(answer) { Outcome::Answered } else { unclear() };
+                if destino.is_some() {
+                    self.took_note(destino, outcome, took, now).await;
+                }
+            }
+        }
+        result
+    }
+
+    async fn took_note(&self, destino: Option<&Ruc>, outcome: Outcome, took: Duration, now: Timestamp) {
+        let recovered = match destino {
+            Some(ruc) => self.health.record(ruc, outcome, took, now),
+            None => self.health.record_pide(outcome, took, now),
+        };
+        if recovered {
+            tracing::info!(destination = ?destino, "it works again: what waited for it is due now");
+            self.store.wake(destino).await;
+        }
     }
 
     /// A consulta found it at the receiver: it was sent, and perhaps answered already.
@@ -307,7 +354,10 @@ impl Exchange {
         let pdf = recepcion.cargo.as_ref().and_then(|c| c.documento.as_ref());
         let (Some(pdf), None) = (pdf, recepcion.cargo_entregado_en) else { return self.finished(job).await };
         let documento = self.store.open_document(&pdf.sha256).await?;
-        let (motivo, wait) = match self.platform.cargo(&cargo_tramite(&recepcion), documento).await {
+        let tramite = cargo_tramite(&recepcion);
+        let clear = |a: &Respuesta| !matches!(a.codigo(), "" | "-1");
+        let call = self.platform.cargo(&tramite, documento);
+        let (motivo, wait) = match self.call(Some(&recepcion.remitente.ruc), clear, call).await {
             Ok(answer) if cargo_accepted(&answer) => return self.cargo_delivered(job, recepcion.id, &answer).await,
             Ok(answer) => (format!("El cargo no fue aceptado: {}", in_words(&answer)), None),
             Err(error) => (format!("El cargo no pudo entregarse: {error}"), error.retry_after),

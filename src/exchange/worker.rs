@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use tokio::{sync::Semaphore, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Actor, Exchange, retry::later, send::Step};
-use crate::store::{Change, CommitError, Job, JobKind, StoreError};
+use super::{Actor, Exchange, events, retry::later, send::Step};
+use crate::store::{Change, Claim, CommitError, Fact, Job, JobKind, StoreError};
 
 /// How long the worker waits at most before it looks again, whatever the store says is next: a guard against a clock
 /// that was set.
@@ -53,22 +53,35 @@ impl Worker {
         directory.await.ok();
     }
 
-    /// Starts as many due jobs as there are free slots. Returns when the next is due.
+    /// Starts as many due jobs as there are free slots and the breakers allow. Returns when there may be more.
     async fn start_due(&self, running: &mut JoinSet<()>) -> Result<Option<Timestamp>, StoreError> {
+        let (exchange, now) = (&self.exchange, self.exchange.now());
+        let allowance = exchange.health.allowance(now);
         let free = self.slots.available_permits();
-        if free == 0 {
-            return Ok(None);
+        let total = allowance.total.map_or(free, |total| free.min(total.saturating_sub(running.len())));
+        if total == 0 {
+            return Ok(allowance.reopens);
         }
-        let (now, lease) = (self.exchange.now(), self.exchange.settings.retry.lease());
-        for job in self.exchange.store.claim_jobs(now, lease, free).await? {
+        let claim = Claim {
+            now,
+            lease: exchange.settings.retry.lease(),
+            limit: total,
+            concurrency: allowance.concurrency,
+            exceptions: allowance.exceptions,
+        };
+        let claimed = exchange.store.claim_jobs(&claim).await?;
+        let full = claimed.jobs.len() == total;
+        for job in claimed.jobs {
             let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else { break };
-            let exchange = self.exchange.clone();
+            let exchange = exchange.clone();
             running.spawn(async move {
                 exchange.run_job(job).await;
                 drop(slot);
             });
         }
-        self.exchange.store.next_due().await
+        // With every slot taken, the end of an attempt wakes the worker; there is nothing to look for before.
+        let next = claimed.next.filter(|_| !full);
+        Ok([next, allowance.reopens].into_iter().flatten().min())
     }
 }
 
@@ -149,8 +162,41 @@ impl Exchange {
             Some(asked) => asked.max(backoff.min(asked)),
             None => backoff,
         };
-        tracing::info!(job = %job.id, subject = %job.sujeto, attempts = intentos, ?wait, reason = %motivo, "job rescheduled");
-        let job = Job { proximo_en: later(self.now(), wait), intentos, ultimo_error: Some(motivo), ..job.clone() };
-        self.store.commit(Change { jobs: vec![job], ..Change::default() }).await.map(|_| ())
+        let now = self.now();
+        let dead_at = policy.dead_at(job.kind, job.creado_en);
+        let job = Job { intentos, ultimo_error: Some(motivo), ..job.clone() };
+        if now >= dead_at {
+            return self.give_up(job, now).await;
+        }
+        let proximo_en = later(now, wait).min(dead_at);
+        let (subject, reason) = (job.sujeto, job.ultimo_error.as_deref());
+        tracing::info!(job = %job.id, %subject, attempts = intentos, ?wait, reason, "job rescheduled");
+        self.store.commit(Change { jobs: vec![Job { proximo_en, ..job }], ..Change::default() }).await.map(|_| ())
+    }
+
+    /// A job that has failed for too long stops: it is kept whole, told of, and waits for a person.
+    async fn give_up(&self, job: Job, now: Timestamp) -> Result<(), CommitError> {
+        tracing::warn!(job = %job.id, subject = %job.sujeto, "job given up; a person must decide");
+        let what = match job.kind {
+            JobKind::Despachar => "El documento no pudo entregarse",
+            JobKind::EntregarCargo => "El cargo no pudo entregarse",
+            JobKind::PreguntarCargo => "La entidad receptora no ha emitido el cargo",
+        };
+        let days = (now.as_second() - job.creado_en.as_second()) / 86_400;
+        let last = job.ultimo_error.as_deref().unwrap_or("no se conoce");
+        let detalle = format!("{what} en {days} días y {} intentos. Último error: {last}", job.intentos);
+        let fact = Fact {
+            at: now,
+            tipo: events::ALERTA.into(),
+            actor: Actor::chasqui().0,
+            entidad: Some(job.entidad.clone()),
+            sujeto: job.sujeto,
+            cuo: None,
+            estado: None,
+            detalle: Some(detalle),
+            documentos: Vec::new(),
+        };
+        let jobs = vec![Job { muerto_en: Some(now), ..job }];
+        self.store.commit(Change { facts: vec![fact], jobs, ..Change::default() }).await.map(|_| ())
     }
 }

@@ -17,7 +17,7 @@ mod samples;
 #[cfg(test)]
 mod suite;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -135,6 +135,34 @@ pub struct Listing<E> {
     pub limit: usize,
 }
 
+/// Which jobs a worker can take now.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    pub now: Timestamp,
+    /// How long the worker may hold a job.
+    pub lease: Duration,
+    /// Most jobs.
+    pub limit: usize,
+    /// Most jobs under lease for one destination.
+    pub concurrency: usize,
+    /// Destinations with another limit; 0: none.
+    pub exceptions: HashMap<Ruc, usize>,
+}
+
+impl Claim {
+    /// How many jobs may be under lease for a destination.
+    pub fn allowed(&self, destino: &Ruc) -> usize {
+        self.exceptions.get(destino).copied().unwrap_or(self.concurrency)
+    }
+}
+
+/// Jobs taken, and when the next can be: `None` if nothing but the end of an attempt can change that.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    pub jobs: Vec<Job>,
+    pub next: Option<Timestamp>,
+}
+
 /// The result of [`Store::verify`]: what was read and everything that is wrong.
 #[derive(Debug, Clone, Default, serde::Serialize)]
 pub struct Verification {
@@ -178,13 +206,16 @@ pub trait Store: Send + Sync + 'static {
     /// The history of one exchange, oldest first.
     async fn facts_of(&self, subject: Id) -> Result<Vec<FactAt>, StoreError>;
 
-    /// Takes up to `limit` jobs whose time has come, oldest due first, for `lease`; a job not committed as done or replaced
-    /// by then may be claimed again.
-    async fn claim_jobs(&self, now: Timestamp, lease: Duration, limit: usize) -> Result<Vec<Job>, StoreError>;
+    /// Takes jobs whose time has come, of each destination in turn and in order of age, for a lease; one not committed as
+    /// done or replaced by its end may be claimed again. Dead jobs are never claimed.
+    async fn claim_jobs(&self, claim: &Claim) -> Result<Claimed, StoreError>;
     /// Gives a lease back early, so that the job can be claimed at once.
     async fn release_job(&self, id: Id);
-    /// The earliest time at which a job not under lease is due.
-    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;
+    /// A destination works again, or if `None` the platform: what waits for another attempt there is due now.
+    async fn wake(&self, destino: Option<&Ruc>);
+    async fn job(&self, id: Id) -> Result<Option<Job>, StoreError>;
+    /// Jobs by id, dead ones too, at most `limit` (at least 1), after `after`.
+    async fn jobs(&self, after: Option<Id>, limit: usize) -> Result<Page<Job>, StoreError>;
 
     /// Starts taking in a document of at most `max` bytes. What is not committed leaves nothing behind.
     fn stage(&self, max: u64) -> BlobWriter;

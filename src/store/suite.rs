@@ -1,9 +1,14 @@
 //! What every implementation of [`Store`] must do. Each function takes an empty store; [`store_suite!`] makes tests of them.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
+
+use jiff::Timestamp;
 
 use super::{
-    Change, CommitError, Cursor, Listing, Record, SharedStore, StoreError, UniqueKey,
+    Change, Claim, CommitError, Cursor, JobKind, Listing, Record, SharedStore, StoreError, UniqueKey,
     blobs::SMALL_MAX,
     samples::{
         api_key, at, bytes, change, cuo, despacho, directorio, documento, fact, id, idempotencia, job, jobs, read,
@@ -25,10 +30,13 @@ macro_rules! store_suite {
             facts_are_found_by_entity_and_by_subject,
             lists_go_newest_first_by_pages_and_by_state,
             arrivals_under_one_cuo_are_all_found,
-            jobs_are_claimed_in_order_of_their_time_and_once,
+            jobs_are_claimed_once_when_their_time_has_come,
+            destinations_are_served_in_turn_each_within_its_limit,
+            a_destination_that_works_again_is_served_at_once,
             a_lease_runs_out_or_is_given_back,
             a_job_replaced_or_done_is_free_of_its_lease,
-            a_dead_job_is_never_claimed,
+            a_dead_job_is_kept_and_never_claimed,
+            jobs_are_listed_page_by_page,
             documents_of_every_size_read_back,
             a_document_is_stored_once_however_often_it_comes,
             a_refused_commit_leaves_no_document,
@@ -298,54 +306,99 @@ pub async fn arrivals_under_one_cuo_are_all_found(store: SharedStore) {
 
 const LEASE: Duration = Duration::from_secs(60);
 
-pub async fn jobs_are_claimed_in_order_of_their_time_and_once(store: SharedStore) {
-    assert_eq!(store.next_due().await.unwrap(), None);
+fn at_most(now: Timestamp, limit: usize) -> Claim {
+    Claim { now, lease: LEASE, limit, concurrency: usize::MAX, exceptions: HashMap::new() }
+}
+
+async fn claim(store: &SharedStore, now: Timestamp, limit: usize) -> Vec<super::Job> {
+    store.claim_jobs(&at_most(now, limit)).await.unwrap().jobs
+}
+
+/// When the next job can be claimed.
+async fn next(store: &SharedStore, now: Timestamp) -> Option<Timestamp> {
+    store.claim_jobs(&at_most(now, 0)).await.unwrap().next
+}
+
+pub async fn jobs_are_claimed_once_when_their_time_has_come(store: SharedStore) {
+    assert_eq!(next(&store, at(1)).await, None);
     let (late, soon, now) = (job(at(30)), job(at(10)), job(at(20)));
     store.commit(jobs(vec![late.clone(), soon.clone(), now.clone()])).await.unwrap();
-    assert_eq!(store.next_due().await.unwrap(), Some(at(10)));
-    assert_eq!(store.claim_jobs(at(9), LEASE, 10).await.unwrap(), []);
-    assert_eq!(store.claim_jobs(at(20), LEASE, 1).await.unwrap(), [soon]);
-    assert_eq!(store.claim_jobs(at(20), LEASE, 10).await.unwrap(), [now]);
-    assert_eq!(store.claim_jobs(at(20), LEASE, 10).await.unwrap(), []);
-    assert_eq!(store.next_due().await.unwrap(), Some(at(30)), "those under lease do not count");
-    assert_eq!(store.claim_jobs(at(30), LEASE, 10).await.unwrap(), [late]);
+    assert_eq!(next(&store, at(1)).await, Some(at(10)));
+    assert_eq!(claim(&store, at(9), 10).await, []);
+    assert_eq!(claim(&store, at(20), 1).await, [soon]);
+    assert_eq!(claim(&store, at(20), 10).await, [now]);
+    assert_eq!(claim(&store, at(20), 10).await, []);
+    assert_eq!(next(&store, at(20)).await, Some(at(30)), "before those under lease");
+    assert_eq!(claim(&store, at(30), 10).await, [late]);
+}
+
+pub async fn destinations_are_served_in_turn_each_within_its_limit(store: SharedStore) {
+    let to = |n: u8, made: i64| super::Job { destino: ruc(n), creado_en: at(made), ..job(at(5)) };
+    let all = [to(1, 1), to(1, 2), to(1, 3), to(2, 4), to(3, 5)];
+    store.commit(jobs(all.to_vec())).await.unwrap();
+    let mut limited = at_most(at(10), 4);
+    limited.exceptions.insert(ruc(3), 0);
+    let claimed = store.claim_jobs(&limited).await.unwrap().jobs;
+    assert_eq!(claimed, [&all[0], &all[3], &all[1], &all[2]].map(Clone::clone), "in turn, then by age");
+    assert_eq!(claim(&store, at(10), 9).await, [all[4].clone()]);
+}
+
+pub async fn a_destination_that_works_again_is_served_at_once(store: SharedStore) {
+    let waiting = super::Job { destino: ruc(1), ..job(at(500)) };
+    let question = super::Job { kind: JobKind::PreguntarCargo, ..super::Job { destino: ruc(1), ..job(at(500)) } };
+    store.commit(jobs(vec![waiting.clone(), question])).await.unwrap();
+    store.wake(Some(&ruc(2))).await;
+    assert_eq!(claim(&store, at(10), 9).await, []);
+    store.wake(Some(&ruc(1))).await;
+    assert_eq!(claim(&store, at(10), 9).await, [waiting], "questions for a cargo keep their day");
 }
 
 pub async fn a_lease_runs_out_or_is_given_back(store: SharedStore) {
     let only = job(at(10));
     store.commit(jobs(vec![only.clone()])).await.unwrap();
-    assert_eq!(store.claim_jobs(at(10), LEASE, 1).await.unwrap(), std::slice::from_ref(&only));
-    assert_eq!(store.next_due().await.unwrap(), Some(at(70)), "when its lease runs out");
-    assert_eq!(store.claim_jobs(at(69), LEASE, 1).await.unwrap(), []);
-    assert_eq!(store.claim_jobs(at(70), LEASE, 1).await.unwrap(), std::slice::from_ref(&only));
+    assert_eq!(claim(&store, at(10), 1).await, std::slice::from_ref(&only));
+    assert_eq!(next(&store, at(11)).await, Some(at(70)), "when its lease runs out");
+    assert_eq!(claim(&store, at(69), 1).await, []);
+    assert_eq!(claim(&store, at(70), 1).await, std::slice::from_ref(&only));
     store.release_job(only.id).await;
-    assert_eq!(store.next_due().await.unwrap(), Some(at(10)));
-    assert_eq!(store.claim_jobs(at(71), LEASE, 1).await.unwrap(), [only]);
+    assert_eq!(claim(&store, at(71), 1).await, [only]);
 }
 
 pub async fn a_job_replaced_or_done_is_free_of_its_lease(store: SharedStore) {
     let first = job(at(10));
     store.commit(jobs(vec![first.clone()])).await.unwrap();
-    store.claim_jobs(at(10), LEASE, 1).await.unwrap();
+    claim(&store, at(10), 1).await;
     let again = super::Job { proximo_en: at(20), intentos: 1, ..first.clone() };
     store.commit(jobs(vec![again.clone()])).await.unwrap();
-    assert_eq!(store.next_due().await.unwrap(), Some(at(20)));
-    assert_eq!(store.claim_jobs(at(19), LEASE, 9).await.unwrap(), [], "its old time is gone");
-    assert_eq!(store.claim_jobs(at(20), LEASE, 9).await.unwrap(), [again]);
+    assert_eq!(next(&store, at(10)).await, Some(at(20)));
+    assert_eq!(claim(&store, at(19), 9).await, [], "its old time is gone");
+    assert_eq!(claim(&store, at(20), 9).await, [again]);
     store.commit(Change { jobs_done: vec![first.id, id()], ..Change::default() }).await.unwrap();
-    assert_eq!(store.next_due().await.unwrap(), None);
-    assert_eq!(store.claim_jobs(at(1000), LEASE, 9).await.unwrap(), []);
+    assert_eq!(next(&store, at(20)).await, None);
+    assert_eq!(claim(&store, at(1000), 9).await, []);
 }
 
-pub async fn a_dead_job_is_never_claimed(store: SharedStore) {
+pub async fn a_dead_job_is_kept_and_never_claimed(store: SharedStore) {
     let living = job(at(10));
     let dead = super::Job { muerto_en: Some(at(5)), ..living.clone() };
     store.commit(jobs(vec![living.clone()])).await.unwrap();
-    store.commit(jobs(vec![dead])).await.unwrap();
-    assert_eq!(store.next_due().await.unwrap(), None);
-    assert_eq!(store.claim_jobs(at(1000), LEASE, 9).await.unwrap(), []);
+    store.commit(jobs(vec![dead.clone()])).await.unwrap();
+    assert_eq!(next(&store, at(20)).await, None);
+    assert_eq!(claim(&store, at(1000), 9).await, []);
+    assert_eq!(store.job(dead.id).await.unwrap(), Some(dead.clone()));
+    assert_eq!(store.jobs(None, 9).await.unwrap().items, [dead]);
     store.commit(jobs(vec![living.clone()])).await.unwrap();
-    assert_eq!(store.claim_jobs(at(10), LEASE, 9).await.unwrap(), [living], "a person tried it again");
+    assert_eq!(claim(&store, at(10), 9).await, [living], "a person tried it again");
+}
+
+pub async fn jobs_are_listed_page_by_page(store: SharedStore) {
+    let mut all: Vec<_> = (0..5).map(|n| job(at(n))).collect();
+    store.commit(jobs(all.clone())).await.unwrap();
+    all.sort_by_key(|job| job.id);
+    let first = store.jobs(None, 3).await.unwrap();
+    assert_eq!((&first.items[..], first.next), (&all[..3], Some(all[2].id)));
+    let second = store.jobs(first.next, 3).await.unwrap();
+    assert_eq!((&second.items[..], second.next), (&all[3..], None));
 }
 
 pub async fn documents_of_every_size_read_back(store: SharedStore) {
@@ -439,7 +492,7 @@ pub async fn news_are_watched(store: SharedStore) {
     });
     news.changed().await.unwrap();
     assert_eq!(*news.borrow(), committing.await.unwrap());
-    assert_eq!(store.claim_jobs(at(0), LEASE, 9).await.unwrap().len(), 1, "what is news can be read");
+    assert_eq!(claim(&store, at(0), 9).await.len(), 1, "what is news can be read");
 }
 
 pub async fn a_whole_store_verifies(store: SharedStore) {
@@ -471,6 +524,6 @@ pub async fn a_closed_store_takes_no_commits(store: SharedStore) {
     }
     let refused = store.commit(jobs(vec![job(at(0))])).await;
     assert!(matches!(refused, Err(CommitError::Store(StoreError::Closed))));
-    assert_eq!(store.claim_jobs(at(0), LEASE, 100).await.unwrap().len(), committed, "reading goes on");
+    assert_eq!(claim(&store, at(0), 100).await.len(), committed, "reading goes on");
     store.close().await.unwrap();
 }

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     domain::Id,
-    store::{CommitError, Record, Seq, Staged, StoreError, blobs::StagedBody},
+    store::{CommitError, Job, Record, Seq, Staged, StoreError, blobs::StagedBody},
 };
 
 /// Changes that may wait for the committer; further callers wait to be let in.
@@ -56,7 +56,7 @@ pub struct Committer {
 /// A change that will be in the batch.
 struct Admitted {
     seq: Seq,
-    jobs: Vec<Id>,
+    jobs: Jobs,
     answer: Answer,
 }
 
@@ -64,7 +64,13 @@ struct Admitted {
 struct Admission {
     parts: Parts,
     writes: Writes,
-    jobs: Vec<Id>,
+    jobs: Jobs,
+}
+
+/// What a change does to the queue.
+struct Jobs {
+    put: Vec<Job>,
+    done: Vec<Id>,
 }
 
 /// Why a change does not enter the batch.
@@ -223,7 +229,7 @@ impl Committer {
         }
         view.put_rest(seq, &entry)?;
         parts.placement = json(&placed).map_err(CommitError::Store)?;
-        let jobs = entry.jobs.iter().map(|job| job.id).chain(entry.jobs_done).collect();
+        let jobs = Jobs { put: entry.jobs, done: entry.jobs_done };
         Ok(Admission { parts, writes: view.writes, jobs })
     }
 
@@ -275,12 +281,13 @@ impl Committer {
             // The changes are durable all the same: the rebuilt index will have them.
             self.shared.lose(&error);
         }
-        self.shared.publish(last);
-        let mut leases = self.shared.leases.lock().unwrap_or_else(PoisonError::into_inner);
-        for id in admitted.iter().flat_map(|a| &a.jobs) {
-            leases.free(*id);
+        let mut queue = self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        for Jobs { put, done } in admitted.iter().map(|a| &a.jobs) {
+            put.iter().for_each(|job| queue.put(job));
+            done.iter().for_each(|id| queue.remove(*id));
         }
-        drop(leases);
+        drop(queue);
+        self.shared.publish(last);
         for Admitted { seq, answer, .. } in admitted {
             answer.send(Ok(seq)).ok();
         }

@@ -2,9 +2,8 @@
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
-    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -20,14 +19,15 @@ use super::{
     keys::Listed,
     lookup::Lookup,
     opening::{self, Opened},
+    queue::Queue,
     shared::{IndexState, Shared},
     verification,
 };
 use crate::{
     domain::{Cuo, Despacho, EstadoDespacho, EstadoRecepcion, Id, Recepcion, Ruc, Sha256},
     store::{
-        ApiKey, BlobReader, BlobWriter, Change, CommitError, Cursor, Directorio, FactAt, Idempotencia, Job, Listing,
-        Page, Record, Seq, Store, StoreError, UniqueKey, Verification, blobs::blocking,
+        ApiKey, BlobReader, BlobWriter, Change, Claim, Claimed, CommitError, Cursor, Directorio, FactAt, Idempotencia,
+        Job, Listing, Page, Record, Seq, Store, StoreError, UniqueKey, Verification, blobs::blocking,
     },
 };
 
@@ -44,6 +44,10 @@ impl EmbeddedStore {
     pub fn open(dir: &Path, options: Options) -> Result<Arc<Self>, StoreError> {
         let Opened { shared, requests, thread } = opening::open(dir, &options)?;
         Ok(Arc::new(Self { shared, requests: Mutex::new(Some(requests)), thread: Mutex::new(Some(thread)) }))
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn requests(&self) -> Result<mpsc::Sender<Request>, StoreError> {
@@ -200,25 +204,41 @@ impl Store for EmbeddedStore {
         self.read(|lookup| lookup.facts_of(subject))
     }
 
-    async fn claim_jobs(&self, now: Timestamp, lease: Duration, limit: usize) -> Result<Vec<Job>, StoreError> {
-        // Held while the index is read: the committer applies a batch first and frees its leases after, so a job that is
-        // done is either gone from the index or still under lease here.
-        let mut leases = self.shared.leases.lock().unwrap_or_else(PoisonError::into_inner);
-        let jobs = self.read(|lookup| lookup.due(now, &leases, limit))?;
-        let until = now.checked_add(lease).unwrap_or(Timestamp::MAX);
-        for job in &jobs {
-            leases.take(job.id, until);
+    async fn claim_jobs(&self, claim: &Claim) -> Result<Claimed, StoreError> {
+        let until = claim.now.checked_add(claim.lease).unwrap_or(Timestamp::MAX);
+        let (ids, next) = self.queue().claim(claim, until);
+        // A job that ended since it was claimed is not there any more.
+        let found = self.read(|lookup| ids.iter().filter_map(|id| lookup.job(*id).transpose()).collect());
+        match found {
+            Ok(jobs) => Ok(Claimed { jobs, next }),
+            Err(error) => {
+                let mut queue = self.queue();
+                ids.into_iter().for_each(|id| queue.release(id));
+                Err(error)
+            }
         }
-        Ok(jobs)
     }
 
     async fn release_job(&self, id: Id) {
-        self.shared.leases.lock().unwrap_or_else(PoisonError::into_inner).free(id);
+        self.queue().release(id);
     }
 
-    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        let leases = self.shared.leases.lock().unwrap_or_else(PoisonError::into_inner);
-        self.read(|lookup| lookup.next_due(&leases))
+    async fn wake(&self, destino: Option<&Ruc>) {
+        self.queue().wake(destino);
+        // Whoever waits for news looks again.
+        self.shared.published.send_modify(|_| {});
+    }
+
+    async fn job(&self, id: Id) -> Result<Option<Job>, StoreError> {
+        self.read(|lookup| lookup.job(id))
+    }
+
+    async fn jobs(&self, after: Option<Id>, limit: usize) -> Result<Page<Job>, StoreError> {
+        self.read(|lookup| {
+            let (items, more) = lookup.jobs_after(after, limit)?;
+            let next = items.last().map(|job| job.id).filter(|_| more);
+            Ok(Page { items, next })
+        })
     }
 
     fn stage(&self, max: u64) -> BlobWriter {

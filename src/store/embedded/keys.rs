@@ -1,7 +1,5 @@
 //! The keys of the index: one letter for the kind, then fixed-length fields, so that they sort as they are listed.
 
-use jiff::Timestamp;
-
 use super::placement;
 use crate::{
     domain::{Cuo, Id, Ruc, Sha256},
@@ -14,11 +12,11 @@ pub const APPLIED: &[u8] = b"mapplied";
 pub const PACK_END: &[u8] = b"mpack";
 /// The layout of the index; another one means a rebuild.
 pub const FORMAT: &[u8] = b"mformat";
-pub const FORMAT_VALUE: &[u8] = b"1";
+pub const FORMAT_VALUE: &[u8] = b"2";
 
 pub const RECORDS: &[u8] = b"r";
 pub const API_KEYS: &[u8] = b"k";
-pub const JOBS_DUE: &[u8] = b"t";
+pub const JOBS: &[u8] = b"j";
 pub const FACTS: &[u8] = b"f";
 
 fn key(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
@@ -91,18 +89,6 @@ pub fn job(id: Id) -> Vec<u8> {
     key(b'j', &[id.as_bytes()])
 }
 
-pub fn job_due(at: Timestamp, id: Id) -> Vec<u8> {
-    // Shifted so that times before 1970 sort first.
-    let nanos = at.as_nanosecond().wrapping_sub(i128::MIN).cast_unsigned();
-    key(b't', &[&nanos.to_be_bytes(), id.as_bytes()])
-}
-
-/// The time in a key of [`job_due`].
-pub fn due_of(key: &[u8]) -> Option<Timestamp> {
-    let nanos = u128::from_be_bytes(*key.get(1..)?.first_chunk::<16>()?);
-    Timestamp::from_nanosecond(nanos.cast_signed().wrapping_add(i128::MIN)).ok()
-}
-
 pub fn fact(at: Cursor) -> Vec<u8> {
     key(b'f', &[&place(at)])
 }
@@ -150,11 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn jobs_sort_by_time_and_facts_by_place() {
-        let id = Id::from_u128(9);
-        let at = |s: i64| job_due(Timestamp::from_second(s).unwrap(), id);
-        assert_eq!(due_of(&at(-5)), Timestamp::from_second(-5).ok());
-        assert!(at(-5) < at(0) && at(0) < at(1) && at(255) < at(256));
+    fn facts_sort_by_place() {
         let (a, b) = (Cursor { seq: 255, n: 9 }, Cursor { seq: 256, n: 0 });
         assert!(fact(a) < fact(b));
         assert_eq!(cursor_of(&fact(b)), Some(b));

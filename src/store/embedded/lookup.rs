@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 
-use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
 use super::{
@@ -11,7 +10,6 @@ use super::{
         Index, IndexError,
     },
     keys::{self, Listed},
-    leases::Leases,
     placement::Placed,
     view::Stored,
 };
@@ -129,40 +127,25 @@ impl Lookup<'_> {
         places.into_iter().map(fact).collect()
     }
 
-    /// Jobs due at `now` that nobody holds, oldest due first.
-    pub fn due(&self, now: Timestamp, leases: &Leases, limit: usize) -> Result<Vec<Job>, IndexError> {
-        let end = keys::job_due(now, Id::max());
-        let mut ids = Vec::new();
-        self.0.scan(keys::JOBS_DUE, None, Forward, &mut |key, _| {
-            if ids.len() >= limit || key > end.as_slice() {
+    /// Jobs after an id, by id, and whether there are more.
+    pub fn jobs_after(&self, after: Option<Id>, limit: usize) -> Result<(Vec<Job>, bool), IndexError> {
+        let (mut jobs, mut wrong, mut more) = (Vec::new(), None, false);
+        self.0.scan(keys::JOBS, after.map(keys::job).as_deref(), Forward, &mut |_, value| {
+            more = jobs.len() == limit;
+            if more {
                 return ControlFlow::Break(());
             }
-            ids.extend(keys::id_of(key).filter(|id| !leases.holds(*id, now)));
+            match decoded(value) {
+                Ok(job) => jobs.push(job),
+                Err(error) => wrong = Some(error),
+            }
             ControlFlow::Continue(())
         })?;
-        ids.into_iter().filter_map(|id| self.job(id).transpose()).collect()
+        wrong.map_or(Ok((jobs, more)), Err)
     }
 
-    fn job(&self, id: Id) -> Result<Option<Job>, IndexError> {
+    pub fn job(&self, id: Id) -> Result<Option<Job>, IndexError> {
         self.0.get(&keys::job(id))?.map(|value| decoded(&value)).transpose()
-    }
-
-    /// When the next job can be claimed: at its time, or when the lease on it runs out if that is later.
-    pub fn next_due(&self, leases: &Leases) -> Result<Option<Timestamp>, IndexError> {
-        let mut earliest: Option<Timestamp> = None;
-        self.0.scan(keys::JOBS_DUE, None, Forward, &mut |key, _| {
-            let (Some(due), Some(id)) = (keys::due_of(key), keys::id_of(key)) else { return ControlFlow::Continue(()) };
-            let lease = leases.until(id);
-            let at = lease.map_or(due, |until| until.max(due));
-            earliest = Some(earliest.map_or(at, |earliest| earliest.min(at)));
-            // Jobs behind this one are due no earlier.
-            if lease.is_none() || earliest.is_some_and(|e| e <= due) {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        })?;
-        Ok(earliest)
     }
 
     pub fn document(&self, sha256: &Sha256) -> Result<Option<Placed>, IndexError> {

@@ -19,10 +19,10 @@ use super::{
     entry::Prepared,
     journal::{self, Journal},
     keys,
-    leases::Leases,
     lookup::Lookup,
     packs::Packs,
     placement::{self, Placed},
+    queue::Queue,
     recovery::{self, Missing, Recovered, Setting},
     shared::{IndexState, Shared},
 };
@@ -59,6 +59,9 @@ pub fn open(dir: &Path, options: &Options) -> Result<Opened, StoreError> {
     let pack_end = index.get(keys::PACK_END).map_err(|e| StoreError::Unwritable(e.to_string()))?;
     // What stands behind the end of the last pack may be the documents of entries that were cut off: it stays.
     let pack_end = pack_end.and_then(|v| Placed::from_value(&placement::digest(&[]), &v)?.pack).filter(|_| !cuts);
+    let mut queue = Queue::default();
+    let jobs = Lookup(&*index).jobs_after(None, usize::MAX).map_err(|e| StoreError::Unwritable(e.to_string()))?;
+    jobs.0.iter().for_each(|job| queue.put(job));
     let disk = Arc::clone(&options.disk);
     let shared = Arc::new(Shared {
         data_dir: dir.to_owned(),
@@ -66,7 +69,7 @@ pub fn open(dir: &Path, options: &Options) -> Result<Opened, StoreError> {
         cache_bytes: options.cache_bytes,
         progress: options.progress.clone(),
         index: RwLock::new(IndexState::Ready(index)),
-        leases: Mutex::new(Leases::default()),
+        queue: Mutex::new(queue),
         published: watch::Sender::new(scanned.next - 1),
         _lock: lock,
     });

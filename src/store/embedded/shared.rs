@@ -1,4 +1,4 @@
-//! What the store's handle and its committer share: the index and its state, leases, and the news of what was committed.
+//! What the store's handle and its committer share: the index and its state, the queue of jobs, and the news of what was committed.
 
 use std::{
     fs::File,
@@ -15,7 +15,7 @@ use super::{
     disk::{self, Disk},
     entry::json,
     index::{self, Index, IndexError},
-    leases::Leases,
+    queue::Queue,
 };
 use crate::store::{Seq, StoreError};
 
@@ -27,7 +27,8 @@ pub struct Shared {
     pub progress: Option<Arc<Progress>>,
     /// Written only while a batch is applied or the index exchanged, so that a reader sees whole changes.
     pub index: RwLock<IndexState>,
-    pub leases: Mutex<Leases>,
+    /// The jobs that are not dead, as of the last batch.
+    pub queue: Mutex<Queue>,
     pub published: watch::Sender<Seq>,
     /// Held as long as anything of the store is in use.
     pub _lock: File,

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     domain::{Id, Sha256},
-    store::{Cursor, Job, Record, Seq, StoreError, UniqueKey},
+    store::{Cursor, Record, Seq, StoreError, UniqueKey},
 };
 
 /// What happens when the index is read or an entry applied.
@@ -132,31 +132,13 @@ impl<'a> View<'a> {
         }
     }
 
-    fn put_job(&mut self, job: &Job) -> Result<(), ViewError> {
-        self.remove_job(job.id)?;
-        // A dead job has no time: nobody claims it.
-        if job.muerto_en.is_none() {
-            self.put(keys::job_due(job.proximo_en, job.id), Vec::new());
-        }
-        self.put(keys::job(job.id), json(job)?);
-        Ok(())
-    }
-
-    fn remove_job(&mut self, id: Id) -> Result<(), IndexError> {
-        let Some(value) = self.get(&keys::job(id))? else { return Ok(()) };
-        let before: Job = serde_json::from_slice(&value).map_err(|e| IndexError(format!("a job in the index: {e}")))?;
-        self.remove(keys::job_due(before.proximo_en, id));
-        self.remove(keys::job(id));
-        Ok(())
-    }
-
     /// Everything of an entry but its records and documents.
     pub fn put_rest(&mut self, seq: Seq, entry: &Entry) -> Result<(), ViewError> {
         for job in &entry.jobs {
-            self.put_job(job)?;
+            self.put(keys::job(job.id), json(job)?);
         }
         for id in &entry.jobs_done {
-            self.remove_job(*id)?;
+            self.remove(keys::job(*id));
         }
         for (n, fact) in (0..=u8::MAX).zip(&entry.facts) {
             let at = Cursor { seq, n };

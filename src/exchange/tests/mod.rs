@@ -1,0 +1,7 @@
+//! The use cases over a real store in a temporary folder, a scripted platform and a clock that stands still.
+
+mod arrivals;
+mod cargos;
+mod dispatches;
+mod sends;
+mod world;

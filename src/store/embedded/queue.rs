@@ -1,0 +1,284 @@
+//! Which jobs are due: one queue per destination, so that one that is dead or slow holds up only itself. In memory, filled
+//! from the index at start: pending work is small, and claiming must cost nothing. Leases are here too and nowhere else: a
+//! restart frees them, and a job's next step asks before it repeats.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jiff::Timestamp;
+
+use crate::{
+    domain::{Id, Ruc},
+    store::{Claim, Job, JobKind},
+};
+
+#[derive(Debug, Default)]
+pub struct Queue {
+    /// In the order of their RUC, so that claiming can go round.
+    destinos: BTreeMap<Ruc, Destino>,
+    /// Where each job stands.
+    places: HashMap<Id, Place>,
+    /// The destination served last: the next round begins behind it.
+    served: Option<Ruc>,
+}
+
+#[derive(Debug, Clone)]
+struct Place {
+    destino: Ruc,
+    /// Jobs of a destination go out in the order in which they were made.
+    creado_en: Timestamp,
+    proximo_en: Timestamp,
+    kind: JobKind,
+}
+
+/// The jobs of one destination. A job is in exactly one of the three.
+#[derive(Debug, Default)]
+struct Destino {
+    /// Not due yet, by time.
+    waiting: BTreeSet<(Timestamp, Id)>,
+    /// Due, by age.
+    due: BTreeSet<(Timestamp, Id)>,
+    /// Claimed, with the end of the lease.
+    leased: BTreeMap<Id, Timestamp>,
+}
+
+impl Queue {
+    /// Adds or replaces a job; one that is dead leaves the queue.
+    pub fn put(&mut self, job: &Job) {
+        self.remove(job.id);
+        if job.muerto_en.is_some() {
+            return;
+        }
+        let destino = self.destinos.entry(job.destino.clone()).or_default();
+        destino.waiting.insert((job.proximo_en, job.id));
+        let place = Place {
+            destino: job.destino.clone(),
+            creado_en: job.creado_en,
+            proximo_en: job.proximo_en,
+            kind: job.kind,
+        };
+        self.places.insert(job.id, place);
+    }
+
+    /// Takes a job out for good.
+    pub fn remove(&mut self, id: Id) {
+        let Some(place) = self.places.remove(&id) else { return };
+        let Some(destino) = self.destinos.get_mut(&place.destino) else { return };
+        destino.forget(id, &place);
+        if destino.is_empty() {
+            self.destinos.remove(&place.destino);
+        }
+    }
+
+    /// Claims jobs, one of each destination in turn, and tells when the next could be claimed.
+    pub fn claim(&mut self, claim: &Claim, until: Timestamp) -> (Vec<Id>, Option<Timestamp>) {
+        let mut next = None;
+        for destino in self.destinos.values_mut() {
+            destino.settle(claim.now, &self.places);
+        }
+        let mut claimed = Vec::new();
+        let order = self.round();
+        let mut progress = true;
+        while claimed.len() < claim.limit && progress {
+            progress = false;
+            for ruc in &order {
+                if claimed.len() == claim.limit {
+                    break;
+                }
+                let Some(destino) = self.destinos.get_mut(ruc) else { continue };
+                if let Some(id) = destino.take(claim.allowed(ruc), until) {
+                    claimed.push(id);
+                    self.served = Some(ruc.clone());
+                    progress = true;
+                }
+            }
+        }
+        for (ruc, destino) in &self.destinos {
+            if let Some(at) = destino.next(claim.allowed(ruc), claim.now) {
+                next = Some(next.map_or(at, |first: Timestamp| first.min(at)));
+            }
+        }
+        (claimed, next)
+    }
+
+    /// Gives a lease back: the job can be claimed at once.
+    pub fn release(&mut self, id: Id) {
+        let Some(place) = self.places.get(&id) else { return };
+        let Some(destino) = self.destinos.get_mut(&place.destino) else { return };
+        if destino.leased.remove(&id).is_some() {
+            destino.waiting.insert((place.proximo_en, id));
+        }
+    }
+
+    /// Makes all that waits for another attempt due: at one destination, or at all.
+    pub fn wake(&mut self, destino: Option<&Ruc>) {
+        // Questions for a cargo wait for a day that was chosen, not for a destination to come back.
+        let retries = |id: &Id| self.places.get(id).filter(|p| p.kind != JobKind::PreguntarCargo).map(|p| p.creado_en);
+        let woken = self.destinos.iter_mut().filter(|(ruc, _)| destino.is_none_or(|wanted| wanted == *ruc));
+        for (_, destino) in woken {
+            for (at, id) in std::mem::take(&mut destino.waiting) {
+                match retries(&id) {
+                    Some(made) => destino.due.insert((made, id)),
+                    None => destino.waiting.insert((at, id)),
+                };
+            }
+        }
+    }
+
+    /// The destinations, beginning behind the one served last.
+    fn round(&self) -> Vec<Ruc> {
+        let mut order: Vec<Ruc> = self.destinos.keys().cloned().collect();
+        if let Some(served) = &self.served {
+            let behind = order.partition_point(|ruc| ruc <= served);
+            order.rotate_left(behind);
+        }
+        order
+    }
+}
+
+impl Destino {
+    /// Moves what has become due, and what a lease held for too long.
+    fn settle(&mut self, now: Timestamp, places: &HashMap<Id, Place>) {
+        let made = |id: &Id| places.get(id).map_or(Timestamp::MAX, |place| place.creado_en);
+        while let Some((at, id)) = self.waiting.first().copied()
+            && at <= now
+        {
+            self.waiting.pop_first();
+            self.due.insert((made(&id), id));
+        }
+        let expired: Vec<Id> = self.leased.iter().filter(|(_, until)| **until <= now).map(|(id, _)| *id).collect();
+        for id in expired {
+            self.leased.remove(&id);
+            self.due.insert((made(&id), id));
+        }
+    }
+
+    fn take(&mut self, allowed: usize, until: Timestamp) -> Option<Id> {
+        if self.leased.len() >= allowed {
+            return None;
+        }
+        let (_, id) = self.due.pop_first()?;
+        self.leased.insert(id, until);
+        Some(id)
+    }
+
+    /// When a job of this destination could be claimed. Of one that is not allowed any, or is at its limit, only the end of
+    /// a lease is worth waking for: the end of an attempt and of a pause wake the worker by themselves.
+    fn next(&self, allowed: usize, now: Timestamp) -> Option<Timestamp> {
+        let lease = self.leased.values().min().copied();
+        if self.leased.len() >= allowed {
+            return lease;
+        }
+        let due = (!self.due.is_empty()).then_some(now);
+        let waiting = self.waiting.first().map(|(at, _)| *at);
+        [due, waiting, lease].into_iter().flatten().min()
+    }
+
+    fn forget(&mut self, id: Id, place: &Place) {
+        self.waiting.remove(&(place.proximo_en, id));
+        self.due.remove(&(place.creado_en, id));
+        self.leased.remove(&id);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.due.is_empty() && self.leased.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const RUCS: [&str; 3] = ["10000000001", "20000000001", "30000000001"];
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_790_000_000 + second).unwrap()
+    }
+
+    fn ruc(n: usize) -> Ruc {
+        Ruc::de_contraparte(RUCS[n]).unwrap()
+    }
+
+    fn job(n: u128, destino: usize, due: i64) -> Job {
+        Job {
+            id: Id::from_u128(n),
+            kind: JobKind::Despachar,
+            sujeto: Id::from_u128(n),
+            entidad: ruc(0),
+            destino: ruc(destino),
+            creado_en: at(i64::try_from(n).unwrap()),
+            proximo_en: at(due),
+            intentos: 0,
+            ultimo_error: None,
+            muerto_en: None,
+        }
+    }
+
+    fn claim(limit: usize, concurrency: usize) -> Claim {
+        let lease = Duration::from_secs(60);
+        Claim { now: at(100), lease, limit, concurrency, exceptions: HashMap::new() }
+    }
+
+    fn ids(queue: &mut Queue, claim: &Claim) -> Vec<u128> {
+        queue.claim(claim, at(160)).0.into_iter().map(|id| id.as_u128()).collect()
+    }
+
+    fn filled(jobs: impl IntoIterator<Item = Job>) -> Queue {
+        let mut queue = Queue::default();
+        jobs.into_iter().for_each(|job| queue.put(&job));
+        queue
+    }
+
+    #[test]
+    fn each_destination_is_served_in_turn_and_in_order_of_age() {
+        let mut queue = filled([job(1, 0, 9), job(2, 0, 1), job(3, 0, 1), job(4, 1, 50), job(5, 2, 50)]);
+        assert_eq!(ids(&mut queue, &claim(4, 10)), [1, 4, 5, 2]);
+        queue.put(&job(6, 1, 0));
+        assert_eq!(ids(&mut queue, &claim(1, 10)), [6], "the round goes on behind the one served last");
+        assert_eq!(ids(&mut queue, &claim(9, 10)), [3]);
+    }
+
+    #[test]
+    fn a_destination_gets_no_more_than_its_share() {
+        let mut queue = filled((1..=5).map(|n| job(n, 0, 0)));
+        assert_eq!(ids(&mut queue, &claim(9, 2)), [1, 2]);
+        assert_eq!(ids(&mut queue, &claim(9, 2)), [0; 0]);
+        queue.remove(Id::from_u128(1));
+        assert_eq!(ids(&mut queue, &claim(9, 2)), [3]);
+        let mut closed = claim(9, 2);
+        closed.exceptions.insert(ruc(0), 0);
+        queue.remove(Id::from_u128(2));
+        queue.remove(Id::from_u128(3));
+        assert_eq!(ids(&mut queue, &closed), [0; 0]);
+        assert_eq!(queue.claim(&closed, at(160)).1, None, "one left alone gives no time to wake for");
+    }
+
+    #[test]
+    fn what_is_not_due_waits_and_says_until_when() {
+        let mut queue = filled([job(1, 0, 130), job(2, 1, 120)]);
+        assert_eq!(queue.claim(&claim(9, 2), at(160)), (vec![], Some(at(120))));
+        queue.wake(Some(&ruc(0)));
+        assert_eq!(ids(&mut queue, &claim(9, 2)), [1]);
+    }
+
+    #[test]
+    fn a_lease_that_ran_out_or_was_given_back_frees_the_job() {
+        let mut queue = filled([job(1, 0, 0)]);
+        assert_eq!(ids(&mut queue, &claim(9, 2)), [1]);
+        let later = Claim { now: at(161), ..claim(9, 2) };
+        assert_eq!(ids(&mut queue, &later), [1]);
+        queue.release(Id::from_u128(1));
+        assert_eq!(ids(&mut queue, &later), [1]);
+    }
+
+    #[test]
+    fn replaced_dead_and_finished_jobs_leave_nothing_behind() {
+        let mut queue = filled([job(1, 0, 0), job(2, 1, 0)]);
+        queue.put(&Job { proximo_en: at(150), ..job(1, 0, 0) });
+        queue.put(&Job { muerto_en: Some(at(1)), ..job(2, 1, 0) });
+        assert_eq!(queue.claim(&claim(9, 2), at(160)), (vec![], Some(at(150))));
+        queue.remove(Id::from_u128(1));
+        assert!(queue.destinos.is_empty() && queue.places.is_empty());
+    }
+}

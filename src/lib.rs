@@ -7,6 +7,7 @@
 //! - [`store`] (2): what is durable.
 //! - [`exchange`] (3): the use cases and the worker.
 //! - [`http`] (4): listeners, limits, authentication, errors.
+//! - [`platform`] (5): the client of the platform.
 //! - [`sgd`] (5): how a document system plugs in.
 //! - [`config`] and [`telemetry`], beside the house: what the operator decides, and what he sees.
 
@@ -15,6 +16,7 @@ pub mod contract;
 pub mod domain;
 pub mod exchange;
 pub mod http;
+pub mod platform;
 pub mod sgd;
 pub mod soap;
 pub mod store;

@@ -16,7 +16,10 @@ use tempfile::TempPath;
 use super::StoreError;
 use crate::{
     domain::Sha256,
-    soap::sink::{DocumentSink, SinkError},
+    soap::{
+        body::DocumentSource,
+        sink::{DocumentSink, SinkError},
+    },
 };
 
 /// Documents up to this size, in bytes, travel in memory and are kept in pack files; larger ones are files of their own.
@@ -192,6 +195,13 @@ impl BlobReader {
             place: format!("documento {}", self.sha256),
             what: "sus bytes no corresponden a su SHA-256".into(),
         })
+    }
+}
+
+#[async_trait]
+impl DocumentSource for BlobReader {
+    async fn next(&mut self) -> std::io::Result<Option<Bytes>> {
+        BlobReader::next(self).await.map_err(std::io::Error::other)
     }
 }
 

@@ -193,6 +193,7 @@ pub(super) fn job(kind: JobKind, sujeto: Id, entidad: &Ruc, destino: &Ruc, now: 
         creado_en: now,
         proximo_en: now,
         intentos: 0,
+        falla: None,
         ultimo_error: None,
         muerto_en: None,
     }

@@ -8,7 +8,9 @@
 
 mod acknowledge;
 mod api_keys;
+mod ask;
 mod collect;
+mod deliver;
 mod directory;
 mod dispatch;
 mod events;
@@ -17,6 +19,7 @@ mod query;
 mod receive;
 mod retry;
 mod send;
+mod step;
 mod worker;
 
 #[cfg(test)]
@@ -38,7 +41,7 @@ use health::Health;
 
 use crate::{
     domain::{
-        Ambiente, CargoTramite, Categoria, Consulta, Cuo, Entidad, EntidadPropia, Id, Ruc, Tramite,
+        Ambiente, CargoTramite, Categoria, Consulta, Cuo, Entidad, EntidadPropia, Falla, Id, Ruc, Tramite,
         calendario::Calendario,
         cargo::{Respuesta, RespuestaConsulta},
         entidad::TipoDocumento,
@@ -72,20 +75,24 @@ pub trait Platform: Send + Sync + 'static {
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{detalle}")]
 pub struct PlatformError {
-    /// Whether the request may have reached the platform.
-    pub alcance: Alcance,
+    /// Which kind of failure: [`Falla::SinConexion`] says that no byte of the request left; after any other it may have
+    /// arrived.
+    pub falla: Falla,
     /// What happened, in Spanish, for a person.
     pub detalle: String,
     /// What the platform asked to wait.
     pub retry_after: Option<Duration>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Alcance {
-    /// The connection could not be made: no byte of the request left.
-    NoSalio,
-    /// Anything else: it may have arrived.
-    Incierto,
+impl PlatformError {
+    pub fn new(falla: Falla, detalle: impl Into<String>) -> Self {
+        Self { falla, detalle: detalle.into(), retry_after: None }
+    }
+
+    /// Whether the request may have reached the platform.
+    pub fn pudo_llegar(&self) -> bool {
+        self.falla != Falla::SinConexion
+    }
 }
 
 /// The time, passed in so that a test decides it.

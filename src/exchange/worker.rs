@@ -6,8 +6,15 @@ use jiff::Timestamp;
 use tokio::{sync::Semaphore, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Actor, Exchange, events, retry::later, send::Step};
-use crate::store::{Change, Claim, CommitError, Fact, Job, JobKind, StoreError};
+use super::{
+    Actor, Exchange, events,
+    retry::later,
+    step::{Again, Step},
+};
+use crate::{
+    domain::Falla,
+    store::{Change, Claim, CommitError, Fact, Job, JobKind, StoreError},
+};
 
 /// How long the worker waits at most before it looks again, whatever the store says is next: a guard against a clock
 /// that was set.
@@ -136,14 +143,15 @@ impl Exchange {
         };
         let result = match timeout(self.settings.retry.attempt, work).await {
             Ok(Ok(Step::Done)) => return,
-            Ok(Ok(Step::Again { motivo, wait })) => self.reschedule(&job, motivo, wait).await,
+            Ok(Ok(Step::Again(again))) => self.reschedule(&job, again).await,
             Ok(Err(error)) => {
                 tracing::error!(%error, job = %job.id, "the store failed during a job");
-                self.reschedule(&job, error.to_string(), None).await
+                let again = Again { falla: Falla::Almacen, motivo: error.to_string(), wait: None };
+                self.reschedule(&job, again).await
             }
             Err(_) => {
                 let motivo = format!("el intento superó {} s", self.settings.retry.attempt.as_secs());
-                self.reschedule(&job, motivo, None).await
+                self.reschedule(&job, Again { falla: Falla::TiempoAgotado, motivo, wait: None }).await
             }
         };
         if let Err(error) = result {
@@ -152,7 +160,8 @@ impl Exchange {
         }
     }
 
-    async fn reschedule(&self, job: &Job, motivo: String, wait: Option<Duration>) -> Result<(), CommitError> {
+    async fn reschedule(&self, job: &Job, again: Again) -> Result<(), CommitError> {
+        let Again { falla, motivo, wait } = again;
         let policy = &self.settings.retry;
         let intentos = job.intentos + 1;
         let backoff = policy.delay(intentos, self.ids.chance());
@@ -164,13 +173,13 @@ impl Exchange {
         };
         let now = self.now();
         let dead_at = policy.dead_at(job.kind, job.creado_en);
-        let job = Job { intentos, ultimo_error: Some(motivo), ..job.clone() };
+        let job = Job { intentos, falla: Some(falla), ultimo_error: Some(motivo), ..job.clone() };
         if now >= dead_at {
             return self.give_up(job, now).await;
         }
         let proximo_en = later(now, wait).min(dead_at);
         let (subject, reason) = (job.sujeto, job.ultimo_error.as_deref());
-        tracing::info!(job = %job.id, %subject, attempts = intentos, ?wait, reason, "job rescheduled");
+        tracing::info!(job = %job.id, %subject, attempts = intentos, ?wait, %falla, reason, "job rescheduled");
         self.store.commit(Change { jobs: vec![Job { proximo_en, ..job }], ..Change::default() }).await.map(|_| ())
     }
 

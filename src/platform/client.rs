@@ -118,12 +118,12 @@ impl<B: AsyncRead + Unpin + Send> Answer<B> {
     ) -> Result<T, PlatformError> {
         let Self { host, status, retry_after, charset, total, body } = self;
         let result = reader(body, charset.as_deref()).await;
-        let detalle = match result {
+        let error = match result {
             Ok(answer) if status.is_success() => return Ok(answer),
             Ok(_) => verdict::status(&host, status, None),
             Err(error) => verdict::no_answer(&host, status, total, &error),
         };
-        Err(PlatformError { alcance: crate::exchange::Alcance::Incierto, detalle, retry_after })
+        Err(PlatformError { retry_after, ..error })
     }
 }
 

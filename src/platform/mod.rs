@@ -18,11 +18,11 @@ use crate::{
     config::{Config, PideUrls},
     contract::{self, Flavour, Operation, cuo, entidad, iotramite},
     domain::{
-        Ambiente, CargoTramite, Categoria, Consulta, Cuo, Entidad, Ruc, Tramite,
+        Ambiente, CargoTramite, Categoria, Consulta, Cuo, Entidad, Falla, Ruc, Tramite,
         cargo::{Respuesta, RespuestaConsulta},
         entidad::TipoDocumento,
     },
-    exchange::{Alcance, Platform, PlatformError},
+    exchange::{Platform, PlatformError},
     soap::{AnswerError, DocumentSink, Limits},
     store::BlobReader,
 };
@@ -83,11 +83,8 @@ impl Platform for PlatformSoap {
         let answer = self.client.send(&self.cuo, cuo::pedir(self.flavour, entidad), None).await?;
         let host = answer.host.clone();
         let text = answer.read(async |body, charset| cuo::read_respuesta(body, charset, self.flavour).await).await?;
-        Cuo::parse(&text).map_err(|error| PlatformError {
-            alcance: Alcance::Incierto,
-            detalle: format!("{host} no dio un CUO: {error}"),
-            retry_after: None,
-        })
+        Cuo::parse(&text)
+            .map_err(|error| PlatformError::new(Falla::RespuestaIlegible, format!("{host} no dio un CUO: {error}")))
     }
 
     async fn recepcionar(&self, tramite: &Tramite, documento: BlobReader) -> Result<Respuesta, PlatformError> {

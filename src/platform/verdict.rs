@@ -7,7 +7,8 @@ use http::StatusCode;
 
 use super::client::Timeouts;
 use crate::{
-    exchange::{Alcance, PlatformError},
+    domain::Falla,
+    exchange::PlatformError,
     soap::{AnswerError, ReadError},
 };
 
@@ -18,49 +19,58 @@ const EXCERPT_MAX: usize = 200;
 pub fn not_sent(host: &str, timeouts: Timeouts, error: &reqwest::Error) -> PlatformError {
     if error.is_connect() {
         let detalle = format!("No se pudo conectar con {host}: {}", why_no_connection(timeouts, error));
-        return PlatformError { alcance: Alcance::NoSalio, detalle, retry_after: None };
+        return PlatformError::new(Falla::SinConexion, detalle);
     }
-    let detalle = if error.is_timeout() {
-        too_late(host, timeouts.total)
+    if error.is_timeout() {
+        PlatformError::new(Falla::TiempoAgotado, too_late(host, timeouts.total))
     } else if error.is_builder() {
-        format!("La petición a {host} no se pudo preparar")
+        PlatformError::new(Falla::RespuestaIlegible, format!("La petición a {host} no se pudo preparar"))
     } else if find_io(error).is_some_and(|e| e.kind() == io::ErrorKind::InvalidData) || find_store(error) {
-        "El documento no se pudo leer del almacén mientras se enviaba".to_owned()
+        let detalle = "El documento no se pudo leer del almacén mientras se enviaba";
+        PlatformError::new(Falla::Almacen, detalle)
     } else {
-        format!("La conexión con {host} se cortó antes de la respuesta")
-    };
-    PlatformError { alcance: Alcance::Incierto, detalle, retry_after: None }
+        PlatformError::new(Falla::ConexionCortada, format!("La conexión con {host} se cortó antes de la respuesta"))
+    }
 }
 
 /// An answer began and is none.
-pub fn no_answer(host: &str, code: StatusCode, total: Duration, error: &AnswerError) -> String {
-    match error {
+pub fn no_answer(host: &str, code: StatusCode, total: Duration, error: &AnswerError) -> PlatformError {
+    let (falla, detalle) = match error {
         AnswerError::Fault(fault) if fault.text.is_empty() => {
-            format!("{host} respondió con un fallo SOAP sin explicación")
+            (Falla::FalloSoap, format!("{host} respondió con un fallo SOAP sin explicación"))
         }
-        AnswerError::Fault(fault) => format!("{host} respondió con un fallo SOAP: «{}»", excerpt(&fault.text)),
-        AnswerError::Read(ReadError::Io(error)) if is_timeout(error) => too_late(host, total),
-        AnswerError::Read(ReadError::Io(_)) => format!("La conexión con {host} se cortó a mitad de la respuesta"),
+        AnswerError::Fault(fault) => {
+            (Falla::FalloSoap, format!("{host} respondió con un fallo SOAP: «{}»", excerpt(&fault.text)))
+        }
+        AnswerError::Read(ReadError::Io(error)) if is_timeout(error) => (Falla::TiempoAgotado, too_late(host, total)),
+        AnswerError::Read(ReadError::Io(_)) => {
+            (Falla::ConexionCortada, format!("La conexión con {host} se cortó a mitad de la respuesta"))
+        }
         AnswerError::Read(ReadError::Sink(_)) => {
-            format!("El documento que trae la respuesta de {host} no se pudo guardar")
+            (Falla::Almacen, format!("El documento que trae la respuesta de {host} no se pudo guardar"))
         }
-        AnswerError::NotSoap { excerpt: text } if !code.is_success() => status(host, code, Some(text)),
-        _ if !code.is_success() => status(host, code, None),
-        AnswerError::Empty => format!("{host} respondió vacío (HTTP {})", code.as_u16()),
+        AnswerError::NotSoap { excerpt: text } if !code.is_success() => return status(host, code, Some(text)),
+        _ if !code.is_success() => return status(host, code, None),
+        AnswerError::Empty => (Falla::RespuestaVacia, format!("{host} respondió vacío (HTTP {})", code.as_u16())),
         AnswerError::NotSoap { excerpt: text } => {
-            format!("{host} respondió algo que no es SOAP: «{}»", excerpt(text))
+            (Falla::PaginaWeb, format!("{host} respondió algo que no es SOAP: «{}»", excerpt(text)))
         }
-        AnswerError::Null => format!("{host} respondió nulo"),
-        AnswerError::Unexpected(name) => format!("{host} respondió otra operación: «{}»", excerpt(name)),
+        AnswerError::Null => (Falla::SinCodigo, format!("{host} respondió nulo")),
+        AnswerError::Unexpected(name) => {
+            (Falla::RespuestaIlegible, format!("{host} respondió otra operación: «{}»", excerpt(name)))
+        }
         AnswerError::Read(ReadError::TooLarge | ReadError::Limit(_)) => {
-            format!("La respuesta de {host} excede el tamaño que se admite")
+            (Falla::RespuestaIlegible, format!("La respuesta de {host} excede el tamaño que se admite"))
         }
-        AnswerError::Read(error) => format!("La respuesta de {host} no se pudo leer ({})", error.code()),
-    }
+        AnswerError::Read(error) => {
+            (Falla::RespuestaIlegible, format!("La respuesta de {host} no se pudo leer ({})", error.code()))
+        }
+    };
+    PlatformError::new(falla, detalle)
 }
 
 /// A status that is not the service's own answer.
-pub fn status(host: &str, code: StatusCode, text: Option<&str>) -> String {
+pub fn status(host: &str, code: StatusCode, text: Option<&str>) -> PlatformError {
     let what = match code {
         _ if code.is_redirection() => " (una redirección, que no se sigue)",
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => " (no autorizado: ¿está registrada la IP pública?)",
@@ -69,7 +79,11 @@ pub fn status(host: &str, code: StatusCode, text: Option<&str>) -> String {
         _ => "",
     };
     let said = text.map(excerpt).filter(|text| !text.is_empty()).map_or(String::new(), |text| format!(": «{text}»"));
-    format!("{host} respondió HTTP {}{what}{said}", code.as_u16())
+    let falla = match code {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Falla::Ocupada,
+        _ => Falla::ErrorHttp,
+    };
+    PlatformError::new(falla, format!("{host} respondió HTTP {}{what}{said}", code.as_u16()))
 }
 
 fn too_late(host: &str, total: Duration) -> String {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Cursor, UniqueKey};
-use crate::domain::{Despacho, Entidad, Id, Recepcion, Ruc, Sha256, entidad::TipoDocumento};
+use crate::domain::{Despacho, Entidad, Falla, Id, Recepcion, Ruc, Sha256, entidad::TipoDocumento};
 
 /// A record as it is after a commit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -136,6 +136,9 @@ pub struct Job {
     pub proximo_en: Timestamp,
     /// Attempts so far.
     pub intentos: u32,
+    /// Which kind of failure the last attempt met, and its words.
+    #[serde(default)]
+    pub falla: Option<Falla>,
     pub ultimo_error: Option<String>,
     /// When it was given up. It is kept whole and never claimed; a person retries or discards it.
     pub muerto_en: Option<Timestamp>,

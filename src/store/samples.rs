@@ -203,6 +203,7 @@ pub fn job(due: Timestamp) -> Job {
         creado_en: at(0),
         proximo_en: due,
         intentos: 0,
+        falla: None,
         ultimo_error: None,
         muerto_en: None,
     }

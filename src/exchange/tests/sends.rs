@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::world::*;
 use crate::{
-    domain::{EstadoDespacho, cargo::Respuesta},
-    exchange::{Alcance, PlatformError},
+    domain::{EstadoDespacho, Falla, cargo::Respuesta},
+    exchange::PlatformError,
 };
 
 /// How many times a document left.
@@ -171,7 +171,7 @@ async fn a_refused_field_is_fallido_with_the_platforms_words() {
 #[tokio::test]
 async fn a_connection_that_was_never_made_sends_again_without_asking() {
     let world = World::new().await;
-    let refused = PlatformError { alcance: Alcance::NoSalio, detalle: "rechazada".into(), retry_after: None };
+    let refused = PlatformError::new(Falla::SinConexion, "rechazada");
     world.platform.sends.lock().unwrap().push_back(Err(refused));
     let id = world.dispatch().await;
     world.run_due().await;

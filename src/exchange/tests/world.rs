@@ -15,7 +15,7 @@ use jiff::{Timestamp, civil::time};
 use crate::{
     domain::{
         Ambiente, CargoTramite, Categoria, Consulta, Contenido, Cuo, Desenlace, Despacho, Destinatario, Entidad,
-        EntidadPropia, Id, Persona, Recepcion, Ruc, Tramite,
+        EntidadPropia, Falla, Id, Persona, Recepcion, Ruc, Tramite,
         calendario::Calendario,
         cargo::{Respuesta, RespuestaConsulta},
         entidad::{TipoDocumento, tipos_documento_conocidos},
@@ -23,8 +23,7 @@ use crate::{
         validation::Rigor,
     },
     exchange::{
-        Actor, Alcance, Clock, Exchange, Ids, NuevaRespuesta, NuevoDespacho, Platform, PlatformError, RetryPolicy,
-        Settings,
+        Actor, Clock, Exchange, Ids, NuevaRespuesta, NuevoDespacho, Platform, PlatformError, RetryPolicy, Settings,
     },
     soap::sink::DocumentSink,
     store::{
@@ -172,7 +171,7 @@ pub fn told(codigo: &'static str, estado: &'static str) -> Told {
 }
 
 pub fn unclear(detalle: &str) -> PlatformError {
-    PlatformError { alcance: Alcance::Incierto, detalle: detalle.into(), retry_after: None }
+    PlatformError::new(Falla::TiempoAgotado, detalle)
 }
 
 pub fn ruc(text: &str) -> Ruc {

@@ -210,6 +210,7 @@ mod tests {
             creado_en: at(i64::try_from(n).unwrap()),
             proximo_en: at(due),
             intentos: 0,
+            falla: None,
             ultimo_error: None,
             muerto_en: None,
         }

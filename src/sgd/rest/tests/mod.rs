@@ -19,14 +19,14 @@ use super::*;
 use crate::{
     config,
     domain::{
-        Ambiente, CargoTramite, Categoria, Consulta, Contenido, Cuo, Entidad, EntidadPropia, Ruc, Tramite,
+        Ambiente, CargoTramite, Categoria, Consulta, Contenido, Cuo, Entidad, EntidadPropia, Falla, Ruc, Tramite,
         calendario::Calendario,
         cargo::{Respuesta, RespuestaConsulta},
         entidad::TipoDocumento,
         lima,
         validation::Rigor,
     },
-    exchange::{Actor, Alcance, Clock, NuevaClave, Platform, PlatformError, RetryPolicy, Settings, SystemIds},
+    exchange::{Actor, Clock, NuevaClave, Platform, PlatformError, RetryPolicy, Settings, SystemIds},
     http::{limits::InFlight, server::Peer},
     soap::sink::DocumentSink,
     store::{
@@ -77,7 +77,7 @@ impl Platform for Agreeable {
     }
 
     async fn consultar(&self, _: &Consulta, _: &mut dyn DocumentSink) -> Result<RespuestaConsulta, PlatformError> {
-        Err(PlatformError { alcance: Alcance::Incierto, detalle: "no se esperaba".into(), retry_after: None })
+        Err(PlatformError::new(Falla::ErrorHttp, "no se esperaba"))
     }
 
     async fn validar_entidad(&self, _: &Ruc) -> Result<bool, PlatformError> {

@@ -1,0 +1,130 @@
+//! Asking the receiver: whether a send of unknown end arrived, and for the cargo that has not come.
+
+use std::time::Duration;
+
+use super::{
+    Actor, Exchange, PlatformError, RACES_MAX,
+    dispatch::job,
+    events,
+    retry::later,
+    step::{Step, in_words},
+};
+use crate::{
+    domain::{
+        Consulta, Contenido, Desenlace, Despacho, Documento, EstadoDespacho, Falla, cargo::RespuestaConsulta,
+        despacho::Suceso,
+    },
+    store::{CommitError, Job, JobKind, Staged, StoreError},
+};
+
+impl Exchange {
+    /// Asks the receiver about a send whose end is not known. `None`: it surely did not arrive, send again.
+    pub(super) async fn ask(&self, job: &Job, despacho: Despacho) -> Result<Option<Step>, StoreError> {
+        let ready = later(despacho.actualizado_en, self.settings.retry.ask_after);
+        // A delivery still under way at the platform must have had the time to end, or "not found" proves nothing.
+        if despacho.estado == EstadoDespacho::Enviando && self.now() < ready {
+            let wait = Duration::try_from(ready.duration_since(self.now())).unwrap_or_default();
+            let motivo = "el envío quedó interrumpido; se consultará si llegó";
+            return Ok(Some(Step::again(Falla::EnvioInterrumpido, motivo, Some(wait))));
+        }
+        let (falla, motivo) = match self.consulta(&despacho).await {
+            Ok((answer, pdf)) => match answer.respuesta.codigo() {
+                "0000" => return self.found(job, &despacho, answer, pdf).await.map(Some),
+                "0001" => {
+                    let motivo = "la entidad receptora respondió que no lo tiene".to_owned();
+                    self.note(&despacho, Suceso::NoLlego { motivo }, events::DESPACHO_NO_LLEGO).await?;
+                    return Ok(None);
+                }
+                _ => {
+                    let motivo = format!("La consulta no aclaró si llegó: {}", in_words(&answer.respuesta));
+                    (Falla::de_respuesta(&answer.respuesta), motivo)
+                }
+            },
+            Err(error) => (error.falla, format!("La consulta no tuvo respuesta: {error}")),
+        };
+        let suceso = Suceso::SinRespuesta { motivo: motivo.clone() };
+        self.note(&despacho, suceso, events::DESPACHO_SIN_RESPUESTA).await?;
+        Ok(Some(Step::again(falla, motivo, None)))
+    }
+
+    pub(super) async fn consulta(
+        &self,
+        despacho: &Despacho,
+    ) -> Result<(RespuestaConsulta, Option<Staged>), PlatformError> {
+        let consulta = Consulta {
+            ruc_remitente: Some(despacho.entidad.to_string()),
+            ruc_receptor: Some(despacho.destino.to_string()),
+            cuo: despacho.cuo.as_ref().map(ToString::to_string),
+        };
+        let mut sink = self.stage();
+        let clear = |a: &RespuestaConsulta| matches!(a.respuesta.codigo(), "0000" | "0001");
+        let answer = self.call(Some(&despacho.destino), clear, self.platform.consultar(&consulta, &mut sink)).await?;
+        let staged = match answer.cargo.contenido {
+            Contenido::Pdf { .. } => sink.finish().await.ok(),
+            _ => None,
+        };
+        Ok((answer, staged))
+    }
+
+    /// A consulta found it at the receiver: it was sent, and perhaps answered already.
+    pub(super) async fn found(
+        &self,
+        job: &Job,
+        despacho: &Despacho,
+        answer: RespuestaConsulta,
+        pdf: Option<Staged>,
+    ) -> Result<Step, StoreError> {
+        let nombre = despacho.cuo.as_ref().map(|cuo| format!("cargo-{cuo}.pdf")).unwrap_or_default();
+        let documento = pdf.as_ref().map(|s| Documento { nombre, bytes: s.bytes, sha256: s.sha256.clone() });
+        let Some(cargo) = answer.cargo.cargo(documento) else {
+            let detalle = Some("una consulta confirmó que llegó".to_owned());
+            return self.conclude(job, despacho.id, Suceso::Aceptado, events::DESPACHO_ENVIADO, detalle).await;
+        };
+        for _ in 0..RACES_MAX {
+            let Some(mut now_is) = self.store.despacho(despacho.id).await? else { break };
+            if now_is.aplicar(Suceso::Respondido { cargo: cargo.clone() }, self.now()).is_err() {
+                break;
+            }
+            let mut change = self.respondido(now_is, &Actor::chasqui(), pdf.clone()).await?;
+            change.jobs_done.push(job.id);
+            match self.store.commit(change).await {
+                Ok(_) => return Ok(Step::Done),
+                Err(CommitError::Store(error)) => return Err(error),
+                Err(_) => {}
+            }
+        }
+        self.finished(job).await
+    }
+
+    /// Asks for the cargo of a document that was sent and is not answered.
+    pub(super) async fn step_preguntar(&self, job: &Job) -> Result<Step, StoreError> {
+        let Some(despacho) = self.store.despacho(job.sujeto).await? else { return self.finished(job).await };
+        if despacho.estado != EstadoDespacho::Enviado {
+            return self.finished(job).await;
+        }
+        let wait = Some(self.settings.retry.ask_cargo(job.intentos + 1));
+        let (falla, motivo) = match self.consulta(&despacho).await {
+            Ok((answer, pdf)) if answer.respuesta.codigo() == "0000" => match Desenlace::de_letra(estado(&answer)) {
+                Some(_) => return self.found(job, &despacho, answer, pdf).await,
+                None => (Falla::SinCargo, "la entidad receptora lo tiene y aún no lo atiende".to_owned()),
+            },
+            Ok((answer, _)) => {
+                let motivo = format!("La consulta por el cargo no dio resultado: {}", in_words(&answer.respuesta));
+                (Falla::de_respuesta(&answer.respuesta), motivo)
+            }
+            Err(error) => (error.falla, format!("La consulta por el cargo no tuvo respuesta: {error}")),
+        };
+        Ok(Step::again(falla, motivo, wait))
+    }
+
+    /// The job that asks for the cargo of what was just accepted, in case the cargo never comes by itself.
+    pub(super) fn ask_for_cargo(&self, d: &Despacho) -> Job {
+        let now = self.now();
+        let first = later(now, self.settings.retry.ask_cargo(0));
+        Job { proximo_en: first, ..job(JobKind::PreguntarCargo, d.id, &d.entidad, &d.destino, now) }
+    }
+}
+
+fn estado(answer: &RespuestaConsulta) -> &str {
+    answer.cargo.estado.as_deref().unwrap_or_default()
+}

@@ -1,0 +1,116 @@
+//! What the steps of all jobs share: how a step leaves its job, calls to the platform, and notes on the record.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Actor, Exchange, PlatformError, events, health::Outcome};
+use crate::{
+    domain::{Despacho, Falla, Ruc, cargo::Respuesta, despacho::Suceso},
+    store::{Change, CommitError, Job, Record, StoreError},
+};
+
+/// How a step left its job.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// The job's end is committed.
+    Done,
+    /// Try again.
+    Again(Again),
+}
+
+/// Why a job is tried again, and when.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Again {
+    pub falla: Falla,
+    /// In words; the record has them too.
+    pub motivo: String,
+    /// Not before; `None`: as the policy says.
+    pub wait: Option<Duration>,
+}
+
+impl Step {
+    pub(super) fn again(falla: Falla, motivo: impl Into<String>, wait: Option<Duration>) -> Self {
+        Self::Again(Again { falla, motivo: motivo.into(), wait })
+    }
+}
+
+impl Exchange {
+    /// One call to the platform, with what it says of the health of the destination, or of the platform if it is `None`.
+    /// `clear` tells an answer that can be understood.
+    pub(super) async fn call<T>(
+        &self,
+        destino: Option<&Ruc>,
+        clear: impl Fn(&T) -> bool,
+        call: impl Future<Output = Result<T, PlatformError>>,
+    ) -> Result<T, PlatformError> {
+        let began = self.now();
+        let result = call.await;
+        let now = self.now();
+        let took = Duration::try_from(now.duration_since(began)).unwrap_or_default();
+        let failed = |error: &PlatformError| Outcome::Failed(error.detalle.clone());
+        match (&result, destino) {
+            (Err(error), None) => self.took_note(None, failed(error), took, now).await,
+            (Err(error), Some(_)) if !error.pudo_llegar() => {
+                self.took_note(None, failed(error), took, now).await;
+            }
+            (Err(error), destino) => self.took_note(destino, failed(error), took, now).await,
+            (Ok(answer), destino) => {
+                self.took_note(None, Outcome::Answered, took, now).await;
+                let unclear = || Outcome::Failed("respondió algo que no se entiende".into());
+                let outcome = if clear(answer) { Outcome::Answered } else { unclear() };
+                if destino.is_some() {
+                    self.took_note(destino, outcome, took, now).await;
+                }
+            }
+        }
+        result
+    }
+
+    pub(super) async fn took_note(&self, destino: Option<&Ruc>, outcome: Outcome, took: Duration, now: Timestamp) {
+        let recovered = match destino {
+            Some(ruc) => self.health.record(ruc, outcome, took, now),
+            None => self.health.record_pide(outcome, took, now),
+        };
+        if recovered {
+            tracing::info!(destination = ?destino, "it works again: what waited for it is due now");
+            self.store.wake(destino).await;
+        }
+    }
+
+    /// Commits something learnt on the way. What the state does not allow any more is not worth recording.
+    pub(super) async fn note(&self, despacho: &Despacho, suceso: Suceso, tipo: &str) -> Result<(), StoreError> {
+        let now = self.now();
+        let mut despacho = despacho.clone();
+        if despacho.aplicar(suceso, now).is_err() {
+            return Ok(());
+        }
+        let fact = events::despacho(&despacho, tipo, &Actor::chasqui(), now, despacho.ultimo_error.clone());
+        let records = vec![Record::Despacho(Box::new(despacho))];
+        match self.store.commit(Change { facts: vec![fact], records, ..Change::default() }).await {
+            Err(CommitError::Store(error)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends a job whose record needs it no more.
+    pub(super) async fn finished(&self, job: &Job) -> Result<Step, StoreError> {
+        self.store.commit(Change { jobs_done: vec![job.id], ..Change::default() }).await.map_or_else(
+            |error| match error {
+                CommitError::Store(error) => Err(error),
+                _ => Ok(Step::Done),
+            },
+            |_| Ok(Step::Done),
+        )
+    }
+}
+
+/// An answer in words: the other side's own, with its code.
+pub(super) fn in_words(answer: &Respuesta) -> String {
+    match (answer.codigo(), answer.descripcion()) {
+        ("", "") => "la respuesta llegó vacía, sin código ni descripción".into(),
+        ("", text) => format!("la respuesta no trae código; dice «{text}»"),
+        (code, "") => format!("código {code}, sin descripción"),
+        (code, text) => format!("{text} (código {code})"),
+    }
+}

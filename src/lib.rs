@@ -9,6 +9,7 @@
 //! - [`http`] (4): listeners, limits, authentication, errors.
 //! - [`platform`] (5): the client of the platform.
 //! - [`sgd`] (5): how a document system plugs in.
+//! - [`wsiotramite`] (5): the SOAP service the platform calls.
 //! - [`config`] and [`telemetry`], beside the house: what the operator decides, and what he sees.
 
 pub mod config;
@@ -21,3 +22,4 @@ pub mod sgd;
 pub mod soap;
 pub mod store;
 pub mod telemetry;
+pub mod wsiotramite;

@@ -27,6 +27,11 @@ impl Exchange {
         }
     }
 
+    /// What is answered when our own store failed before a use case could begin.
+    pub fn own_fault(error: &StoreError) -> Respuesta {
+        Respuesta::nueva("-1", sentence(error))
+    }
+
     async fn try_recibir(&self, tramite: &Tramite, documento: Option<Staged>) -> Result<Respuesta, StoreError> {
         let now = self.now();
         let propia = ruc(&tramite.ruc_receptor).and_then(|ruc| self.propia(&ruc).cloned());

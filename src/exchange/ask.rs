@@ -74,26 +74,35 @@ impl Exchange {
         answer: RespuestaConsulta,
         pdf: Option<Staged>,
     ) -> Result<Step, StoreError> {
+        self.take_answer(despacho, answer, pdf).await?;
+        self.finished(job).await
+    }
+
+    /// Takes what a consulta that found the document tells. If the record went further meanwhile, nothing is to be learnt.
+    pub(super) async fn take_answer(
+        &self,
+        despacho: &Despacho,
+        answer: RespuestaConsulta,
+        pdf: Option<Staged>,
+    ) -> Result<(), StoreError> {
         let nombre = despacho.cuo.as_ref().map(|cuo| format!("cargo-{cuo}.pdf")).unwrap_or_default();
         let documento = pdf.as_ref().map(|s| Documento { nombre, bytes: s.bytes, sha256: s.sha256.clone() });
         let Some(cargo) = answer.cargo.cargo(documento) else {
             let detalle = Some("una consulta confirmó que llegó".to_owned());
-            return self.conclude(job, despacho.id, Suceso::Aceptado, events::DESPACHO_ENVIADO, detalle).await;
+            return self.conclude(despacho.id, Suceso::Aceptado, events::DESPACHO_ENVIADO, detalle).await;
         };
         for _ in 0..RACES_MAX {
             let Some(mut now_is) = self.store.despacho(despacho.id).await? else { break };
             if now_is.aplicar(Suceso::Respondido { cargo: cargo.clone() }, self.now()).is_err() {
                 break;
             }
-            let mut change = self.respondido(now_is, &Actor::chasqui(), pdf.clone()).await?;
-            change.jobs_done.push(job.id);
-            match self.store.commit(change).await {
-                Ok(_) => return Ok(Step::Done),
+            match self.store.commit(self.respondido(now_is, &Actor::chasqui(), pdf.clone()).await?).await {
+                Ok(_) => break,
                 Err(CommitError::Store(error)) => return Err(error),
                 Err(_) => {}
             }
         }
-        self.finished(job).await
+        Ok(())
     }
 
     /// Asks for the cargo of a document that was sent and is not answered.

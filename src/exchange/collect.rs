@@ -74,7 +74,7 @@ impl Exchange {
         let fact = events::despacho(&despacho, events::despacho_respondido(&despacho), actor, now, detalle);
         let mut change = Change {
             facts: vec![fact],
-            jobs_done: vec![Job::id_for(JobKind::PreguntarCargo, despacho.id)],
+            jobs_done: [JobKind::Despachar, JobKind::PreguntarCargo].map(|k| Job::id_for(k, despacho.id)).into(),
             documents: documento.into_iter().collect(),
             ..Change::default()
         };

@@ -54,6 +54,25 @@ pub struct Idempotency {
     pub huella: Sha256,
 }
 
+/// Where the PDF of a despacho is.
+#[derive(Debug, Clone)]
+pub enum Documentacion {
+    /// Just taken in.
+    Nueva(Staged),
+    /// In the store already: a received document that is sent on.
+    EnAlmacen(Documento),
+}
+
+impl Documentacion {
+    fn documento(&self, nombre: String) -> Documento {
+        let (bytes, sha256) = match self {
+            Self::Nueva(staged) => (staged.bytes, staged.sha256.clone()),
+            Self::EnAlmacen(stored) => (stored.bytes, stored.sha256.clone()),
+        };
+        Documento { nombre, bytes, sha256 }
+    }
+}
+
 impl Exchange {
     /// Accepts a document for each destination and queues it. Durable when it returns. The same idempotency key with the
     /// same request gives what the first one made.
@@ -65,13 +84,28 @@ impl Exchange {
         documento: Option<Staged>,
         idempotency: Option<&Idempotency>,
     ) -> Result<Vec<Despacho>, ExchangeError> {
+        self.despachar_pdf(actor, entidad, nuevo, documento.map(Documentacion::Nueva), idempotency).await
+    }
+
+    pub(super) async fn despachar_pdf(
+        &self,
+        actor: &Actor,
+        entidad: &Ruc,
+        nuevo: &NuevoDespacho,
+        pdf: Option<Documentacion>,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<Vec<Despacho>, ExchangeError> {
         let propia = self.propia(entidad).ok_or_else(|| ExchangeError::EntidadAjena(entidad.clone()))?;
         if let Some(made) = self.made_before(entidad, idempotency).await? {
             return Ok(made);
         }
         let now = self.now();
-        let (despachos, staged) = self.judge(propia, nuevo, documento, now).await?;
-        let mut change = Change { documents: vec![staged], ..Change::default() };
+        let (despachos, pdf) = self.judge(propia, nuevo, pdf, now).await?;
+        let documents = match pdf {
+            Documentacion::Nueva(staged) => vec![staged],
+            Documentacion::EnAlmacen(_) => Vec::new(),
+        };
+        let mut change = Change { documents, ..Change::default() };
         for despacho in &despachos {
             change.facts.push(events::despacho(despacho, events::DESPACHO_REGISTRADO, actor, now, None));
             change.jobs.push(job(JobKind::Despachar, despacho.id, entidad, &despacho.destino, now));
@@ -125,35 +159,28 @@ impl Exchange {
         &self,
         propia: &EntidadPropia,
         nuevo: &NuevoDespacho,
-        documento: Option<Staged>,
+        pdf: Option<Documentacion>,
         now: Timestamp,
-    ) -> Result<(Vec<Despacho>, Staged), ExchangeError> {
+    ) -> Result<(Vec<Despacho>, Documentacion), ExchangeError> {
         let (destinos, mut defectos) = self.destinos(nuevo);
         numero_y_usuario(nuevo, &mut defectos);
         let tipos: Vec<String> = self.tipos_documento().await?.into_iter().map(|t| t.codigo).collect();
         let draft = Draft { propia, nuevo, now };
-        // One judgement serves all destinations: they differ only in the RUC, judged above.
-        let documento_resuelto = documento.as_ref().map(|s| Documento {
-            nombre: nuevo.nombre_documento.clone().unwrap_or_default(),
-            bytes: s.bytes,
-            sha256: s.sha256.clone(),
-        });
-        let referencia = nuevo.referencia.as_deref().filter(|r| !r.trim().is_empty());
-        let stated = draft.tramite(destinos.first());
+        // One judgement serves all destinations: they differ only in the RUC, judged above. The CUO is the platform's to
+        // give, later.
         let contexto = Contexto { tipos_documento: &tipos, ..Contexto::nuevo(now) };
-        // The CUO is the platform's to give, later; the receiver was judged above.
-        defectos.extend(
-            validation::tramite(&stated, &contexto).into_iter().filter(|d| d.campo != "cuo" && d.campo != "destino"),
-        );
-        let (Some(documento), Some(staged), true) = (documento_resuelto, documento, defectos.is_empty()) else {
+        let judged = validation::tramite(&draft.tramite(destinos.first()), &contexto);
+        defectos.extend(judged.into_iter().filter(|d| d.campo != "cuo" && d.campo != "destino"));
+        let (Some(pdf), true) = (pdf, defectos.is_empty()) else {
             return Err(ExchangeError::Defectos(defectos));
         };
-        let referencia = referencia.and_then(|text| Cuo::parse(text).ok());
+        let documento = pdf.documento(nuevo.nombre_documento.clone().unwrap_or_default());
+        let referencia = nuevo.referencia.as_deref().and_then(|text| Cuo::parse(text).ok());
         let despachos = destinos
             .into_iter()
             .map(|destino| draft.despacho(self.id(now), destino, documento.clone(), referencia.clone()))
             .collect();
-        Ok((despachos, staged))
+        Ok((despachos, pdf))
     }
 
     fn destinos(&self, nuevo: &NuevoDespacho) -> (Vec<Ruc>, Vec<Defecto>) {

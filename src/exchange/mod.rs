@@ -10,12 +10,14 @@ mod acknowledge;
 mod api_keys;
 mod ask;
 mod collect;
+mod correct;
 mod deliver;
 mod directory;
 mod dispatch;
 mod events;
 pub mod health;
 mod query;
+mod queue;
 mod receive;
 mod retry;
 mod send;
@@ -32,8 +34,9 @@ use jiff::Timestamp;
 
 pub use acknowledge::NuevaRespuesta;
 pub use api_keys::NuevaClave;
-pub use dispatch::{Idempotency, NuevoDespacho};
+pub use dispatch::{Documentacion, Idempotency, NuevoDespacho};
 pub use query::ConsultaRespondida;
+pub use queue::{Situacion, Trabajo};
 pub use retry::RetryPolicy;
 pub use worker::Worker;
 

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     domain::{Cuo, Despacho, EstadoDespacho, Falla, Id, cargo::Respuesta, despacho::Suceso},
-    store::{Change, CommitError, Job, Record, StoreError},
+    store::{Change, CommitError, Job, JobKind, Record, StoreError},
 };
 
 /// New CUOs asked for one despacho before it is given up: a platform that refuses three refuses all.
@@ -94,14 +94,13 @@ impl Exchange {
 
     async fn end_send(&self, job: &Job, despacho: Despacho, fin: Fin) -> Result<Step, StoreError> {
         match fin {
-            Fin::Aceptado => self.conclude(job, despacho.id, Suceso::Aceptado, events::DESPACHO_ENVIADO, None).await,
-            Fin::Rechazado(motivo) => {
-                let detalle = Some(motivo.clone());
-                self.conclude(job, despacho.id, Suceso::Rechazado { motivo }, events::DESPACHO_FALLIDO, detalle).await
+            Fin::Aceptado => {
+                self.conclude(despacho.id, Suceso::Aceptado, events::DESPACHO_ENVIADO, None).await?;
+                self.finished(job).await
             }
+            Fin::Rechazado(motivo) => self.refused(job, &despacho, motivo).await,
             Fin::CuoNoValido(motivo) if despacho.cuos_anteriores.len() + 1 >= CUOS_MAX => {
-                let detalle = Some(motivo.clone());
-                self.conclude(job, despacho.id, Suceso::Rechazado { motivo }, events::DESPACHO_FALLIDO, detalle).await
+                self.refused(job, &despacho, motivo).await
             }
             // The first send under this CUO was refused outright: nothing can have arrived under it.
             Fin::CuoNoValido(motivo) if despacho.intentos_con_cuo <= 1 => self.new_cuo(&despacho, motivo).await,
@@ -123,6 +122,12 @@ impl Exchange {
         }
     }
 
+    async fn refused(&self, job: &Job, despacho: &Despacho, motivo: String) -> Result<Step, StoreError> {
+        let detalle = Some(motivo.clone());
+        self.conclude(despacho.id, Suceso::Rechazado { motivo }, events::DESPACHO_FALLIDO, detalle).await?;
+        self.finished(job).await
+    }
+
     async fn new_cuo(&self, despacho: &Despacho, motivo: String) -> Result<Step, StoreError> {
         let suceso = Suceso::CuoRechazado { motivo: motivo.clone() };
         self.note(despacho, suceso, events::DESPACHO_CUO_RECHAZADO).await?;
@@ -135,15 +140,15 @@ impl Exchange {
         Ok(Step::again(falla, motivo, Some(self.settings.retry.ask_after)))
     }
 
-    /// Commits an outcome that ends the job. If the record went further meanwhile (a cargo came first), only the job ends.
+    /// Commits an outcome that ends the sending, and its job with it. If the record went further meanwhile (a cargo came
+    /// first), nothing is to be said.
     pub(super) async fn conclude(
         &self,
-        job: &Job,
         id: Id,
         suceso: Suceso,
         tipo: &str,
         detalle: Option<String>,
-    ) -> Result<Step, StoreError> {
+    ) -> Result<(), StoreError> {
         for _ in 0..RACES_MAX {
             let Some(mut despacho) = self.store.despacho(id).await? else { break };
             let now = self.now();
@@ -153,7 +158,7 @@ impl Exchange {
             let actor = Actor::chasqui();
             let mut change = Change {
                 facts: vec![events::despacho(&despacho, tipo, &actor, now, detalle.clone())],
-                jobs_done: vec![job.id],
+                jobs_done: vec![Job::id_for(JobKind::Despachar, id)],
                 ..Change::default()
             };
             if suceso == Suceso::Aceptado {
@@ -162,12 +167,12 @@ impl Exchange {
             }
             change.records.push(Record::Despacho(Box::new(despacho)));
             match self.store.commit(change).await {
-                Ok(_) => return Ok(Step::Done),
+                Ok(_) => break,
                 Err(CommitError::Store(error)) => return Err(error),
                 Err(_) => {}
             }
         }
-        self.finished(job).await
+        Ok(())
     }
 }
 

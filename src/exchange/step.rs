@@ -93,8 +93,11 @@ impl Exchange {
         }
     }
 
-    /// Ends a job whose record needs it no more.
+    /// Ends a job whose record needs it no more, unless the commit that made it so ended it already.
     pub(super) async fn finished(&self, job: &Job) -> Result<Step, StoreError> {
+        if self.store.job(job.id).await?.is_none() {
+            return Ok(Step::Done);
+        }
         self.store.commit(Change { jobs_done: vec![job.id], ..Change::default() }).await.map_or_else(
             |error| match error {
                 CommitError::Store(error) => Err(error),

@@ -2,6 +2,7 @@
 
 mod arrivals;
 mod cargos;
+mod decisions;
 mod dispatches;
 mod sends;
 mod world;

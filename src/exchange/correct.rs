@@ -1,0 +1,111 @@
+//! What the SGD may still do with a document it handed over or received: withdraw, ask now, correct, pass on.
+
+use super::{Actor, Documentacion, Exchange, ExchangeError, Idempotency, NuevoDespacho, RACES_MAX, events};
+use crate::{
+    domain::{Contenido, Despacho, EstadoDespacho, Id, Ruc, cargo::Respuesta, despacho::Suceso},
+    store::{Change, CommitError, Job, JobKind, Record, Staged},
+};
+
+impl Exchange {
+    /// Withdraws a document that was not begun to be sent. No message reports it (CONTRACT §5).
+    pub async fn anular(
+        &self,
+        actor: &Actor,
+        entidad: Option<&Ruc>,
+        id: Id,
+        motivo: Option<&str>,
+    ) -> Result<Despacho, ExchangeError> {
+        for _ in 0..RACES_MAX {
+            let mut despacho = self.despacho_propio(entidad, id).await?;
+            if despacho.estado == EstadoDespacho::Anulado {
+                return Ok(despacho);
+            }
+            let now = self.now();
+            despacho.aplicar(Suceso::Anulado, now).map_err(|_| {
+                let estado = despacho.estado.palabra();
+                let why = if despacho.intentos > 0 { "ya se intentó enviar" } else { "ya no está pendiente" };
+                ExchangeError::Estado(format!("No se puede anular: el despacho está {estado} y {why}"))
+            })?;
+            let detalle = motivo.map(|m| m.chars().take(super::queue::MOTIVO_MAX).collect());
+            let change = Change {
+                facts: vec![events::despacho(&despacho, events::DESPACHO_ANULADO, actor, now, detalle)],
+                records: vec![Record::Despacho(Box::new(despacho.clone()))],
+                jobs_done: vec![Job::id_for(JobKind::Despachar, id)],
+                ..Change::default()
+            };
+            match self.store.commit(change).await {
+                Ok(_) => return Ok(despacho),
+                Err(CommitError::Stale(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(CommitError::Stale(id).into())
+    }
+
+    /// Asks the receiver now, and takes what it tells: that it arrived, or its cargo. Returns the answer and the despacho
+    /// as it is after it. A "not found" is left to the worker, which knows when to send again.
+    pub async fn consultar(&self, entidad: Option<&Ruc>, id: Id) -> Result<(Respuesta, Despacho), ExchangeError> {
+        let despacho = self.despacho_propio(entidad, id).await?;
+        if despacho.cuo.is_none() {
+            return Err(ExchangeError::Estado("Todavía no tiene CUO: no hay nada que consultar".into()));
+        }
+        let (answer, pdf) = self.consulta(&despacho).await?;
+        let told = answer.respuesta.clone();
+        if told.codigo() == "0000" {
+            self.take_answer(&despacho, answer, pdf).await?;
+        }
+        Ok((told, self.despacho_propio(entidad, id).await?))
+    }
+
+    /// Sends a new document that corrects an observed one, to the same entity unless it says another. The observed one is
+    /// `subsanado` once the new one is accepted, not before (CONTRACT §5).
+    pub async fn subsanar(
+        &self,
+        actor: &Actor,
+        entidad: Option<&Ruc>,
+        id: Id,
+        nuevo: &NuevoDespacho,
+        documento: Option<Staged>,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<Despacho, ExchangeError> {
+        let observed = self.despacho_propio(entidad, id).await?;
+        // The repetition of a request that was accepted finds the observed one closed already.
+        let repeated = idempotency.is_some() && observed.estado == EstadoDespacho::Subsanado;
+        if observed.estado != EstadoDespacho::Observado && !repeated {
+            let estado = observed.estado.palabra();
+            return Err(ExchangeError::Estado(format!("Solo se subsana un documento observado; este está {estado}")));
+        }
+        let mut nuevo = nuevo.clone();
+        nuevo.referencia = observed.cuo.as_ref().map(ToString::to_string);
+        if nuevo.destinos.is_empty() {
+            nuevo.destinos = vec![observed.destino.to_string()];
+        }
+        let made = self.despachar(actor, &observed.entidad, &nuevo, documento, idempotency).await?;
+        made.into_iter().next().ok_or(ExchangeError::NoExiste)
+    }
+
+    /// Sends a received document on to other entities: the same PDF, with what `nuevo` says of the rest. Texts it does not
+    /// give are those of the received document.
+    pub async fn derivar(
+        &self,
+        actor: &Actor,
+        entidad: Option<&Ruc>,
+        id: Id,
+        nuevo: &NuevoDespacho,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<Vec<Despacho>, ExchangeError> {
+        let received = self.recepcion_propia(entidad, id).await?;
+        let some = |text: &str| (!text.trim().is_empty()).then(|| text.to_owned());
+        let nuevo = NuevoDespacho {
+            tipo_documento: nuevo.tipo_documento.clone().or_else(|| some(&received.tipo_documento)),
+            numero_documento: nuevo.numero_documento.clone().or_else(|| some(&received.numero_documento)),
+            asunto: nuevo.asunto.clone().or_else(|| some(&received.asunto)),
+            folios: nuevo.folios.or(received.folios),
+            nombre_documento: nuevo.nombre_documento.clone().or_else(|| some(&received.documento.nombre)),
+            contenido: Contenido::Pdf { una_vez: false },
+            ..nuevo.clone()
+        };
+        let pdf = Documentacion::EnAlmacen(received.documento.clone());
+        self.despachar_pdf(actor, &received.entidad, &nuevo, Some(pdf), idempotency).await
+    }
+}

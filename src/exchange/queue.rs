@@ -1,0 +1,264 @@
+//! What a person does about work that is under way or stuck: looks at it, has it explained, tries it again, gives it up.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{
+    Actor, Exchange, ExchangeError, RACES_MAX, events,
+    health::{Circuito, Salud},
+};
+use crate::{
+    domain::{Despacho, EstadoDespacho, Falla, Id, Recepcion, Ruc, despacho::Suceso, falla::Entrada, lima},
+    store::{Change, CommitError, Fact, Job, JobKind, Record},
+};
+
+/// Longest reason a person gives, in characters.
+pub const MOTIVO_MAX: usize = 500;
+
+/// A job with what is known about it.
+#[derive(Debug, Clone)]
+pub struct Trabajo {
+    pub job: Job,
+    pub cuo: Option<String>,
+    /// The SGD's number of the despacho, or the number under which the recepcion was filed.
+    pub numero_registro: Option<String>,
+    pub salud: Option<Salud>,
+    /// One paragraph: why it is where it is, what it means, what to do, what happens next and when.
+    pub explicacion: String,
+}
+
+/// Where a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Situacion {
+    /// Its time has come, or is to come.
+    Pendiente,
+    /// It failed and is tried again.
+    Esperando,
+    /// It was given up; a person decides.
+    Detenido,
+}
+
+impl Trabajo {
+    pub fn situacion(&self) -> Situacion {
+        match (&self.job.muerto_en, self.job.intentos) {
+            (Some(_), _) => Situacion::Detenido,
+            (None, 0) => Situacion::Pendiente,
+            (None, _) => Situacion::Esperando,
+        }
+    }
+}
+
+impl Exchange {
+    /// A job of this entity, explained.
+    pub async fn trabajo(&self, entidad: Option<&Ruc>, id: Id) -> Result<Trabajo, ExchangeError> {
+        let found = self.store.job(id).await?.filter(|job| entidad.is_none_or(|ruc| *ruc == job.entidad));
+        self.explicado(found.ok_or(ExchangeError::NoExiste)?).await
+    }
+
+    /// Jobs after an id, each explained, and where the list goes on.
+    pub async fn trabajos(
+        &self,
+        entidad: Option<&Ruc>,
+        after: Option<Id>,
+        limit: usize,
+    ) -> Result<(Vec<Trabajo>, Option<Id>), ExchangeError> {
+        let (mut trabajos, mut next) = (Vec::new(), after);
+        loop {
+            let page = self.store.jobs(next, limit.max(1)).await?;
+            next = page.next;
+            for job in page.items.into_iter().filter(|job| entidad.is_none_or(|ruc| *ruc == job.entidad)) {
+                if trabajos.len() == limit {
+                    let last: Option<&Trabajo> = trabajos.last();
+                    return Ok((trabajos.iter().map(Clone::clone).collect(), last.map(|t| t.job.id)));
+                }
+                trabajos.push(self.explicado(job).await?);
+            }
+            if next.is_none() {
+                return Ok((trabajos, None));
+            }
+        }
+    }
+
+    async fn explicado(&self, job: Job) -> Result<Trabajo, ExchangeError> {
+        let (cuo, numero_registro) = match job.kind {
+            JobKind::EntregarCargo => {
+                let found = self.store.recepcion(job.sujeto).await?;
+                (found.as_ref().map(|r| r.cuo.to_string()), found.and_then(|r| r.numero_registro))
+            }
+            JobKind::Despachar | JobKind::PreguntarCargo => {
+                let found = self.store.despacho(job.sujeto).await?;
+                let cuo = found.as_ref().and_then(|d| d.cuo.as_ref().map(ToString::to_string));
+                (cuo, found.map(|d| d.numero_registro))
+            }
+        };
+        let now = self.now();
+        let salud = self.health.salud(&job.destino, now);
+        let explicacion = explain(&job, salud.as_ref(), now, self.settings.retry.dead_at(job.kind, job.creado_en));
+        Ok(Trabajo { job, cuo, numero_registro, salud, explicacion })
+    }
+
+    /// Tries a job again now, also one that was given up: its age counts anew.
+    pub async fn reintentar_trabajo(
+        &self,
+        actor: &Actor,
+        entidad: Option<&Ruc>,
+        id: Id,
+        motivo: &str,
+    ) -> Result<Trabajo, ExchangeError> {
+        let known = self.trabajo(entidad, id).await?.job;
+        let now = self.now();
+        let creado_en = if known.muerto_en.is_some() { now } else { known.creado_en };
+        let job = Job { creado_en, proximo_en: now, muerto_en: None, ..known };
+        let fact = decided(&job, events::TRABAJO_REINTENTADO, actor, now, motivo);
+        self.store.commit(Change { facts: vec![fact], jobs: vec![job.clone()], ..Change::default() }).await?;
+        self.explicado(job).await
+    }
+
+    /// Gives a job up for good. A despacho that was not sent ends as `fallido`; a cargo stays undelivered.
+    pub async fn descartar_trabajo(
+        &self,
+        actor: &Actor,
+        entidad: Option<&Ruc>,
+        id: Id,
+        motivo: &str,
+    ) -> Result<(), ExchangeError> {
+        let job = self.trabajo(entidad, id).await?.job;
+        for _ in 0..RACES_MAX {
+            let now = self.now();
+            let fact = decided(&job, events::TRABAJO_DESCARTADO, actor, now, motivo);
+            let mut change = Change { facts: vec![fact], jobs_done: vec![id], ..Change::default() };
+            if job.kind == JobKind::Despachar
+                && let Some(mut despacho) = self.store.despacho(job.sujeto).await?
+            {
+                let reason = format!("Descartado por una persona: {motivo}");
+                if despacho.aplicar(Suceso::Rechazado { motivo: reason.clone() }, now).is_ok() {
+                    change.facts.push(events::despacho(&despacho, events::DESPACHO_FALLIDO, actor, now, Some(reason)));
+                    change.records.push(Record::Despacho(Box::new(despacho)));
+                }
+            }
+            match self.store.commit(change).await {
+                Ok(_) => return Ok(()),
+                Err(CommitError::Stale(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(CommitError::Stale(id).into())
+    }
+
+    /// Tries a despacho again now: a failed one from its beginning, one under way at once.
+    pub async fn reintentar_despacho(
+        &self,
+        actor: &Actor,
+        entidad: Option<&Ruc>,
+        id: Id,
+    ) -> Result<Despacho, ExchangeError> {
+        for _ in 0..RACES_MAX {
+            let mut despacho = self.despacho_propio(entidad, id).await?;
+            let now = self.now();
+            let fresh = super::dispatch::job(JobKind::Despachar, id, &despacho.entidad, &despacho.destino, now);
+            let mut change = Change { jobs: vec![fresh], ..Change::default() };
+            if despacho.estado == EstadoDespacho::Fallido {
+                despacho.aplicar(Suceso::Reintentado, now).map_err(|e| ExchangeError::Estado(e.to_string()))?;
+                change.records.push(Record::Despacho(Box::new(despacho.clone())));
+            } else if !despacho.estado.en_curso() {
+                let estado = despacho.estado.palabra();
+                return Err(ExchangeError::Estado(format!("Un despacho {estado} no necesita reintentarse")));
+            }
+            change.facts.push(events::despacho(&despacho, events::DESPACHO_REINTENTADO, actor, now, None));
+            match self.store.commit(change).await {
+                Ok(_) => return Ok(despacho),
+                Err(CommitError::Stale(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(CommitError::Stale(id).into())
+    }
+
+    /// A despacho the caller may see.
+    pub(super) async fn despacho_propio(&self, entidad: Option<&Ruc>, id: Id) -> Result<Despacho, ExchangeError> {
+        let found = self.store.despacho(id).await?.filter(|d| entidad.is_none_or(|ruc| *ruc == d.entidad));
+        found.ok_or(ExchangeError::NoExiste)
+    }
+
+    /// A recepcion the caller may see.
+    pub(super) async fn recepcion_propia(&self, entidad: Option<&Ruc>, id: Id) -> Result<Recepcion, ExchangeError> {
+        let found = self.store.recepcion(id).await?.filter(|r| entidad.is_none_or(|ruc| *ruc == r.entidad));
+        found.ok_or(ExchangeError::NoExiste)
+    }
+}
+
+fn decided(job: &Job, tipo: &str, actor: &Actor, at: Timestamp, motivo: &str) -> Fact {
+    Fact {
+        at,
+        tipo: tipo.into(),
+        actor: actor.0.clone(),
+        entidad: Some(job.entidad.clone()),
+        sujeto: job.sujeto,
+        cuo: None,
+        estado: None,
+        detalle: Some(motivo.chars().take(MOTIVO_MAX).collect()),
+        documentos: Vec::new(),
+    }
+}
+
+/// Why a job is where it is, for a person who has never seen one.
+fn explain(job: &Job, salud: Option<&Salud>, now: Timestamp, dead_at: Timestamp) -> String {
+    let what = match job.kind {
+        JobKind::Despachar => format!("Este documento espera llegar a la entidad {}.", job.destino),
+        JobKind::EntregarCargo => {
+            format!("Este cargo espera llegar a la entidad {}, que envió el documento.", job.destino)
+        }
+        JobKind::PreguntarCargo => {
+            format!("Este documento llegó a la entidad {} y su cargo aún no vuelve.", job.destino)
+        }
+    };
+    let mut sentences = vec![what];
+    if let Some(falla) = job.falla {
+        sentences.push(last_attempt(job, falla));
+    } else if job.intentos == 0 && job.kind != JobKind::PreguntarCargo {
+        sentences.push("Todavía no se ha intentado.".into());
+    }
+    if let Some(salud) = salud.filter(|s| s.circuito != Circuito::Cerrado) {
+        sentences.push(paused(salud));
+    }
+    sentences.push(next_step(job, now, dead_at));
+    sentences.join(" ")
+}
+
+fn last_attempt(job: &Job, falla: Falla) -> String {
+    let Entrada { titulo, causa, quien, remedio, .. } = falla.entrada();
+    let times = if job.intentos == 1 { "un intento".to_owned() } else { format!("{} intentos", job.intentos) };
+    let words = job.ultimo_error.as_deref().unwrap_or(titulo);
+    let acts = quien.palabras();
+    format!("Tras {times}, lo último fue: {words}. {titulo}: {causa} Debe actuar: {acts}. {remedio}")
+}
+
+fn paused(salud: &Salud) -> String {
+    let since = salud.caida_desde.map(|at| format!(" desde {}", reloj(at))).unwrap_or_default();
+    let until = salud.reabre_en.map(|at| format!("; se probará de nuevo a las {}", reloj(at))).unwrap_or_default();
+    format!("Esa entidad no responde{since} y los envíos hacia ella están en pausa{until}.")
+}
+
+fn next_step(job: &Job, now: Timestamp, dead_at: Timestamp) -> String {
+    if let Some(at) = job.muerto_en {
+        return format!(
+            "Se dejó de insistir el {}. Nada se ha perdido: puede reintentarlo o descartarlo indicando el motivo.",
+            reloj(at)
+        );
+    }
+    let when = if job.proximo_en <= now { "en seguida".to_owned() } else { format!("el {}", reloj(job.proximo_en)) };
+    let then = match (job.kind, job.falla.map(|f| f.entrada().reintento)) {
+        (JobKind::PreguntarCargo, _) => "se le preguntará por el cargo",
+        (JobKind::Despachar, Some(crate::domain::falla::Reintento::PreguntarAntes)) => {
+            "se preguntará si llegó, y solo si no llegó se enviará otra vez"
+        }
+        _ => "se intentará otra vez",
+    };
+    format!("Sin que nadie haga nada, {when} {then}; si sigue así, se dejará de insistir el {}.", reloj(dead_at))
+}
+
+/// `21/11/2026 09:30`, in Lima.
+fn reloj(at: Timestamp) -> String {
+    lima::en_lima(at).strftime("%d/%m/%Y %H:%M").to_string()
+}

@@ -83,3 +83,48 @@ fn name(flavour: Flavour) -> &'static str {
 fn answer_name(flavour: Flavour) -> String {
     format!("{}Response", name(flavour))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::fixture::{envelope, text};
+
+    const CASES: [(Flavour, &str, &str); 2] =
+        [(Flavour::Production, "getCUOEntidad", "ShowArchivos"), (Flavour::Test, "getCUO", "ShowArchivo")];
+
+    #[tokio::test]
+    async fn each_flavour_has_its_operation_and_its_soap_action() {
+        let ruc = Ruc::de_contraparte("20168999926").unwrap();
+        for (flavour, name, action) in CASES {
+            let asked = pedir(flavour, &ruc);
+            assert_eq!(asked.soap_action, format!("http://pcm.pide.gob.pe/webservice#{action}"));
+            let xml = text(&asked.message);
+            assert!(
+                xml.contains(&format!("<ns:{name} xmlns:ns=\"{NAMESPACE}\"><ruc>20168999926</ruc><servicio>3011<"))
+            );
+            let reader = EnvelopeReader::open(xml.as_bytes(), None, Limits::SMALL).await.unwrap();
+            let expected = Request { flavour, ruc: Some("20168999926".into()), servicio: Some(SERVICIO.into()) };
+            assert_eq!(read(reader).await.unwrap().request, expected);
+            let answer = text(&respuesta(flavour, "0000012345"));
+            assert_eq!(read_respuesta(answer.as_bytes(), None, flavour).await.unwrap(), "0000012345");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_a_cuo_is_null() {
+        for body in ["<getCUOResponse/>", "<getCUOResponse><return> </return></getCUOResponse>"] {
+            let answer = read_respuesta(envelope(body).as_bytes(), None, Flavour::Test).await;
+            assert!(matches!(answer, Err(AnswerError::Null)), "{body}");
+        }
+        let other = read_respuesta(envelope("<getCUOResponse/>").as_bytes(), None, Flavour::Production).await;
+        assert!(matches!(other, Err(AnswerError::Unexpected(_))), "the other flavour's answer");
+    }
+
+    #[tokio::test]
+    async fn the_form_of_before_2025_is_read_without_ruc() {
+        let xml = envelope(&format!("<a:getCUO xmlns:a='{NAMESPACE}'><ip>10.0.0.1</ip></a:getCUO>"));
+        let reader = EnvelopeReader::open(xml.as_bytes(), None, Limits::SMALL).await.unwrap();
+        let expected = Request { flavour: Flavour::Test, ruc: None, servicio: None };
+        assert_eq!(read(reader).await.unwrap().request, expected);
+    }
+}

@@ -139,3 +139,85 @@ pub async fn read_validar<R: AsyncRead + Unpin + Send>(body: R, charset: Option<
     let r = answer::open(body, charset, Limits::SMALL, VALIDAR_RESPONSE).await?;
     Ok(return_text(r).await? == REGISTRADA)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::fixture::{envelope, text};
+
+    fn categoria(n: u8) -> Categoria {
+        n.try_into().unwrap()
+    }
+
+    fn ruc(text: &str) -> Ruc {
+        Ruc::de_contraparte(text).unwrap()
+    }
+
+    async fn receive(xml: &str) -> Result<Request, ReadError> {
+        let envelope = EnvelopeReader::open(xml.as_bytes(), None, Limits::SMALL).await?;
+        Ok(read(envelope).await?.request)
+    }
+
+    #[tokio::test]
+    async fn both_flavours_ask_in_their_own_form() {
+        let production = lista(Flavour::Production, categoria(8));
+        assert_eq!(production.soap_action, "getListaEntidad");
+        assert!(text(&production.message).contains("<sidcatent>8</sidcatent></ns:getListaEntidad>"));
+        assert!(!text(&production.message).contains("vipent"));
+        let test = validar(Flavour::Test, &ruc("20168999926"));
+        assert_eq!(test.soap_action, "");
+        assert!(text(&test.message).contains("<vipent></vipent><vrucent>20168999926</vrucent>"));
+        for flavour in [Flavour::Production, Flavour::Test] {
+            let asked = receive(&text(&lista(flavour, categoria(3)).message)).await.unwrap();
+            assert_eq!(asked, Request::Lista { categoria: Some("3".into()) });
+            let asked = receive(&text(&validar(flavour, &ruc("20168999926")).message)).await.unwrap();
+            assert_eq!(asked, Request::Validar { ruc: Some("20168999926".into()) });
+        }
+        let other = format!("<a:borrarEntidad xmlns:a='{NAMESPACE}'/>");
+        assert_eq!(receive(&envelope(&other)).await.err().unwrap().code(), "unknown_operation");
+    }
+
+    #[tokio::test]
+    async fn a_list_is_read_back_and_rows_without_a_ruc_are_dropped() {
+        let sent = [("20168999926", "PCM & «ñ»"), ("20900000015", "MUNICIPALIDAD")].map(|(r, n)| Entidad {
+            ruc: ruc(r),
+            nombre: n.into(),
+            categoria: categoria(1),
+        });
+        let xml = text(&respuesta_lista(&sent));
+        assert_eq!(read_lista(xml.as_bytes(), None, categoria(1)).await.unwrap(), sent);
+        let rows = ["0", "", "123", "2016899992X", " 20168999926 "]
+            .map(|r| format!("<return><sident>1</sident><vrucent>{r}</vrucent><vnoment> A </vnoment></return>"));
+        let odd = envelope(&format!("<getListaEntidadResponse>{}<return/></getListaEntidadResponse>", rows.concat()));
+        let read = read_lista(odd.as_bytes(), None, categoria(1)).await.unwrap();
+        assert_eq!(read.len(), 1);
+        assert_eq!((read[0].ruc.as_str(), read[0].nombre.as_str()), ("20168999926", "A"));
+        let none = envelope("<getListaEntidadResponse/>");
+        assert_eq!(read_lista(none.as_bytes(), None, categoria(1)).await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn a_list_of_thousands_fits() {
+        let row = |n: u64| Entidad {
+            ruc: ruc(&format!("{}", 20_000_000_000 + n)),
+            nombre: "MUNICIPALIDAD DISTRITAL DE NOMBRE MUY LARGO ".repeat(3),
+            categoria: categoria(8),
+        };
+        let sent: Vec<Entidad> = (0..10_000).map(row).collect();
+        let xml = text(&respuesta_lista(&sent));
+        assert_eq!(read_lista(xml.as_bytes(), None, categoria(8)).await.unwrap().len(), 10_000);
+    }
+
+    #[tokio::test]
+    async fn only_0000_means_registered() {
+        for (registrada, expected) in [(true, true), (false, false)] {
+            let xml = text(&respuesta_validar(registrada));
+            assert_eq!(read_validar(xml.as_bytes(), None).await.unwrap(), expected);
+        }
+        let answer = |text: &str| envelope(&format!("<validarEntidadResponse>{text}</validarEntidadResponse>"));
+        assert!(read_validar(answer("<return> 0000 </return>").as_bytes(), None).await.unwrap());
+        assert!(!read_validar(answer("<return>0001</return>").as_bytes(), None).await.unwrap());
+        let null = read_validar(answer("<return/>").as_bytes(), None).await;
+        assert!(matches!(null, Err(AnswerError::Null)));
+    }
+}

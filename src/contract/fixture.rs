@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
+use quick_xml::events::Event;
 
 use crate::{
     domain::{CargoTramite, Tramite},
@@ -68,5 +69,63 @@ pub fn cargo() -> CargoTramite {
         estado: some("O"),
         anexos: some("1 plano"),
         ..CargoTramite::default()
+    }
+}
+
+/// A service description in short: namespace, service, operations with their messages, and every type with its fields in
+/// order; `?` may be left out, `*` any number, `!` may be nil.
+pub fn describe(wsdl: &str) -> Vec<String> {
+    let mut reader = quick_xml::Reader::from_str(wsdl);
+    let (mut lines, mut path): (Vec<String>, Vec<(String, String)>) = (Vec::new(), Vec::new());
+    loop {
+        let (tag, empty) = match reader.read_event().unwrap() {
+            Event::Start(tag) => (tag, false),
+            Event::Empty(tag) => (tag, true),
+            Event::End(_) => {
+                path.pop();
+                continue;
+            }
+            Event::Eof => return lines,
+            _ => continue,
+        };
+        let get = |key: &str| tag.try_get_attribute(key).unwrap().map(|a| a.value.into_owned()).unwrap_or_default();
+        let kind = tag.name().as_ref().to_owned();
+        let parents: Vec<&str> = path.iter().map(|(kind, _)| kind.as_str()).collect();
+        let line = match (parents.as_slice(), kind.as_str()) {
+            (_, "definitions") => format!("namespace {}", get("targetNamespace")),
+            (_, "xs:schema") => format!("schema {} {}", get("targetNamespace"), get("elementFormDefault")),
+            ([.., "xs:schema"], "xs:element") => format!("element {} = {}", get("name"), get("type")),
+            ([.., "xs:schema"], "xs:complexType") => format!("type {}:", get("name")),
+            ([.., "message"], "part") => {
+                format!("message {} = {} {}", path.last().unwrap().1, get("name"), get("element"))
+            }
+            ([.., "portType"], "operation") => format!("port {} operation {}:", path.last().unwrap().1, get("name")),
+            ([.., "binding"], "operation") => format!("binding {} operation {}:", path.last().unwrap().1, get("name")),
+            (_, "service") => format!("service {}:", get("name")),
+            _ => String::new(),
+        };
+        let more = match (parents.as_slice(), kind.as_str()) {
+            ([.., "xs:sequence"], "xs:element") => {
+                let mark = |key, value, mark| if get(key) == value { mark } else { "" };
+                let marks =
+                    [mark("minOccurs", "0", "?"), mark("maxOccurs", "unbounded", "*"), mark("nillable", "true", "!")];
+                format!(" {}{}:{}", get("name"), marks.concat(), get("type"))
+            }
+            ([.., "portType", "operation"], "input" | "output" | "fault") => format!(" {kind}={}", get("message")),
+            (_, "soap:operation") => format!(" {}, SOAPAction={:?}", get("style"), get("soapAction")),
+            ([.., "input" | "output"], "soap:body") => format!(" {}", get("use")),
+            (_, "port") => format!(" {} {}", get("name"), get("binding")),
+            (_, "soap:address") => format!(" at {}", get("location")),
+            _ => String::new(),
+        };
+        if !line.is_empty() {
+            lines.push(line);
+        }
+        if let Some(last) = lines.last_mut() {
+            last.push_str(&more);
+        }
+        if !empty {
+            path.push((kind, get("name")));
+        }
     }
 }

@@ -151,3 +151,99 @@ pub async fn read_tipos_documento<R: AsyncRead + Unpin + Send>(
     r.finish().await?;
     Ok(tipos)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        contract::fixture::{self, Collected, envelope, pdf, text, tramite, wire},
+        domain::Contenido,
+        soap::sink::Discard,
+    };
+
+    const LIMITS: Limits = Limits::with_document(1_000_000);
+    const FLAVOURS: [Flavour; 2] = [Flavour::Production, Flavour::Test];
+
+    async fn receive(xml: &[u8]) -> (Result<Incoming<Request>, ReadError>, Vec<u8>) {
+        let mut sink = Collected::default();
+        let envelope = EnvelopeReader::open(xml, None, LIMITS).await.unwrap();
+        (read(envelope, &mut sink).await, sink.0)
+    }
+
+    #[tokio::test]
+    async fn what_a_client_of_either_flavour_writes_the_platform_reads_back() {
+        let (document, contenido) = (pdf(500), Contenido::Pdf { una_vez: false });
+        for flavour in FLAVOURS {
+            let (read, received) =
+                receive(&wire(recepcionar(flavour, &tramite(), Some(500)).message, &document).await).await;
+            let expected = Tramite { contenido, ..tramite() };
+            assert_eq!(read.unwrap(), Incoming { request: Request::Recepcionar(expected.into()), tolerancias: vec![] });
+            assert!(received == document);
+
+            let (read, received) =
+                receive(&wire(cargo(flavour, &fixture::cargo(), Some(500)).message, &document).await).await;
+            let anexos = fixture::cargo().anexos.filter(|_| flavour == Flavour::Test);
+            let expected = CargoTramite { contenido, anexos, ..fixture::cargo() };
+            assert_eq!(read.unwrap(), Incoming { request: Request::Cargo(expected.into()), tolerancias: vec![] });
+            assert!(received == document);
+
+            let some = |t: &str| Some(t.to_owned());
+            let asked = Consulta { ruc_remitente: some("1"), ruc_receptor: some("2"), cuo: some("3") };
+            let (read, _) = receive(text(&consultar(flavour, &asked).message).as_bytes()).await;
+            assert_eq!(read.unwrap().request, Request::Consultar(asked));
+            let (read, _) = receive(text(&tipos_documento(flavour).message).as_bytes()).await;
+            assert_eq!(read.unwrap().request, Request::TipoDocumento);
+        }
+    }
+
+    #[test]
+    fn the_soap_action_is_the_operations_name_in_production_and_empty_for_tests() {
+        let actions = FLAVOURS.map(|f| {
+            let consulta = consultar(f, &Consulta::default());
+            [recepcionar(f, &tramite(), None), cargo(f, &fixture::cargo(), None), consulta, tipos_documento(f)]
+                .map(|o| o.soap_action)
+        });
+        let names = ["recepcionarTramiteResponse", "cargoResponse", "consultarTramiteResponse", "getTipoDocumento"];
+        assert_eq!(actions, [names, [""; 4]]);
+    }
+
+    #[tokio::test]
+    async fn the_entitys_contract_is_refused_here() {
+        let read = async |body: &str| receive(envelope(body).as_bytes()).await.0.err().unwrap();
+        for (xml, code) in [
+            (text(&super::super::tramite::consultar("1").message), "unknown_operation"),
+            (text(&tipos_documento(Flavour::Test).message).replace("getTipo", "getOtro"), "unknown_operation"),
+        ] {
+            assert_eq!(receive(xml.as_bytes()).await.0.err().unwrap().code(), code);
+        }
+        let p = NAMESPACE;
+        for (body, code) in [
+            (format!("<a:cargoResponse xmlns:a='{p}'><cargoRequest/></a:cargoResponse>"), "missing_structure"),
+            (format!("<a:cargoResponse xmlns:a='{p}'/>"), "missing_structure"),
+        ] {
+            assert_eq!(read(&body).await.code(), code, "{body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn answers_of_the_platform_are_read_back() {
+        let sent = Respuesta::nueva("0003", "CUO no valido");
+        let xml = text(&respuesta(Operation::Recepcionar, &sent));
+        assert!(xml.contains(NAMESPACE));
+        assert_eq!(read_respuesta(xml.as_bytes(), None, Operation::Recepcionar).await.unwrap(), sent);
+        let found = RespuestaConsulta { respuesta: Respuesta::nueva("0000", "x"), ..RespuestaConsulta::default() };
+        let xml = text(&respuesta_consulta(&found, None));
+        assert_eq!(read_respuesta_consulta(xml.as_bytes(), None, LIMITS, &mut Discard).await.unwrap(), found);
+
+        let tipos = crate::domain::entidad::tipos_documento_conocidos();
+        let xml = text(&respuesta_tipos_documento(&tipos));
+        assert_eq!(read_tipos_documento(xml.as_bytes(), None).await.unwrap(), tipos);
+        let odd = envelope(
+            "<getTipoDocumentoResponse><return><vnomtipdoctra>SIN CÓDIGO</vnomtipdoctra></return><return/><x/>\
+             <return><otro/><vnomtipdoctra> MEMO </vnomtipdoctra><ccodtipdoctra> 07 </ccodtipdoctra></return>\
+             </getTipoDocumentoResponse>",
+        );
+        let read = read_tipos_documento(odd.as_bytes(), None).await.unwrap();
+        assert_eq!(read, [TipoDocumento { codigo: "07".into(), nombre: "MEMO".into() }]);
+    }
+}

@@ -8,6 +8,8 @@ mod fields;
 #[cfg(test)]
 mod fixture;
 pub mod iotramite;
+#[cfg(test)]
+mod tests;
 pub mod tramite;
 pub mod wsdl;
 

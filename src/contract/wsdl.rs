@@ -23,3 +23,28 @@ pub fn iotramite(flavour: Flavour) -> &'static str {
         Flavour::Test => include_str!("../../wsdl/test/IOTramite.wsdl"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::fixture::describe;
+
+    /// The lists were compared once, line by line, with the descriptions the platform and the reference component publish.
+    #[test]
+    fn our_descriptions_say_what_the_published_ones_say() {
+        insta::assert_snapshot!("tramite", describe(TRAMITE).join("\n"));
+        insta::assert_snapshot!("cuo", describe(CUO).join("\n"));
+        for (flavour, name) in [(Flavour::Production, "production"), (Flavour::Test, "test")] {
+            insta::assert_snapshot!(format!("entidad_{name}"), describe(entidad(flavour)).join("\n"));
+            insta::assert_snapshot!(format!("iotramite_{name}"), describe(iotramite(flavour)).join("\n"));
+        }
+    }
+
+    #[test]
+    fn each_has_one_place_for_its_address() {
+        let ours = [Flavour::Production, Flavour::Test].map(|f| [entidad(f), iotramite(f)]).concat();
+        for wsdl in ours.into_iter().chain([TRAMITE, CUO]) {
+            assert_eq!(wsdl.matches(crate::soap::wsdl::ADDRESS).count(), 1);
+        }
+    }
+}

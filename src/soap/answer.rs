@@ -82,3 +82,62 @@ fn excerpt(head: &[u8]) -> String {
     let text = String::from_utf8_lossy(head);
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().trim().to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::soap::fixture::{Chunks, envelope};
+
+    async fn answer(body: &str) -> Result<(), AnswerError> {
+        let whole = open(Chunks::new(body, 1 << 20), None, Limits::SMALL, "opResponse").await.map(|_| ());
+        let cut = open(Chunks::new(body, 1), None, Limits::SMALL, "opResponse").await.map(|_| ());
+        assert_eq!(format!("{whole:?}"), format!("{cut:?}"), "however it arrives");
+        whole
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_known_by_its_local_name_in_any_namespace() {
+        for body in ["<opResponse/>", "<x:opResponse xmlns:x='urn:any'><return/></x:opResponse>"] {
+            answer(&envelope(body)).await.unwrap();
+        }
+        let other = answer(&envelope("<otherResponse/>")).await;
+        assert!(matches!(other, Err(AnswerError::Unexpected(name)) if name == "otherResponse"));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_told_from_something_else() {
+        for nothing in ["", " \r\n", "\u{feff}"] {
+            assert!(matches!(answer(nothing).await, Err(AnswerError::Empty)), "{nothing:?}");
+        }
+        assert!(matches!(answer(&envelope("")).await, Err(AnswerError::Empty)));
+        let html = "<!DOCTYPE html>\n<html><head><title>502 Bad Gateway</title></head></html>";
+        let soap12 = "<e:Envelope xmlns:e='http://www.w3.org/2003/05/soap-envelope'><e:Body/></e:Envelope>";
+        for (body, begins) in [
+            (html, "<!DOCTYPE html> <html><head><title>502"),
+            ("<html><body>Mantenimiento", "<html>"),
+            ("{\"recepcionarTramiteResponseResponse\": null}", "{\"recep"),
+            ("<opResponse><return/></opResponse>", "<opResponse>"),
+            (soap12, "<e:Envelope"),
+            ("Service unavailable", "Service"),
+        ] {
+            match answer(body).await {
+                Err(AnswerError::NotSoap { excerpt }) => assert!(excerpt.starts_with(begins), "{excerpt}"),
+                other => panic!("{body}: {other:?}"),
+            }
+        }
+        let long = format!("<html>{}", "ñ".repeat(1000));
+        let Err(AnswerError::NotSoap { excerpt }) = answer(&long).await else { panic!() };
+        assert!(excerpt.len() <= EXCERPT_BYTES + 3, "{}", excerpt.len());
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_breaks_is_no_answer_at_all() {
+        let begins = bytes::Bytes::from(envelope("<opResponse/>")).slice(..40);
+        let broken = tokio_util::io::StreamReader::new(futures_util::stream::iter([
+            Ok(begins),
+            Err(std::io::Error::from(std::io::ErrorKind::TimedOut)),
+        ]));
+        let error = open(broken, None, Limits::SMALL, "opResponse").await.err().unwrap();
+        assert!(matches!(error, AnswerError::Read(ReadError::Io(_))), "{error}");
+    }
+}

@@ -295,3 +295,170 @@ impl DocumentEncoder {
         STANDARD.encode_append(&self.inner, out);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use base64_simd::STANDARD;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::soap::fixture::{pdf, twice};
+
+    fn decode_in(text: &[u8], chunk: usize) -> (Contenido, Vec<u8>) {
+        let (mut decoder, mut out) = (DocumentDecoder::default(), Vec::new());
+        text.chunks(chunk).for_each(|piece| decoder.push(piece, &mut out));
+        (decoder.finish(&mut out), out)
+    }
+
+    fn decode(text: &str) -> (Contenido, Vec<u8>) {
+        let whole = decode_in(text.as_bytes(), usize::MAX);
+        for chunk in [1, 2, 3, 4, 5, 7, 76, 1000] {
+            assert_eq!(decode_in(text.as_bytes(), chunk).0, whole.0, "{text:.60} in chunks of {chunk}");
+        }
+        whole
+    }
+
+    fn once(bytes: &[u8]) -> String {
+        STANDARD.encode_to_string(bytes)
+    }
+
+    fn lines(text: &str, end: &str) -> String {
+        text.as_bytes().chunks(76).flat_map(|l| [str::from_utf8(l).unwrap(), end]).collect()
+    }
+
+    const TWICE: Contenido = Contenido::Pdf { una_vez: false };
+    const ONCE: Contenido = Contenido::Pdf { una_vez: true };
+
+    #[test]
+    fn both_layers_come_off_with_line_breaks_in_either() {
+        for size in [4, 5, 6, 7, 9, 767, 768, 769, 1023, 1024, 1025, 5000] {
+            let pdf = pdf(size);
+            for end in ["\n", "\r\n", " ", "\t\r\n  "] {
+                let inner = lines(&once(&pdf), end);
+                assert_eq!(decode(&once(inner.as_bytes())), (TWICE, pdf.clone()), "lines inside, {size} bytes");
+                assert_eq!(decode(&lines(&once(inner.as_bytes()), end)), (TWICE, pdf.clone()), "lines in both");
+            }
+            assert_eq!(decode(&twice(&pdf)), (TWICE, pdf));
+        }
+    }
+
+    #[test]
+    fn a_document_encoded_once_is_taken_as_it_is() {
+        for size in [4, 10, 1023, 1024, 1025, 5000] {
+            let pdf = pdf(size);
+            assert_eq!(decode(&once(&pdf)), (ONCE, pdf.clone()));
+            assert_eq!(decode(&lines(&once(&pdf), "\r\n")), (ONCE, pdf));
+        }
+    }
+
+    #[test]
+    fn junk_before_the_pdf_is_allowed_and_kept_so_that_digests_hold() {
+        for junk in [&b"\xEF\xBB\xBF"[..], b"\r\n\r\n", b"\0\0", &[b' '; 1000]] {
+            let bytes = [junk, &pdf(3000)].concat();
+            assert_eq!(decode(&once(&bytes)), (ONCE, bytes.clone()));
+            assert_eq!(decode(&twice(&bytes)), (TWICE, bytes));
+        }
+        let too_far = [&[b' '; 2000][..], &pdf(3000)].concat();
+        assert_eq!(decode(&twice(&too_far)).0, Contenido::NoPdf);
+    }
+
+    #[test]
+    fn missing_padding_is_tolerated_at_the_very_end_of_either_layer() {
+        for size in 4..12 {
+            let pdf = pdf(size);
+            let inner = once(&pdf);
+            let bare = inner.trim_end_matches('=');
+            for text in [once(bare.as_bytes()), twice(&pdf), once(inner.as_bytes())] {
+                assert_eq!(decode(text.trim_end_matches('=')), (TWICE, pdf.clone()), "{text}");
+                assert_eq!(decode(&text), (TWICE, pdf.clone()), "{text}");
+            }
+        }
+        let pdf = b"%PDF";
+        assert_eq!(once(pdf), "JVBERg==");
+        for text in ["JVBERg=", "JVBERg = ", "JVBERg =\n=\n", "JVBERh"] {
+            assert_eq!(decode(text), (ONCE, pdf.to_vec()), "{text}: bits beyond the last byte don't count");
+        }
+    }
+
+    #[test]
+    fn broken_base64_is_told_from_what_is_no_pdf() {
+        for text in [
+            "no es base64",
+            "JVBE*",
+            "JVBERg==A",
+            "JVBERg===",
+            "JVBERg==\n==",
+            "=JVB",
+            "====",
+            "JVBE=",
+            "JVBE====",
+            "J",
+            "JVBER",
+            "JV=BE",
+            "JVBERi0\u{f1}",
+            "JVBERi0-_w",
+            "data:application/pdf;base64,JVBE",
+        ] {
+            assert_eq!(decode(text).0, Contenido::NoBase64, "{text}");
+        }
+        let long = pdf(50_000);
+        assert_eq!(decode(&format!("{}*", once(&long))).0, Contenido::NoBase64, "broken at its end");
+        assert_eq!(decode(&once(b"PK\x03\x04: encoded once")).0, Contenido::NoBase64, "no second layer");
+        assert_eq!(decode(&twice(b"PK\x03\x04")).0, Contenido::NoPdf);
+        assert_eq!(decode(&twice(&[0; 5000])).0, Contenido::NoPdf);
+        assert_eq!(decode(&once(twice(&long).as_bytes())).0, Contenido::NoPdf, "three layers");
+        assert_eq!(decode(&once(b"    ")).0, Contenido::NoPdf);
+        for nothing in ["", " ", "\r\n\t "] {
+            assert_eq!(decode(nothing).0, Contenido::Ausente);
+        }
+    }
+
+    #[test]
+    fn the_length_is_known_beforehand() {
+        for size in 0..200usize {
+            assert_eq!(encoded_len(size as u64), twice(&vec![0; size]).len() as u64, "{size}");
+        }
+        assert_eq!(encoded_len(209_715_200), 372_827_024);
+        encoded_len(u64::MAX); // no overflow
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_encoded_in_pieces_is_what_other_encoders_write(
+            bytes in proptest::collection::vec(any::<u8>(), 0..3000),
+            cuts in proptest::collection::vec(1usize..400, 1..20),
+        ) {
+            let (mut encoder, mut wire, mut rest) = (DocumentEncoder::default(), Vec::new(), bytes.as_slice());
+            for cut in cuts.iter().cycle() {
+                let (now, later) = rest.split_at((*cut).min(rest.len()));
+                wire.extend_from_slice(&encoder.push(now));
+                rest = later;
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            wire.extend_from_slice(&encoder.finish());
+            prop_assert_eq!(wire.len() as u64, encoded_len(bytes.len() as u64));
+            prop_assert_eq!(String::from_utf8(wire).unwrap(), twice(&bytes));
+        }
+
+        #[test]
+        fn any_pdf_survives_both_layers_cut_and_spaced_anywhere(
+            bytes in proptest::collection::vec(any::<u8>(), 0..3000),
+            spaces in proptest::collection::vec((any::<proptest::sample::Index>(), "[ \r\n\t]{1,3}"), 0..30),
+            chunk in 1usize..500,
+        ) {
+            let pdf = [b"%PDF-".as_slice(), &bytes].concat();
+            let mut text = twice(&pdf);
+            for (at, space) in &spaces {
+                text.insert_str(at.index(text.len()), space);
+            }
+            prop_assert_eq!(decode_in(text.as_bytes(), chunk), (TWICE, pdf));
+        }
+
+        #[test]
+        fn garbage_is_judged_without_panicking(text in "[A-Za-z0-9+/= \n%*]{0,300}", chunk in 1usize..50) {
+            prop_assert_eq!(decode_in(text.as_bytes(), chunk).0, decode_in(text.as_bytes(), 1).0);
+        }
+    }
+}

@@ -148,3 +148,94 @@ impl Body for MessageBody {
         SizeHint::with_exact(self.left)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+    use crate::soap::{
+        fixture::{pdf, twice},
+        writer::Writer,
+    };
+
+    /// Yields its pieces, waiting before each.
+    struct Pieces(Vec<Bytes>);
+
+    #[async_trait]
+    impl DocumentSource for Pieces {
+        async fn next(&mut self) -> io::Result<Option<Bytes>> {
+            tokio::task::yield_now().await;
+            Ok((!self.0.is_empty()).then(|| self.0.remove(0)))
+        }
+    }
+
+    fn message(bytes: u64) -> Message {
+        let mut w = Writer::new("urn:x", "op");
+        w.document("doc", bytes);
+        w.text("after", "1");
+        w.finish()
+    }
+
+    async fn send(message: Message, pdf: &[u8], piece: usize) -> io::Result<Vec<u8>> {
+        let pieces = pdf.chunks(piece).map(Bytes::copy_from_slice).collect();
+        let body = message.into_body(Some(Box::new(Pieces(pieces))));
+        Ok(body.collect().await?.to_bytes().into())
+    }
+
+    #[tokio::test]
+    async fn a_document_is_streamed_between_what_stands_around_it_under_its_exact_length() {
+        for size in [0, 1, 8, 9, 10, 70_000, 300_000] {
+            let pdf = pdf(size);
+            let message = message(size as u64);
+            let sent = send(message.clone(), &pdf, 4099).await.unwrap();
+            let expected = [&message.before[..], twice(&pdf).as_bytes(), &message.after[..]].concat();
+            assert!(sent == expected, "{size} bytes");
+            assert_eq!(sent.len() as u64, message.content_length());
+        }
+    }
+
+    #[tokio::test]
+    async fn the_length_left_is_exact_at_every_step_and_pieces_are_small() {
+        let pdf = pdf(1_000_000);
+        let body = message(1_000_000).into_body(Some(Box::new(Some(Bytes::from(pdf)))));
+        let (mut body, mut left) = (Box::pin(body), None);
+        while let Some(frame) = body.frame().await {
+            let piece = frame.unwrap().into_data().unwrap();
+            assert!(piece.len() <= PIECE_BYTES * 2, "{}", piece.len());
+            let now = body.size_hint().exact().unwrap();
+            assert!(left.is_none_or(|left| left == now + piece.len() as u64));
+            left = Some(now);
+        }
+        assert!(left == Some(0) && body.is_end_stream());
+    }
+
+    #[tokio::test]
+    async fn a_document_of_another_length_than_was_said_breaks_the_message_off() {
+        for (said, pdf) in [(100, pdf(99)), (100, pdf(101)), (1, pdf(0)), (0, pdf(1))] {
+            let error = send(message(said), &pdf, 10).await.err().unwrap();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "said {said}, was {}", pdf.len());
+        }
+        let none = message(100).into_body(None).collect().await;
+        assert!(none.is_err(), "no document at all");
+    }
+
+    #[tokio::test]
+    async fn a_source_that_fails_breaks_the_message_off() {
+        struct Failing;
+        #[async_trait]
+        impl DocumentSource for Failing {
+            async fn next(&mut self) -> io::Result<Option<Bytes>> {
+                Err(io::ErrorKind::NotFound.into())
+            }
+        }
+        let error = message(100).into_body(Some(Box::new(Failing))).collect().await.err().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_body_can_be_given_to_http_clients_and_servers() {
+        fn takes<B: Body<Data = Bytes, Error = io::Error> + Send + Sync + Unpin + 'static>(_: B) {}
+        takes(message(1).into_body(None));
+    }
+}

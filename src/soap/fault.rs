@@ -88,3 +88,52 @@ impl Fault {
         Self { code: FaultCode::read(code.unwrap_or_default()), text }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::soap::{AnswerError, answer, fixture::Chunks};
+
+    async fn read(xml: &str) -> Fault {
+        match answer::open(Chunks::new(xml, 100), None, crate::soap::Limits::SMALL, "opResponse").await {
+            Err(AnswerError::Fault(fault)) => fault,
+            other => panic!("{:?}", other.err()),
+        }
+    }
+
+    #[tokio::test]
+    async fn our_faults_are_read_back_and_have_the_form_soap_1_1_asks() {
+        for code in [FaultCode::Client, FaultCode::Server, FaultCode::VersionMismatch, FaultCode::MustUnderstand] {
+            let fault = Fault { code, text: "No se pudo: a < b & «ñ»".into() };
+            let xml = String::from_utf8(fault.message().before.to_vec()).unwrap();
+            assert!(xml.contains(&format!("<soap:Fault><faultcode>soap:{}</faultcode><faultstring>", code.name())));
+            assert_eq!(read(&xml).await, fault);
+        }
+    }
+
+    #[tokio::test]
+    async fn faults_of_others_are_read_however_they_are_written() {
+        let inside = |inner: &str| {
+            format!(
+                "<e:Envelope xmlns:e='{ENVELOPE_NS}'><e:Header/><e:Body><e:Fault>{inner}</e:Fault></e:Body></e:Envelope>"
+            )
+        };
+        for (inner, code, text) in [
+            (
+                "<faultcode>e:Client.Auth</faultcode><faultstring xml:lang='es'> No </faultstring>",
+                FaultCode::Client,
+                "No",
+            ),
+            ("<e:faultstring>x</e:faultstring><e:faultcode>Server</e:faultcode>", FaultCode::Server, "x"),
+            ("<faultcode>e:MustUnderstand</faultcode>", FaultCode::MustUnderstand, ""),
+            (
+                "<faultcode>101503</faultcode><faultstring>Error connecting</faultstring><detail><a>b</a></detail>",
+                FaultCode::Server,
+                "Error connecting",
+            ),
+            ("", FaultCode::Server, ""),
+        ] {
+            assert_eq!(read(&inside(inner)).await, Fault { code, text: text.into() }, "{inner}");
+        }
+    }
+}

@@ -285,3 +285,128 @@ fn declared_label(declaration: &[u8]) -> Option<&[u8]> {
     }
     rest.get(..memchr::memchr(*quote, rest)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncBufReadExt;
+
+    use super::*;
+    use crate::soap::fixture::Chunks;
+
+    async fn read_in(bytes: &[u8], charset: Option<&str>, chunk: usize) -> Result<String, Stop> {
+        let stop = |e: io::Error| e.get_ref().and_then(|e| e.downcast_ref::<StopError>()).map(|s| s.0).unwrap();
+        let mut source = Source::open(Chunks::new(bytes, chunk), charset, 1 << 20).await.map_err(stop)?;
+        let mut all = Vec::new();
+        loop {
+            let piece = source.fill_buf().await.map_err(stop)?;
+            if piece.is_empty() {
+                return Ok(String::from_utf8(all).unwrap());
+            }
+            all.extend_from_slice(piece);
+            let n = piece.len();
+            source.consume(n);
+        }
+    }
+
+    async fn read(bytes: &[u8], charset: Option<&str>) -> Result<String, Stop> {
+        let whole = read_in(bytes, charset, usize::MAX).await;
+        for chunk in [1, 2, 3, 5] {
+            assert_eq!(read_in(bytes, charset, chunk).await, whole, "in chunks of {chunk}");
+        }
+        whole
+    }
+
+    fn utf16(text: &str, bytes: fn(u16) -> [u8; 2]) -> Vec<u8> {
+        text.encode_utf16().flat_map(bytes).collect()
+    }
+
+    const TEXT: &str = "<a>ñandú 😀 ñ</a>";
+
+    #[tokio::test]
+    async fn every_encoding_of_a_text_is_read_as_the_same_text() {
+        assert_eq!(read(TEXT.as_bytes(), None).await.unwrap(), TEXT);
+        assert_eq!(read(format!("\u{feff}{TEXT}").as_bytes(), Some("utf-16")).await.unwrap(), TEXT, "the mark wins");
+        for bytes in [u16::to_le_bytes, u16::to_be_bytes] {
+            assert_eq!(read(&utf16(TEXT, bytes), None).await.unwrap(), TEXT);
+            assert_eq!(read(&utf16(&format!("\u{feff}{TEXT}"), bytes), Some("utf-8")).await.unwrap(), TEXT);
+        }
+        let latin: Vec<u8> = b"<a>\xF1and\xFA\x80</a>".to_vec();
+        for charset in ["ISO-8859-1", "\"iso-8859-1\"", "windows-1252", "latin1"] {
+            assert_eq!(read(&latin, Some(charset)).await.unwrap(), "<a>ñandú€</a>");
+        }
+        let long = format!("<a>{}</a>", "ñ".repeat(100_000));
+        let latin: Vec<u8> = long.chars().map(|c| if c == 'ñ' { 0xF1 } else { c as u8 }).collect();
+        assert_eq!(read_in(&latin, Some("latin1"), 9999).await.unwrap(), long);
+    }
+
+    #[tokio::test]
+    async fn the_declaration_decides_where_nothing_else_does() {
+        let declared = |declaration: &str| [declaration.as_bytes(), b"<a>\xF1</a>"].concat();
+        for declaration in [
+            "<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?>",
+            "<?xml version='1.0' encoding = 'windows-1252' standalone='no' ?>",
+        ] {
+            let text = read(&declared(declaration), None).await.unwrap();
+            assert!(text.ends_with("<a>ñ</a>"), "{text}");
+        }
+        let utf8 = "<?xml version='1.0' encoding='ISO-8859-1'?><a>ñ</a>";
+        assert_eq!(read(utf8.as_bytes(), Some("UTF-8")).await.unwrap(), utf8, "the HTTP header wins");
+        let mistaken = "<?xml version='1.0' encoding='utf-16'?><a>ñ</a>";
+        assert_eq!(read(mistaken.as_bytes(), None).await.unwrap(), mistaken, "it can not be UTF-16");
+        for plain in ["<?xml version='1.0'?><a/>", "<?xml", "<?x", "", "x", "<?xml encoding=?><a/>"] {
+            assert_eq!(read(plain.as_bytes(), None).await.unwrap(), plain);
+        }
+        let endless = format!("<?xml {}", " ".repeat(2000));
+        assert_eq!(read(endless.as_bytes(), None).await.unwrap(), endless);
+    }
+
+    #[tokio::test]
+    async fn encodings_that_are_not_read_and_bytes_that_do_not_fit_are_told() {
+        for unknown in ["klingon", "shift_jis", "iso-2022-jp", "utf-7"] {
+            assert_eq!(read(b"<a/>", Some(unknown)).await, Err(Stop::UnknownEncoding), "{unknown}");
+            let declared = format!("<?xml version='1.0' encoding='{unknown}'?><a/>");
+            assert_eq!(read(declared.as_bytes(), None).await, Err(Stop::UnknownEncoding), "{unknown}");
+        }
+        let mut lone = utf16("<a>", u16::to_le_bytes);
+        lone.extend_from_slice(&[0x00, 0xD8, b'x', 0]);
+        assert_eq!(read(&lone, None).await, Err(Stop::Malformed), "half a surrogate pair");
+        let mut odd = utf16("<a/>", u16::to_be_bytes);
+        odd.push(0);
+        assert_eq!(read(&odd, None).await, Err(Stop::Malformed), "half a character");
+    }
+
+    #[tokio::test]
+    async fn the_limit_counts_bytes_as_they_arrive() {
+        let mut source = Source::open(Chunks::new(vec![b'x'; 1000], 7), None, 999).await.unwrap();
+        let error = source.peek(1000).await.err().unwrap();
+        assert!(error.get_ref().is_some_and(|e| e.is::<StopError>()));
+        assert_eq!(source.stop(), Some(Stop::TooLarge));
+        let mut exact = Source::open(Chunks::new(vec![b'x'; 1000], 7), None, 1000).await.unwrap();
+        assert_eq!(exact.peek(2000).await.unwrap().len(), 1000);
+    }
+
+    #[tokio::test]
+    async fn a_look_ahead_is_as_long_as_asked_wherever_the_buffer_stands() {
+        let data: Vec<u8> = (0..300_000u32).map(|n| (n % 251) as u8).collect();
+        let mut source = Source::open(Chunks::new(data.clone(), 10_007), None, 1 << 20).await.unwrap();
+        let mut at = 0;
+        for (n, taken) in [(BUFFER_BYTES, 60_000), (BUFFER_BYTES, 5_000), (9, 65_000), (BUFFER_BYTES, 65_536), (3, 3)] {
+            let seen = source.peek(n).await.unwrap();
+            assert!(seen.len() >= n && seen == &data[at..at + seen.len()], "at {at}");
+            let taken = taken.min(seen.len());
+            source.consume_raw(taken);
+            at += taken;
+        }
+        assert_eq!(source.consumed(), at as u64);
+    }
+
+    #[tokio::test]
+    async fn the_parser_gets_no_more_than_its_budget() {
+        let mut source = Source::open(Chunks::new(vec![b'x'; 100], 100), None, 1000).await.unwrap();
+        source.set_budget(10);
+        assert_eq!(source.fill_buf().await.unwrap().len(), 10);
+        source.consume(10);
+        assert!(source.fill_buf().await.is_err());
+        assert_eq!(source.stop(), Some(Stop::EventTooLarge));
+    }
+}

@@ -129,3 +129,32 @@ pub fn escape(text: &str, out: &mut Vec<u8>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_escaped_and_what_xml_can_not_carry_becomes_a_space() {
+        let mut out = Vec::new();
+        escape("a&b<c>\"d'\r\n\te\u{0}\u{8}\u{b}\u{fffe}\u{ffff}ñ😀", &mut out);
+        let expected = "a&amp;b&lt;c&gt;&quot;d'&#13;\n\te     ñ😀";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_message_is_an_envelope_with_the_operation_qualified_and_its_fields_not() {
+        let mut w = Writer::new("urn:a&b", "op");
+        w.text("uno", "1");
+        w.optional("dos", &None);
+        w.number("tres", -3);
+        let message = w.finish();
+        assert_eq!(
+            String::from_utf8(message.before.to_vec()).unwrap(),
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\
+             <soap:Envelope xmlns:soap=\"http://schemas.xmlsoap.org/soap/envelope/\"><soap:Body>\
+             <ns:op xmlns:ns=\"urn:a&amp;b\"><uno>1</uno><tres>-3</tres></ns:op></soap:Body></soap:Envelope>"
+        );
+        assert_eq!(message.content_length(), message.before.len() as u64);
+    }
+}

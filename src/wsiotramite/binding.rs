@@ -21,6 +21,9 @@ const RETRY_AFTER_S: u64 = 5;
 /// Longest name of a host, in bytes: DNS allows 253, a port is five digits and a colon.
 const HOST_BYTES_MAX: usize = 260;
 
+/// An answer that is decided before a request is read.
+pub type Refusal = Box<Response>;
+
 /// One SOAP request: its head is checked, its body not read yet.
 pub struct Call {
     /// Departures of the head from the contract that are accepted, by name.
@@ -43,13 +46,13 @@ impl From<Message> for Reply {
 
 impl Call {
     /// Checks a request's head and bounds its body. `Err` is the whole answer.
-    pub fn accept(intake: &Intake, operations: &[&str], request: Request) -> Result<Self, Response> {
+    pub fn accept(intake: &Intake, operations: &[&str], request: Request) -> Result<Self, Refusal> {
         let (charset, mut tolerated) = content_type(request.headers())?;
         identity(request.headers())?;
         tolerated.extend(soap_action(request.headers(), operations));
         match intake.admit(request) {
             Ok(request) => Ok(Self { tolerated, charset, body: BodyReader::new(request.into_body()) }),
-            Err(error) => Err(broken(Broken::from(&error), Some(&error))),
+            Err(error) => Err(broken(Broken::from(&error), Some(&error)).into()),
         }
     }
 
@@ -84,7 +87,7 @@ pub fn count(metrics: &Metrics, names: impl IntoIterator<Item = &'static str>) {
 }
 
 /// The charset a request states. Toolkits differ in what they call XML; what is plainly something else is refused.
-fn content_type(headers: &HeaderMap) -> Result<(Option<String>, Vec<&'static str>), Response> {
+fn content_type(headers: &HeaderMap) -> Result<(Option<String>, Vec<&'static str>), Refusal> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok((None, vec!["content_type_absent"])) };
     let text = value.to_str().unwrap_or_default();
     let mut parts = text.split(';').map(str::trim);
@@ -95,7 +98,7 @@ fn content_type(headers: &HeaderMap) -> Result<(Option<String>, Vec<&'static str
         "application/soap+xml" => vec!["content_type_soap12"],
         _ => {
             let said = "Se espera un mensaje SOAP 1.1 (Content-Type: text/xml).";
-            return Err(plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, said));
+            return Err(plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, said).into());
         }
     };
     let mut named = parts.filter_map(|p| p.split_once('='));
@@ -103,12 +106,12 @@ fn content_type(headers: &HeaderMap) -> Result<(Option<String>, Vec<&'static str
     Ok((charset.map(|(_, value)| value.trim().to_owned()), tolerated))
 }
 
-fn identity(headers: &HeaderMap) -> Result<(), Response> {
+fn identity(headers: &HeaderMap) -> Result<(), Refusal> {
     match headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
         None | Some(b"" | b"identity") => Ok(()),
         Some(_) => {
             let said = "El cuerpo debe llegar sin comprimir (Content-Encoding: identity).";
-            Err(plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, said))
+            Err(plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, said).into())
         }
     }
 }
@@ -182,11 +185,11 @@ pub fn wsdl_response(template: &str, base: &str, path: &str) -> Response {
 }
 
 /// Scheme and host under which the caller reached us. `Err` if the header is no host: it goes into what we answer.
-pub fn callers_base(headers: &HeaderMap) -> Result<String, Response> {
+pub fn callers_base(headers: &HeaderMap) -> Result<String, Refusal> {
     let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let plausible = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
     if host.is_empty() || host.len() > HOST_BYTES_MAX || !host.chars().all(plausible) {
-        return Err(plain(StatusCode::BAD_REQUEST, "La cabecera Host no es válida."));
+        return Err(plain(StatusCode::BAD_REQUEST, "La cabecera Host no es válida.").into());
     }
     Ok(format!("http://{host}"))
 }

@@ -68,7 +68,7 @@ async fn describe(State(state): State<Wsiotramite>, uri: Uri, headers: HeaderMap
         Some(url) => url.to_string(),
         None => match binding::callers_base(&headers) {
             Ok(base) => base,
-            Err(refusal) => return refusal,
+            Err(refusal) => return *refusal,
         },
     };
     binding::wsdl_response(wsdl::TRAMITE, &base, PATH)
@@ -87,7 +87,7 @@ async fn call(State(state): State<Wsiotramite>, request: Request) -> Response {
     let names = Operation::ALL.map(Operation::name);
     let mut call = match Call::accept(&state.intake, &names, request) {
         Ok(call) => call,
-        Err(refusal) => return refusal,
+        Err(refusal) => return *refusal,
     };
     let result = state.serve(&mut call).await;
     binding::count(&state.metrics, call.tolerated.iter().copied());

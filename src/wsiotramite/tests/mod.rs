@@ -21,11 +21,11 @@ use crate::{
     contract::{self, Outgoing},
     domain::{
         Ambiente, CargoTramite, Categoria, Consulta, Cuo, Desenlace, Despacho, Destinatario, Entidad, EntidadPropia,
-        Persona, Ruc, Tramite, calendario::Calendario, cargo::RespuestaConsulta, despacho::Suceso,
+        Falla, Persona, Ruc, Tramite, calendario::Calendario, cargo::RespuestaConsulta, despacho::Suceso,
         entidad::TipoDocumento, lima, validation::Rigor,
     },
     exchange::{
-        Actor, Alcance, Clock, NuevaRespuesta, NuevoDespacho, Platform, PlatformError, RetryPolicy, Settings, SystemIds,
+        Actor, Clock, NuevaRespuesta, NuevoDespacho, Platform, PlatformError, RetryPolicy, Settings, SystemIds,
     },
     http::limits::InFlight,
     soap::{AnswerError, DocumentSink, Message, SinkError},
@@ -54,7 +54,7 @@ impl Clock for Still {
 struct Nowhere;
 
 fn nowhere<T>() -> Result<T, PlatformError> {
-    Err(PlatformError { alcance: Alcance::NoSalio, detalle: "no se esperaba".into(), retry_after: None })
+    Err(PlatformError::new(Falla::SinConexion, "no se esperaba"))
 }
 
 #[async_trait]

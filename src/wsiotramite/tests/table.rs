@@ -54,10 +54,10 @@ async fn a_wrong_field_is_answered_0003_with_its_sentence_and_nothing_is_kept() 
     for (text, sentence) in [
         (String::new(), "No existe Documento PDF Principal"),
         ("¡esto no!".into(), "El Documento Principal debe estar codificado en Base64"),
-        (base64(&base64(&pdf(LARGE))).replace('A', "*"), "El Documento Principal debe estar codificado en Base64"),
-        (base64(&base64(&vec![b'x'; LARGE])), "El Documento Principal no es un archivo PDF válido"),
-        (base64(&vec![0xff; 5000]), "El Documento Principal debe estar codificado en Base64"),
-        (base64(&base64(&pdf(DOCUMENT_MAX as usize + 1))), "El Documento principal excede el tamaño permitido"),
+        (base64(base64(pdf(LARGE))).replace('A', "*"), "El Documento Principal debe estar codificado en Base64"),
+        (base64(base64(vec![b'x'; LARGE])), "El Documento Principal no es un archivo PDF válido"),
+        (base64(vec![0xff; 5000]), "El Documento Principal debe estar codificado en Base64"),
+        (base64(base64(pdf(DOCUMENT_MAX as usize + 1))), "El Documento principal excede el tamaño permitido"),
     ] {
         let whole = wire(tramite::recepcionar(&documento(), Some(0)).message, &[]).await;
         let whole = String::from_utf8(whole).unwrap().replace("<bpdfdoc>", &format!("<bpdfdoc>{text}"));

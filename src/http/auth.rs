@@ -65,6 +65,8 @@ pub enum Grupo {
     Despachar,
     /// Filing received documents and issuing their cargos.
     Responder,
+    /// Deciding about work that is stuck; the health of counterparts.
+    Operar,
     /// Keys and other affairs of the daemon.
     Administrar,
 }
@@ -76,6 +78,7 @@ impl Grupo {
             Self::Leer | Self::Directorio => true,
             Self::Despachar => matches!(rol, Rol::Sgd | Rol::Admin),
             Self::Responder => matches!(rol, Rol::Sgd | Rol::MesaDePartes | Rol::Admin),
+            Self::Operar => matches!(rol, Rol::Operador | Rol::Admin),
             Self::Administrar => matches!(rol, Rol::Admin),
         }
     }
@@ -145,13 +148,14 @@ mod tests {
     fn each_role_may_do_what_the_table_says() {
         use Grupo as G;
         let may = |rol| {
-            [G::Leer, G::Directorio, G::Despachar, G::Responder, G::Administrar].map(|g| u8::from(g.permite(rol)))
+            [G::Leer, G::Directorio, G::Despachar, G::Responder, G::Operar, G::Administrar]
+                .map(|g| u8::from(g.permite(rol)))
         };
-        assert_eq!(may(Rol::Sgd), [1, 1, 1, 1, 0]);
-        assert_eq!(may(Rol::MesaDePartes), [1, 1, 0, 1, 0]);
-        assert_eq!(may(Rol::Operador), [1, 1, 0, 0, 0]);
-        assert_eq!(may(Rol::Auditor), [1, 1, 0, 0, 0]);
-        assert_eq!(may(Rol::Admin), [1, 1, 1, 1, 1]);
+        assert_eq!(may(Rol::Sgd), [1, 1, 1, 1, 0, 0]);
+        assert_eq!(may(Rol::MesaDePartes), [1, 1, 0, 1, 0, 0]);
+        assert_eq!(may(Rol::Operador), [1, 1, 0, 0, 1, 0]);
+        assert_eq!(may(Rol::Auditor), [1, 1, 0, 0, 0, 0]);
+        assert_eq!(may(Rol::Admin), [1, 1, 1, 1, 1, 1]);
     }
 
     #[test]

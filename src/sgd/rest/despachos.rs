@@ -63,7 +63,7 @@ pub async fn create(
 }
 
 /// 202: one despacho, or a list where the request named several destinations.
-fn accepted(made: &[Despacho], several: bool) -> Response {
+pub fn accepted(made: &[Despacho], several: bool) -> Response {
     let mut response = match made {
         [one] if !several => {
             let mut response = json(&view::despacho(one));
@@ -79,7 +79,7 @@ fn accepted(made: &[Despacho], several: bool) -> Response {
 }
 
 /// The request as the exchange wants it, and whether it named its destinations as a list.
-fn read(received: Received) -> Result<(NuevoDespacho, Option<crate::store::Staged>, bool), Problem> {
+pub fn read(received: Received) -> Result<(NuevoDespacho, Option<crate::store::Staged>, bool), Problem> {
     let Received { members, contenido, pdf, file_name, form } = received;
     let mut fields = Fields::new(members, &MEMBERS);
     let (destinos, several) = destinations(&mut fields);

@@ -4,6 +4,7 @@
 //! A caller sees only the records of its key's entity; those of others do not exist for it. Documents stream both ways.
 
 mod api_keys;
+mod decisions;
 mod despachos;
 mod directory;
 mod download;
@@ -14,6 +15,7 @@ mod health;
 mod idempotency;
 mod intake;
 mod query;
+mod queue;
 mod recepciones;
 mod scan;
 mod view;
@@ -89,7 +91,8 @@ pub fn router(api: Api, intake: Intake) -> Router {
     Router::new()
         .merge(group(Grupo::Leer, reading()))
         .merge(group(Grupo::Directorio, directory()))
-        .merge(group(Grupo::Despachar, Router::new().route("/api/v1/despachos", post(despachos::create))))
+        .merge(group(Grupo::Despachar, dispatching()))
+        .merge(group(Grupo::Operar, operation()))
         .merge(group(Grupo::Responder, answering()))
         .merge(group(Grupo::Administrar, administration()))
         .route("/healthz", get(health::alive))
@@ -116,6 +119,8 @@ fn reading() -> Router<Api> {
         .route("/api/v1/recepciones/{id}/cargo", get(recepciones::cargo))
         .route("/api/v1/recepciones/{id}/historial", get(recepciones::history))
         .route("/api/v1/eventos", get(events::page))
+        .route("/api/v1/cola", get(queue::list))
+        .route("/api/v1/cola/{id}", get(queue::show))
 }
 
 fn directory() -> Router<Api> {
@@ -124,6 +129,23 @@ fn directory() -> Router<Api> {
         .route("/api/v1/entidades/{ruc}", get(directory::entity))
         .route("/api/v1/categorias", get(directory::categories))
         .route("/api/v1/tipos-documento", get(directory::document_types))
+}
+
+fn dispatching() -> Router<Api> {
+    Router::new()
+        .route("/api/v1/despachos", post(despachos::create))
+        .route("/api/v1/despachos/{id}/anular", post(decisions::withdraw))
+        .route("/api/v1/despachos/{id}/reintentar", post(decisions::retry))
+        .route("/api/v1/despachos/{id}/consultar", post(decisions::ask))
+        .route("/api/v1/despachos/{id}/subsanar", post(decisions::correct))
+        .route("/api/v1/recepciones/{id}/derivar", post(decisions::pass_on))
+}
+
+fn operation() -> Router<Api> {
+    Router::new()
+        .route("/api/v1/cola/{id}/reintentar", post(queue::retry))
+        .route("/api/v1/cola/{id}/descartar", post(queue::discard))
+        .route("/api/v1/salud", get(queue::health))
 }
 
 fn answering() -> Router<Api> {

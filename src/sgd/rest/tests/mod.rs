@@ -1,6 +1,7 @@
 //! The API as its callers meet it: requests into the router, over a real store and a platform that says what a test wants.
 
 mod answering;
+mod decisions;
 mod dispatching;
 mod keys;
 mod reading;

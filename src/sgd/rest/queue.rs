@@ -1,0 +1,109 @@
+//! `/api/v1/cola`: deliveries under way, waiting and given up, each with an explanation; and the health of counterparts.
+
+use axum::{
+    extract::{Path, Request, State},
+    response::Response,
+};
+use http::StatusCode;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Api, decisions::needed_reason, failure, json, query, query::Params, view::Items};
+use crate::{
+    domain::{Falla, Id, Ruc, lima},
+    exchange::{Situacion, Trabajo, health::Salud},
+    http::{Acceso, Problem},
+    store::JobKind,
+};
+
+#[derive(Serialize)]
+struct TrabajoView<'a> {
+    id: Id,
+    tipo: JobKind,
+    situacion: Situacion,
+    entidad: &'a Ruc,
+    destino: &'a Ruc,
+    sujeto: Id,
+    cuo: Option<&'a str>,
+    numero_registro: Option<&'a str>,
+    intentos: u32,
+    falla: Option<Falla>,
+    ultimo_error: Option<&'a str>,
+    explicacion: &'a str,
+    #[serde(with = "lima::rfc3339")]
+    creado_en: Timestamp,
+    /// `null` once it was given up.
+    #[serde(with = "lima::rfc3339::option")]
+    proximo_en: Option<Timestamp>,
+    #[serde(with = "lima::rfc3339::option")]
+    detenido_en: Option<Timestamp>,
+    salud: Option<&'a Salud>,
+}
+
+fn trabajo(t: &Trabajo) -> TrabajoView<'_> {
+    let job = &t.job;
+    TrabajoView {
+        id: job.id,
+        tipo: job.kind,
+        situacion: t.situacion(),
+        entidad: &job.entidad,
+        destino: &job.destino,
+        sujeto: job.sujeto,
+        cuo: t.cuo.as_deref(),
+        numero_registro: t.numero_registro.as_deref(),
+        intentos: job.intentos,
+        falla: job.falla,
+        ultimo_error: job.ultimo_error.as_deref(),
+        explicacion: &t.explicacion,
+        creado_en: job.creado_en,
+        proximo_en: job.muerto_en.is_none().then_some(job.proximo_en),
+        detenido_en: job.muerto_en,
+        salud: t.salud.as_ref(),
+    }
+}
+
+pub async fn list(State(api): State<Api>, acceso: Acceso, params: Params) -> Result<Response, Problem> {
+    let params = params.only(&["limit", "cursor"])?;
+    let (entidad, after) = (acceso.entidad.as_ref(), params.cursor()?);
+    let (found, next) = api.exchange.trabajos(entidad, after, params.limit()?).await.map_err(failure::exchange)?;
+    Ok(json(&Items { items: found.iter().map(trabajo).collect(), next_cursor: next.map(|id| id.to_string()) }))
+}
+
+pub async fn show(State(api): State<Api>, acceso: Acceso, Path(id): Path<String>) -> Result<Response, Problem> {
+    let found = api.exchange.trabajo(acceso.entidad.as_ref(), query::id(&id)?).await;
+    Ok(json(&trabajo(&found.map_err(failure::exchange)?)))
+}
+
+/// Tries it again now; the body says why: `{"motivo": …}`.
+pub async fn retry(
+    State(api): State<Api>,
+    acceso: Acceso,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let id = query::id(&id)?;
+    let motivo = needed_reason(&api, request).await?;
+    let again = api.exchange.reintentar_trabajo(&acceso.actor, acceso.entidad.as_ref(), id, &motivo).await;
+    let mut response = json(&trabajo(&again.map_err(failure::exchange)?));
+    *response.status_mut() = StatusCode::ACCEPTED;
+    Ok(response)
+}
+
+/// Gives it up for good; the body says why: `{"motivo": …}`.
+pub async fn discard(
+    State(api): State<Api>,
+    acceso: Acceso,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<StatusCode, Problem> {
+    let id = query::id(&id)?;
+    let motivo = needed_reason(&api, request).await?;
+    let done = api.exchange.descartar_trabajo(&acceso.actor, acceso.entidad.as_ref(), id, &motivo).await;
+    done.map_err(failure::exchange)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The health of every counterpart tried since the start.
+pub async fn health(State(api): State<Api>) -> Response {
+    json(&Items::whole(api.exchange.health().todas(api.exchange.now())))
+}

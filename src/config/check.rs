@@ -108,7 +108,22 @@ fn retry(config: &Config, found: &mut Vec<Found>) {
     if retry.delay_max < retry.first_delay {
         found.push(("retry.delay_max".into(), "no puede ser menor que retry.first_delay".into()));
     }
-    if retry.workers == 0 {
-        found.push(("retry.workers".into(), "debe ser mayor que cero".into()));
+    if retry.dead_after < retry.delay_max {
+        found.push(("retry.dead_after".into(), "no puede ser menor que retry.delay_max".into()));
+    }
+    if retry.breaker_pause.is_zero() || retry.breaker_pause_max < retry.breaker_pause {
+        let what = "debe ser mayor que cero y no pasar de retry.breaker_pause_max";
+        found.push(("retry.breaker_pause".into(), what.into()));
+    }
+    if retry.ask_cargo.is_empty() || retry.ask_cargo.iter().any(|wait| wait.is_zero()) {
+        found.push(("retry.ask_cargo".into(), "debe tener al menos una espera, y ninguna de cero".into()));
+    }
+    let counts = [
+        ("workers", retry.workers),
+        ("workers_per_destination", retry.workers_per_destination),
+        ("breaker_failures", retry.breaker_failures),
+    ];
+    for (name, _) in counts.into_iter().filter(|(_, n)| *n == 0) {
+        found.push((format!("retry.{name}"), "debe ser mayor que cero".into()));
     }
 }

@@ -152,7 +152,19 @@ pub struct Retry {
     pub delay_max: Duration,
     #[serde(with = "unit::duration")]
     pub ask_after: Duration,
+    #[serde(with = "unit::durations")]
+    pub ask_cargo: Vec<Duration>,
+    #[serde(with = "unit::duration")]
+    pub ask_cargo_for: Duration,
+    #[serde(with = "unit::duration")]
+    pub dead_after: Duration,
     pub workers: u32,
+    pub workers_per_destination: u32,
+    pub breaker_failures: u32,
+    #[serde(with = "unit::duration")]
+    pub breaker_pause: Duration,
+    #[serde(with = "unit::duration")]
+    pub breaker_pause_max: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -259,7 +271,14 @@ impl Default for Retry {
             factor: 2.0,
             delay_max: Duration::from_secs(30 * 60),
             ask_after: Duration::from_secs(30),
+            ask_cargo: [1, 2, 4, 8, 24].map(|hours| Duration::from_secs(hours * 3600)).into(),
+            ask_cargo_for: Duration::from_secs(30 * 24 * 3600),
+            dead_after: Duration::from_secs(5 * 24 * 3600),
             workers: 16,
+            workers_per_destination: 4,
+            breaker_failures: 5,
+            breaker_pause: Duration::from_secs(30),
+            breaker_pause_max: Duration::from_secs(15 * 60),
         }
     }
 }

@@ -111,9 +111,25 @@ pub mod duration {
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        let text = String::deserialize(deserializer)?;
+        read(&String::deserialize(deserializer)?)
+    }
+
+    pub fn read<E: Error>(text: &str) -> Result<Duration, E> {
         humantime::parse_duration(text.trim())
-            .map_err(|_| D::Error::custom(format!("«{text}» no es un tiempo: se escribe como 30s, 5min, 2h o 5days")))
+            .map_err(|_| E::custom(format!("«{text}» no es un tiempo: se escribe como 30s, 5min, 2h o 5days")))
+    }
+}
+
+/// Lists of durations.
+pub mod durations {
+    use super::*;
+
+    pub fn serialize<S: Serializer>(values: &[Duration], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(values.iter().map(|value| humantime::format_duration(*value).to_string()))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
+        Vec::<String>::deserialize(deserializer)?.iter().map(|text| duration::read(text)).collect()
     }
 }
 

@@ -10,8 +10,10 @@
 //! - [`platform`] (5): the client of the platform.
 //! - [`sgd`] (5): how a document system plugs in.
 //! - [`wsiotramite`] (5): the SOAP service the platform calls.
+//! - [`cli`] (6): the commands, and the daemon composed of all the above.
 //! - [`config`] and [`telemetry`], beside the house: what the operator decides, and what he sees.
 
+pub mod cli;
 pub mod config;
 pub mod contract;
 pub mod domain;

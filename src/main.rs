@@ -1,1 +1,5 @@
-fn main() {}
+//! The `chasqui` binary: see `chasqui::cli`.
+
+fn main() -> std::process::ExitCode {
+    chasqui::cli::main()
+}

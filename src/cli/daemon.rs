@@ -1,0 +1,388 @@
+//! The whole daemon in one process: store, use cases, worker, listeners. `serve` runs one; `demo` and the tests start as
+//! many as they need, on free ports.
+
+use std::{
+    fs::{DirBuilder, Permissions},
+    io,
+    net::SocketAddr,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::{Router, routing::get};
+use tokio::{
+    net::{TcpListener, UnixListener},
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::ready;
+use crate::{
+    config::{self, Config},
+    exchange::{
+        Clock, Exchange, Ids, Platform, RetryPolicy, Settings, SystemClock, SystemIds, Worker, health::BreakerPolicy,
+    },
+    http::{
+        limits::{InFlight, Intake},
+        problem::{no_method, no_route},
+        server::{self, Listener, Options},
+    },
+    platform::{self, PlatformSoap},
+    sgd::rest::{self, Api},
+    store::{
+        SharedStore, StoreError,
+        embedded::{self, EmbeddedStore, Reading},
+    },
+    telemetry::Metrics,
+};
+
+/// The control socket's name in the folder of the data.
+pub const CONTROL_SOCKET: &str = "control.sock";
+
+/// How much longer than one call to the platform an attempt at a job may take: it makes several, and they store things.
+const ATTEMPT_MARGIN: Duration = Duration::from_secs(60);
+
+/// Why a daemon did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("no se puede usar la carpeta de datos {}: {error}", dir.display())]
+    DataDir { dir: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("no se puede escuchar en {address} ({key}): {error}")]
+    Bind { key: &'static str, address: SocketAddr, error: io::Error },
+    #[error("no se puede preparar el cliente de la plataforma: {0}")]
+    Platform(String),
+}
+
+/// What a test or the demo puts in the place of the real thing.
+#[derive(Default)]
+pub struct Overrides {
+    /// Else the SOAP client the configuration describes.
+    pub platform: Option<Arc<dyn Platform>>,
+    pub clock: Option<Arc<dyn Clock>>,
+    pub ids: Option<Arc<dyn Ids>>,
+    /// Else what the configuration says.
+    pub retry: Option<RetryPolicy>,
+}
+
+/// A running daemon. Dropped, it goes on; end it with [`Daemon::stop`].
+pub struct Daemon {
+    pub soap: SocketAddr,
+    pub api: SocketAddr,
+    pub control: PathBuf,
+    exchange: Exchange,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+    drain: Duration,
+    listeners: Vec<JoinHandle<()>>,
+    worker: JoinHandle<()>,
+}
+
+impl Daemon {
+    /// Opens the store, binds every listener, and only then begins to work.
+    pub async fn start(config: &Config, overrides: Overrides) -> Result<Self, StartError> {
+        let clock = overrides.clock.clone().unwrap_or_else(|| Arc::new(SystemClock));
+        let store = open_store(config, &*clock).await?;
+        match Self::start_on(config, overrides, Arc::clone(&store)).await {
+            Ok(daemon) => Ok(daemon),
+            Err(error) => {
+                store.close().await.ok();
+                Err(error)
+            }
+        }
+    }
+
+    async fn start_on(config: &Config, overrides: Overrides, store: SharedStore) -> Result<Self, StartError> {
+        let exchange = exchange(config, overrides, store)?;
+        let (soap, soap_address) = bind("listen.soap", config.listen.soap).await?;
+        let (api, api_address) = bind("listen.api", config.listen.api).await?;
+        let control = config.data_dir.join(CONTROL_SOCKET);
+        let local = bind_control(&config.data_dir, &control)
+            .map_err(|error| StartError::DataDir { dir: control.clone(), error })?;
+
+        let (metrics, stop) = (Arc::new(Metrics::default()), CancellationToken::new());
+        let in_flight = InFlight::new(config.limits.bytes_in_flight_max.bytes());
+        let shared = Shared { config, exchange: &exchange, metrics: &metrics, in_flight, stop: &stop };
+        let listeners = vec![
+            shared.listen("soap", Listener::Tcp(soap), shared.soap_router()),
+            shared.listen("api", Listener::Tcp(api), shared.api_router()),
+            shared.listen("control", Listener::Unix(local), shared.api_router()),
+        ];
+        let worker = tokio::spawn(Worker::new(exchange.clone()).run(stop.clone()));
+        let drain = config.limits.drain_timeout;
+        Ok(Self { soap: soap_address, api: api_address, control, exchange, metrics, stop, drain, listeners, worker })
+    }
+
+    pub fn exchange(&self) -> &Exchange {
+        &self.exchange
+    }
+
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Ends only if a part of the daemon ended that must not; then it should be stopped.
+    pub async fn failed(&mut self) -> &'static str {
+        let worker = &mut self.worker;
+        tokio::select! {
+            _ = worker => "the worker ended",
+            _ = futures_util::future::select_all(&mut self.listeners) => "a listener ended",
+        }
+    }
+
+    /// Takes nothing new, lets what is under way end within the configured time, and closes the store.
+    pub async fn stop(self) -> Result<(), StoreError> {
+        self.stop.cancel();
+        let (listeners, mut worker) = (self.listeners, self.worker);
+        let drained = async {
+            // One that has ended already was seen by `failed`, and must not be asked again.
+            for listener in listeners.into_iter().filter(|listener| !listener.is_finished()) {
+                listener.await.ok();
+            }
+        };
+        let worked = async {
+            if !worker.is_finished() && timeout(self.drain, &mut worker).await.is_err() {
+                // Every step of a job is on record before it is taken: what is cut here is asked about after the next
+                // start.
+                tracing::warn!("attempts still under way were cut");
+                worker.abort();
+            }
+        };
+        tokio::join!(drained, worked);
+        std::fs::remove_file(&self.control).ok();
+        self.exchange.store().close().await
+    }
+}
+
+/// What the listeners are made of.
+struct Shared<'a> {
+    config: &'a Config,
+    exchange: &'a Exchange,
+    metrics: &'a Arc<Metrics>,
+    in_flight: InFlight,
+    stop: &'a CancellationToken,
+}
+
+impl Shared<'_> {
+    fn listen(&self, name: &'static str, listener: Listener, router: Router) -> JoinHandle<()> {
+        let options = Options::new(name, &self.config.limits, Arc::clone(self.metrics));
+        tokio::spawn(server::serve(listener, router, options, self.stop.clone()))
+    }
+
+    /// What the platform reaches.
+    fn soap_router(&self) -> Router {
+        Router::new()
+            .route("/healthz", get(|| async { "vivo\n" }))
+            .fallback(no_route)
+            .method_not_allowed_fallback(no_method)
+    }
+
+    /// What the SGD and people reach.
+    fn api_router(&self) -> Router {
+        api_router(self.config, self.exchange, self.metrics, self.in_flight.clone(), self.stop)
+    }
+}
+
+/// The REST API over `exchange`; also run without any listener, for a command on a daemon that is stopped.
+pub fn api_router(
+    config: &Config,
+    exchange: &Exchange,
+    metrics: &Arc<Metrics>,
+    in_flight: InFlight,
+    stop: &CancellationToken,
+) -> Router {
+    let api = Api {
+        exchange: exchange.clone(),
+        metrics: Arc::clone(metrics),
+        json_bytes_max: config.limits.json_max.in_memory(),
+        checks: Arc::new([ready::disk(config.data_dir.clone())]),
+        stop: stop.clone(),
+    };
+    let intake = Intake::new(&config.limits, config.limits.request_max().bytes(), in_flight);
+    rest::router(api, intake)
+}
+
+/// The use cases as the configuration wants them.
+pub fn exchange(config: &Config, overrides: Overrides, store: SharedStore) -> Result<Exchange, StartError> {
+    let platform = match overrides.platform {
+        Some(platform) => platform,
+        None => {
+            let client = PlatformSoap::new(&platform::Options::from_config(config));
+            Arc::new(client.map_err(|error| StartError::Platform(error.to_string()))?)
+        }
+    };
+    let settings = Settings {
+        ambiente: config.environment,
+        entidades: config.entities(),
+        rigor: config.reception.validation,
+        calendario: config.calendar(),
+        document_bytes_max: config.limits.document_max.bytes(),
+        retry: overrides.retry.unwrap_or_else(|| retry(config)),
+    };
+    let clock = overrides.clock.unwrap_or_else(|| Arc::new(SystemClock));
+    let ids = overrides.ids.unwrap_or_else(|| Arc::new(SystemIds));
+    Ok(Exchange::new(store, platform, clock, ids, settings))
+}
+
+fn retry(config: &Config) -> RetryPolicy {
+    let (pide, config::Retry { first_delay, factor, delay_max, ask_after, ask_cargo, .. }) =
+        (&config.pide, config.retry.clone());
+    let count = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+    RetryPolicy {
+        first: first_delay,
+        factor,
+        max: delay_max,
+        ask_after,
+        ask_cargo,
+        ask_cargo_for: config.retry.ask_cargo_for,
+        attempt: pide.total_timeout + ATTEMPT_MARGIN,
+        dead_after: config.retry.dead_after,
+        workers: count(config.retry.workers),
+        breaker: BreakerPolicy {
+            failures: config.retry.breaker_failures,
+            pause: config.retry.breaker_pause,
+            pause_max: config.retry.breaker_pause_max,
+            concurrency: count(config.retry.workers_per_destination),
+        },
+        directory_age: pide.directory_age,
+    }
+}
+
+/// Opens the store in the folder of the data, which is made for its owner alone if it is missing.
+pub async fn open_store(config: &Config, clock: &dyn Clock) -> Result<SharedStore, StartError> {
+    let dir = config.data_dir.clone();
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+    made.map_err(|error| StartError::DataDir { dir: dir.clone(), error })?;
+    let mut options = embedded::Options::new(clock.now());
+    options.progress = Some(Arc::new(replaying));
+    let opened = tokio::task::spawn_blocking(move || EmbeddedStore::open(&dir, options)).await;
+    Ok(opened.map_err(|_| StoreError::Closed)??)
+}
+
+fn replaying(reading: Reading) {
+    if reading.bytes_total == 0 {
+        return;
+    }
+    let percent = reading.bytes.saturating_mul(100) / reading.bytes_total.max(1);
+    tracing::info!(entries = reading.entries, percent, "reading the journal to rebuild the index");
+}
+
+async fn bind(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |error| StartError::Bind { key, address, error };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+/// The control socket, for the owner of the data alone from its first moment: it is made in a closed folder and moved.
+/// One that a daemon left behind is replaced; the store's lock says that none is running.
+fn bind_control(data_dir: &Path, path: &Path) -> io::Result<UnixListener> {
+    let closed = tempfile::Builder::new().prefix(".control-").tempdir_in(data_dir)?;
+    let made = closed.path().join("s");
+    let listener = UnixListener::bind(&made)?;
+    std::fs::set_permissions(&made, Permissions::from_mode(0o600))?;
+    std::fs::rename(&made, path)?;
+    Ok(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use serde_json::Value;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
+    };
+
+    use super::*;
+
+    fn config(dir: &Path) -> Config {
+        let free: SocketAddr = ([127, 0, 0, 1], 0).into();
+        let mut config = Config { data_dir: dir.join("data"), ..Config::default() };
+        (config.listen.soap, config.listen.api) = (free, free);
+        // Nobody listens there: these tests have no platform.
+        config.simulator.listen = ([127, 0, 0, 1], 9).into();
+        config
+    }
+
+    async fn ask(address: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_daemon_serves_both_listeners_until_it_is_stopped() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        let daemon = Daemon::start(&config, Overrides::default()).await.unwrap();
+        assert!(ask(daemon.soap, "/healthz").await.starts_with("HTTP/1.1 200"));
+        assert!(ask(daemon.api, "/readyz").await.contains("\"listo\""));
+        // What people reach is not on the platform's side.
+        assert!(ask(daemon.soap, "/api/v1/despachos").await.starts_with("HTTP/1.1 404"));
+        assert!(ask(daemon.soap, "/metrics").await.starts_with("HTTP/1.1 404"));
+        assert!(ask(daemon.api, "/api/v1/despachos").await.starts_with("HTTP/1.1 401"));
+        let addresses = [daemon.soap, daemon.api];
+        daemon.stop().await.unwrap();
+        for address in addresses {
+            assert!(TcpStream::connect(address).await.is_err());
+        }
+        assert!(!config.data_dir.join(CONTROL_SOCKET).exists());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_control_socket_and_the_data_are_for_their_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        let daemon = Daemon::start(&config, Overrides::default()).await.unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o777;
+        assert_eq!((mode(&config.data_dir), mode(&daemon.control)), (0o700, 0o600));
+        let api = super::super::client::Api::local(&config).await.unwrap();
+        assert_eq!(api.get("/api/v1/admin/api-keys").await.unwrap()["items"], Value::Array(Vec::new()));
+        daemon.stop().await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn keys_are_made_on_a_stopped_daemon_and_hold_when_it_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        Daemon::start(&config, Overrides::default()).await.unwrap().stop().await.unwrap();
+        let api = super::super::client::Api::local(&config).await.unwrap();
+        let body = serde_json::json!({"nombre": "x", "rol": "auditor"});
+        let made = api.call(http::Method::POST, "/api/v1/admin/api-keys", Some(&body)).await.unwrap();
+        api.close().await.unwrap();
+
+        let daemon = Daemon::start(&config, Overrides::default()).await.unwrap();
+        let found = daemon.exchange().clave_vigente(made["clave"].as_str().unwrap()).await.unwrap();
+        assert_eq!(found.map(|key| key.nombre).as_deref(), Some("x"));
+        daemon.stop().await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_second_daemon_on_the_same_data_or_port_does_not_start_and_harms_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = config(folder.path());
+        let daemon = Daemon::start(&first, Overrides::default()).await.unwrap();
+        let same_data = Daemon::start(&first, Overrides::default()).await.err();
+        assert!(matches!(same_data, Some(StartError::Store(StoreError::Locked(_)))));
+
+        let mut same_port = Config { data_dir: folder.path().join("other"), ..first.clone() };
+        same_port.listen.api = daemon.api;
+        let error = Daemon::start(&same_port, Overrides::default()).await.err().unwrap();
+        assert!(error.to_string().starts_with(&format!("no se puede escuchar en {} (listen.api)", daemon.api)));
+        // Its store was closed again.
+        same_port.listen.api = first.listen.api;
+        Daemon::start(&same_port, Overrides::default()).await.unwrap().stop().await.unwrap();
+
+        assert!(ask(daemon.api, "/healthz").await.starts_with("HTTP/1.1 200"));
+        daemon.stop().await.unwrap();
+    }
+}

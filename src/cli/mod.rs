@@ -1,0 +1,134 @@
+//! The command line: each file one command. Reads the configuration, composes the floors below ([`daemon`]) and talks to
+//! a running daemon ([`client`]). What a person reads is Spanish; results go to standard output, all else to standard error.
+//!
+//! Exit codes: 0 done, 1 the thing asked about failed, 2 wrong usage or configuration, 3 daemon or network not reachable.
+
+mod api_key;
+mod client;
+pub mod daemon;
+mod output;
+mod ready;
+mod send;
+mod serve;
+mod store;
+mod usage;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{self, ConfigError, Loaded};
+
+/// Exchange of documents between public entities.
+#[derive(Parser)]
+#[command(name = "chasqui", version, about = "Intercambio de documentos entre entidades públicas del Perú por la PIDE")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Atiende: recibe de la plataforma, despacha, y sirve la API
+    Serve(serve::Serve),
+    /// Envía un documento por un chasqui en marcha y espera su estado
+    Send(Box<send::Send>),
+    /// Claves de la API para los SGD y las personas
+    #[command(subcommand)]
+    ApiKey(api_key::ApiKey),
+    /// El almacén de datos
+    #[command(subcommand)]
+    Store(store::Store),
+}
+
+/// How a command ended, if not well.
+#[derive(Debug)]
+enum Failure {
+    /// Exit 1.
+    Failed(String),
+    /// Exit 2.
+    Usage(String),
+    /// Exit 3.
+    Unreachable(String),
+}
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Failed(_) => 1,
+            Self::Usage(_) => 2,
+            Self::Unreachable(_) => 3,
+        }
+    }
+
+    fn message(&self) -> &str {
+        let (Self::Failed(text) | Self::Usage(text) | Self::Unreachable(text)) = self;
+        text
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+/// How a command that reports writes its result.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Args)]
+struct FormatOption {
+    /// Cómo se muestra el resultado: text o json
+    #[arg(
+        long,
+        value_name = "FORMATO",
+        default_value = "text",
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
+    format: Format,
+}
+
+#[derive(Args)]
+struct ConfigOption {
+    /// Archivo de configuración [si no se da: chasqui.toml aquí, o los valores incorporados]
+    #[arg(long, value_name = "ARCHIVO")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigOption {
+    fn load(&self) -> Result<Loaded, ConfigError> {
+        config::load(self.config.as_deref())
+    }
+}
+
+/// Runs the command of this process's arguments.
+pub fn main() -> ExitCode {
+    let cli = match usage::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(end) => return end.print(),
+    };
+    let done = match cli.command {
+        Command::Serve(serve) => serve.run(),
+        Command::Send(send) => send.run(),
+        Command::ApiKey(command) => command.run(),
+        Command::Store(command) => command.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::complain(failure.message());
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+/// The runtime of a command that talks or listens.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    built.map_err(|error| Failure::Failed(format!("no se pudo iniciar: {error}")))
+}

@@ -1,0 +1,88 @@
+//! `chasqui serve`: the daemon, until it is told to stop.
+
+use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{
+    ConfigOption, Failure,
+    daemon::{Daemon, Overrides},
+    runtime,
+};
+use crate::{config::Loaded, telemetry};
+
+#[derive(Args)]
+pub struct Serve {
+    #[command(flatten)]
+    config: ConfigOption,
+}
+
+impl Serve {
+    pub fn run(&self) -> Result<(), Failure> {
+        let loaded = self.config.load()?;
+        telemetry::log::init(&loaded.config.log).map_err(|error| Failure::Failed(error.to_string()))?;
+        runtime()?.block_on(serve(&loaded))
+    }
+}
+
+async fn serve(loaded: &Loaded) -> Result<(), Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
+    let mut signals = Signals::new().map_err(|error| failed(&error))?;
+    let config = &loaded.config;
+    let mut daemon = Daemon::start(config, Overrides::default()).await.map_err(|error| failed(&error))?;
+    let entities: Vec<String> = config.entities().iter().map(|e| e.ruc.to_string()).collect();
+    tracing::info!(
+        config = loaded.file,
+        environment = ?config.environment,
+        soap = %daemon.soap,
+        api = %daemon.api,
+        data_dir = %config.data_dir.display(),
+        entities = entities.join(","),
+        version = env!("CARGO_PKG_VERSION"),
+        "serving"
+    );
+    let broken = tokio::select! {
+        signal = signals.stop() => {
+            tracing::info!(signal, "stopping: requests under way may end");
+            None
+        }
+        what = daemon.failed() => {
+            tracing::error!(what, "stopping: the daemon cannot go on");
+            Some(what)
+        }
+    };
+    tokio::select! {
+        stopped = daemon.stop() => stopped.map_err(|error| failed(&error))?,
+        signal = signals.stop() => return Err(Failure::Failed(format!("detenido sin esperar, por {signal}"))),
+    }
+    tracing::info!("stopped");
+    broken.map_or(Ok(()), |what| Err(Failure::Failed(format!("se detuvo por una falla: {what}"))))
+}
+
+struct Signals {
+    term: Signal,
+    int: Signal,
+    hup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+            hup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Ends with the name of a signal that asks to stop.
+    async fn stop(&mut self) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.term.recv() => return "SIGTERM",
+                _ = self.int.recv() => return "SIGINT",
+                _ = self.hup.recv() => {
+                    tracing::warn!("SIGHUP: the configuration cannot be read again while running yet; nothing changed");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! `chasqui store`: the folder of the data.
+
+use std::{io::IsTerminal, path::PathBuf};
+
+use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{ConfigOption, Failure, Format, FormatOption, output};
+use crate::store::{
+    Verification,
+    embedded::{Reading, verify_dir},
+};
+
+#[derive(Subcommand)]
+pub enum Store {
+    /// Lee todo lo guardado y dice si algo está dañado; también con el servicio en marcha
+    Verify(Verify),
+}
+
+#[derive(Args)]
+pub struct Verify {
+    /// Carpeta de datos [si no se da: la de la configuración]
+    #[arg(long, value_name = "CARPETA")]
+    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigOption,
+    #[command(flatten)]
+    format: FormatOption,
+}
+
+impl Store {
+    pub fn run(&self) -> Result<(), Failure> {
+        let Self::Verify(verify) = self;
+        verify.run()
+    }
+}
+
+impl Verify {
+    fn run(&self) -> Result<(), Failure> {
+        let dir = match &self.data_dir {
+            Some(dir) => dir.clone(),
+            None => self.config.load()?.config.data_dir,
+        };
+        if !dir.join("journal").is_dir() {
+            return Err(Failure::Usage(format!("{} no es una carpeta de datos de chasqui", dir.display())));
+        }
+        let bar = bar();
+        let mut progress = |reading: Reading| {
+            bar.set_length(reading.bytes_total);
+            bar.set_position(reading.bytes);
+        };
+        let found = verify_dir(&dir, &mut progress);
+        bar.finish_and_clear();
+        let found =
+            found.map_err(|error| Failure::Failed(format!("no se pudo verificar {}: {error}", dir.display())))?;
+        self.report(&found)
+    }
+
+    fn report(&self, found: &Verification) -> Result<(), Failure> {
+        if self.format.format == Format::Json {
+            output::json(found)?;
+        } else {
+            for remark in &found.remarks {
+                output::say(&format!("nota: {remark}"));
+            }
+            for damage in &found.damage {
+                output::say(&format!("DAÑO: {damage}"));
+            }
+            let Verification { entries, documents, bytes, .. } = found;
+            output::say(&format!("{entries} asientos, {documents} documentos, {bytes} bytes leídos"));
+        }
+        match found.damage.len() {
+            0 => {
+                output::note("El almacén está íntegro.");
+                Ok(())
+            }
+            1 => Err(Failure::Failed("el almacén tiene 1 daño".into())),
+            n => Err(Failure::Failed(format!("el almacén tiene {n} daños"))),
+        }
+    }
+}
+
+fn bar() -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {eta}");
+    ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

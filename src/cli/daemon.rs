@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, routing::get};
+use axum::Router;
 use tokio::{
     net::{TcpListener, UnixListener},
     task::JoinHandle,
@@ -27,7 +27,6 @@ use crate::{
     },
     http::{
         limits::{InFlight, Intake},
-        problem::{no_method, no_route},
         server::{self, Listener, Options},
     },
     platform::{self, PlatformSoap},
@@ -37,10 +36,14 @@ use crate::{
         embedded::{self, EmbeddedStore, Reading},
     },
     telemetry::Metrics,
+    wsiotramite::{self, Wsiotramite},
 };
 
 /// The control socket's name in the folder of the data.
 pub const CONTROL_SOCKET: &str = "control.sock";
+
+/// The platform's listener, in logs and metrics.
+const SOAP: &str = "soap";
 
 /// How much longer than one call to the platform an attempt at a job may take: it makes several, and they store things.
 const ATTEMPT_MARGIN: Duration = Duration::from_secs(60);
@@ -108,7 +111,7 @@ impl Daemon {
         let in_flight = InFlight::new(config.limits.bytes_in_flight_max.bytes());
         let shared = Shared { config, exchange: &exchange, metrics: &metrics, in_flight, stop: &stop };
         let listeners = vec![
-            shared.listen("soap", Listener::Tcp(soap), shared.soap_router()),
+            shared.listen(SOAP, Listener::Tcp(soap), shared.soap_router()),
             shared.listen("api", Listener::Tcp(api), shared.api_router()),
             shared.listen("control", Listener::Unix(local), shared.api_router()),
         ];
@@ -169,16 +172,23 @@ struct Shared<'a> {
 
 impl Shared<'_> {
     fn listen(&self, name: &'static str, listener: Listener, router: Router) -> JoinHandle<()> {
-        let options = Options::new(name, &self.config.limits, Arc::clone(self.metrics));
+        let mut options = Options::new(name, &self.config.limits, Arc::clone(self.metrics));
+        if name == SOAP {
+            options.on_panic = wsiotramite::on_panic;
+        }
         tokio::spawn(server::serve(listener, router, options, self.stop.clone()))
     }
 
     /// What the platform reaches.
     fn soap_router(&self) -> Router {
-        Router::new()
-            .route("/healthz", get(|| async { "vivo\n" }))
-            .fallback(no_route)
-            .method_not_allowed_fallback(no_method)
+        let limits = &self.config.limits;
+        let public = self.config.listen.soap_public_url.as_deref();
+        wsiotramite::router(Wsiotramite {
+            exchange: self.exchange.clone(),
+            intake: Intake::new(limits, limits.envelope_max().bytes(), self.in_flight.clone()),
+            metrics: Arc::clone(self.metrics),
+            public_url: public.map(|url| url.trim_end_matches('/').into()),
+        })
     }
 
     /// What the SGD and people reach.

@@ -56,14 +56,20 @@ fn listeners(config: &Config, found: &mut Vec<Found>) {
 
 fn urls(config: &Config, found: &mut Vec<Found>) {
     let pide = &config.pide;
-    for (name, url) in
-        [("tramite_url", &pide.tramite_url), ("entidad_url", &pide.entidad_url), ("cuo_url", &pide.cuo_url)]
-    {
+    let given = [
+        ("listen.soap_public_url", &config.listen.soap_public_url),
+        ("pide.tramite_url", &pide.tramite_url),
+        ("pide.entidad_url", &pide.entidad_url),
+        ("pide.cuo_url", &pide.cuo_url),
+    ];
+    for (path, url) in given {
         let Some(url) = url else { continue };
         let parsed = url.parse::<http::Uri>().ok();
         let http = |uri: &http::Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some();
         if !parsed.as_ref().is_some_and(http) {
-            found.push((format!("pide.{name}"), format!("«{url}» no es una dirección http:// o https://")));
+            found.push((path.into(), format!("«{url}» no es una dirección http:// o https://")));
+        } else if path.starts_with("listen.") && parsed.as_ref().is_some_and(|uri| uri.path().len() > 1) {
+            found.push((path.into(), format!("«{url}» debe ser solo protocolo y servidor, sin ruta")));
         }
     }
 }
@@ -76,7 +82,6 @@ fn limits(config: &Config, found: &mut Vec<Found>) {
         }
     };
     at_least("document_max", limits.document_max, Size::kib(64), "un PDF firmado no cabe");
-    at_least("envelope_text_max", limits.envelope_text_max, Size::kib(16), "los textos de un sobre no caben");
     at_least("json_max", limits.json_max, Size::kib(16), "los datos de un despacho no caben");
     at_least("header_bytes_max", limits.header_bytes_max, Size::kib(8), "las cabeceras corrientes no caben");
     let wire = limits.envelope_max();

@@ -57,6 +57,8 @@ pub struct Listen {
     /// What the platform reaches.
     #[serde(deserialize_with = "unit::address")]
     pub soap: SocketAddr,
+    /// Scheme and host under which the platform reaches it, if not those a caller used.
+    pub soap_public_url: Option<String>,
     /// What the SGD and people reach.
     #[serde(deserialize_with = "unit::address")]
     pub api: SocketAddr,
@@ -124,7 +126,6 @@ pub struct Reception {
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     pub document_max: Size,
-    pub envelope_text_max: Size,
     pub json_max: Size,
     pub bytes_in_flight_max: Size,
     pub connections_max: u32,
@@ -216,7 +217,7 @@ impl Default for Config {
 
 impl Default for Listen {
     fn default() -> Self {
-        Self { soap: loopback(8080), api: loopback(8081) }
+        Self { soap: loopback(8080), soap_public_url: None, api: loopback(8081) }
     }
 }
 
@@ -249,7 +250,6 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             document_max: Size::mib(256),
-            envelope_text_max: Size::mib(1),
             json_max: Size::kib(256),
             bytes_in_flight_max: Size::mib(2048),
             connections_max: 512,
@@ -296,14 +296,15 @@ impl Default for Simulator {
 }
 
 impl Limits {
-    /// Largest SOAP message: twice base64 with broken lines stays under twice the document; its texts come on top.
+    /// Largest SOAP message: twice base64 with line breaks in both layers stays under this; its texts come on top.
     pub fn envelope_max(&self) -> Size {
-        self.document_max.doubled_plus(self.envelope_text_max)
+        let document = self.document_max.bytes();
+        Size::from_bytes(document.saturating_mul(9) / 4).plus(Size::mib(2))
     }
 
     /// Largest REST request: base64 of the document and JSON, or multipart.
     pub fn request_max(&self) -> Size {
-        self.document_max.doubled_plus(self.json_max)
+        self.document_max.plus(self.document_max).plus(self.json_max)
     }
 }
 

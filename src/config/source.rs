@@ -365,6 +365,10 @@ mod tests {
                 &format!("{ENTITY}[pide]\ncuo_url = \"ftp://x/y\""),
                 "chasqui.toml:5: «ftp://x/y» no es una dirección http",
             ),
+            (
+                &format!("{ENTITY}[listen]\nsoap_public_url = \"https://x.pe/wsiotramite\""),
+                "chasqui.toml:5: «https://x.pe/wsiotramite» debe ser solo protocolo y servidor",
+            ),
             (&format!("{ENTITY}[store]\nkind = \"postgres\""), "chasqui.toml:5: esta versión solo tiene"),
             (&format!("{ENTITY}[limits]\nbytes_in_flight_max = \"1MiB\""), "chasqui.toml:5: 1MiB es muy poco"),
             (&format!("{ENTITY}[log]\nlevel = \"chasqui=mucho\""), "chasqui.toml:5: «chasqui=mucho» no es un nivel"),

@@ -28,8 +28,12 @@ impl Size {
         self.0
     }
 
-    pub fn doubled_plus(self, more: Self) -> Self {
-        Self(self.0.saturating_mul(2).saturating_add(more.0))
+    pub const fn from_bytes(bytes: u64) -> Self {
+        Self(bytes)
+    }
+
+    pub fn plus(self, more: Self) -> Self {
+        Self(self.0.saturating_add(more.0))
     }
 
     /// For sizes that are also counts in memory; saturates on machines with small addresses.

@@ -257,6 +257,9 @@ fn unescape(escape: Escape, byte: u8) -> (Option<u8>, Escape) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
     use super::*;
 
     const PATH: &[&str] = &["documento", "contenido"];
@@ -347,5 +350,53 @@ mod tests {
         let column = scanner.column(error.line(), error.column());
         let line = json.lines().nth(error.line() - 1).unwrap();
         assert_eq!(&line[column - 1..column], "x");
+    }
+
+    /// What the pass should keep of a value, worked out on the parsed JSON.
+    fn marked(value: &mut Value) {
+        match value {
+            Value::Object(members) => {
+                for (name, value) in members {
+                    match value {
+                        Value::String(text) if name == "contenido" => MARK.clone_into(text),
+                        value => marked(value),
+                    }
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(marked),
+            _ => {}
+        }
+    }
+
+    fn json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<i32>().prop_map(Value::from),
+            "[\\PC\"\\\\\n{}\\[\\]:,]{0,12}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 40, 5, |inner| {
+            let name = prop_oneof!["contenido", "documento", "[a-z\"\\\\]{0,4}"];
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+                prop::collection::btree_map(name, inner, 0..5)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_json_and_its_pieces_the_rest_stays_and_the_document_leaves(
+            other in json(), document in "[A-Za-z0-9+/=\\r\\n]{0,60}", piece in 1usize..20,
+        ) {
+            let mut value = json!({"antes": other, "documento": {"contenido": document}, "otro": other});
+            let text = value.to_string();
+            let pieces: Vec<&[u8]> = text.as_bytes().chunks(piece).collect();
+            let (kept, found, _) = scan_in(&pieces, 100_000).unwrap();
+            marked(&mut value);
+            prop_assert_eq!(serde_json::from_str::<Value>(&kept).unwrap(), value);
+            // Every line break is one for base64, however it was written.
+            prop_assert_eq!(found, document.replace('\r', "\n"));
+        }
     }
 }

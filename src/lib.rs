@@ -10,6 +10,7 @@
 //! - [`platform`] (5): the client of the platform.
 //! - [`sgd`] (5): how a document system plugs in.
 //! - [`wsiotramite`] (5): the SOAP service the platform calls.
+//! - [`simulator`] (5): a platform on loopback.
 //! - [`cli`] (6): the commands, and the daemon composed of all the above.
 //! - [`config`] and [`telemetry`], beside the house: what the operator decides, and what he sees.
 
@@ -21,6 +22,7 @@ pub mod exchange;
 pub mod http;
 pub mod platform;
 pub mod sgd;
+pub mod simulator;
 pub mod soap;
 pub mod store;
 pub mod telemetry;

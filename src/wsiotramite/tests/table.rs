@@ -72,7 +72,7 @@ async fn a_wrong_field_is_answered_0003_with_its_sentence_and_nothing_is_kept() 
 async fn a_document_encoded_once_is_accepted_and_counted() {
     let world = world();
     let whole = wire(tramite::recepcionar(&documento(), Some(0)).message, &[]).await;
-    let once = base64(&pdf(5000));
+    let once = base64(pdf(5000));
     let whole = String::from_utf8(whole).unwrap().replace("<bpdfdoc>", &format!("<bpdfdoc>{once}"));
     assert_eq!(world.xml(whole).await.respuesta(Operation::Recepcionar).await, said("0000", STORED));
     assert!(world.document(&world.arrivals(CUO).await[0].documento.sha256).await == pdf(5000));

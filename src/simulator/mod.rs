@@ -1,0 +1,169 @@
+//! A national platform on loopback, with the same contracts as the real one: CUOs, a directory, relaying to registered
+//! entities, and counterparts that answer by themselves. For `demo`, for tests, and for teams without access.
+//!
+//! Keeps nothing on disk but documents on their way. Uses the client of `platform` and the HTTP binding of `wsiotramite`;
+//! knows nothing of `exchange` but its ports, nor of the store but its staging.
+
+pub mod counterpart;
+mod directory;
+pub mod log;
+pub mod pdf;
+mod registry;
+mod relay;
+pub mod send;
+mod services;
+mod spool;
+#[cfg(test)]
+mod tests;
+pub mod web;
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use counterpart::Comportamiento;
+pub use log::Mensaje;
+pub use send::{Enviado, EnviarError, Envio};
+
+use crate::{
+    config::{self, PideUrls},
+    domain::{Categoria, Cuo, Entidad, Ruc},
+    exchange::{Clock, SystemClock},
+    http::{
+        limits::{InFlight, Intake},
+        server::{self, Listener},
+    },
+    platform::{ClientError, SoapClient, Timeouts, client},
+    telemetry::Metrics,
+    wsiotramite,
+};
+
+/// What a simulator is started with.
+#[derive(Clone)]
+pub struct Options {
+    pub listen: SocketAddr,
+    /// Of what it takes in and how it serves; the largest document among them.
+    pub limits: config::Limits,
+    /// How long an entity's service may take.
+    pub timeouts: Timeouts,
+    /// How long the counterparts take to answer.
+    pub demora_cargo: Duration,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Default for Options {
+    /// On a free port of loopback.
+    fn default() -> Self {
+        Self {
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            limits: config::Limits::default(),
+            timeouts: Timeouts { connect: Duration::from_secs(5), total: Duration::from_secs(60) },
+            demora_cargo: Duration::from_secs(2),
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SimulatorError {
+    #[error("el simulador no puede escuchar en {0}: {1}")]
+    Listen(SocketAddr, #[source] io::Error),
+    #[error("el simulador no puede crear su carpeta temporal: {0}")]
+    Folder(#[source] io::Error),
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error("«{0}» no es una entidad: {1}")]
+    Entidad(String, String),
+}
+
+/// A running simulator. Dropped without [`Simulator::shutdown`], it ends with its runtime.
+pub struct Simulator {
+    core: Arc<relay::Core>,
+    address: SocketAddr,
+    stop: CancellationToken,
+    server: JoinHandle<()>,
+}
+
+impl Simulator {
+    /// Serves as soon as it returns.
+    pub async fn start(options: Options) -> Result<Self, SimulatorError> {
+        let listen = |error| SimulatorError::Listen(options.listen, error);
+        let listener = TcpListener::bind(options.listen).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let stop = CancellationToken::new();
+        let document_bytes_max = options.limits.document_max.bytes();
+        let core = Arc::new(relay::Core {
+            registry: registry::Registry::new(),
+            counterparts: counterpart::Counterparts::default(),
+            log: log::Log::default(),
+            spool: spool::Spool::new(document_bytes_max).map_err(SimulatorError::Folder)?,
+            client: client_for(options.timeouts)?,
+            clock: options.clock,
+            demora_cargo: options.demora_cargo,
+            tasks: TaskTracker::new(),
+            stop: stop.clone(),
+        });
+        let metrics = Arc::new(Metrics::default());
+        let in_flight = InFlight::new(options.limits.bytes_in_flight_max.bytes());
+        let intake = Intake::new(&options.limits, options.limits.envelope_max().bytes(), in_flight);
+        let services = services::Services { core: Arc::clone(&core), intake, metrics: Arc::clone(&metrics) };
+        let router = services::router(services)
+            .merge(web::router(Arc::clone(&core)))
+            .fallback(wsiotramite::binding::no_route)
+            .method_not_allowed_fallback(wsiotramite::binding::no_method);
+        let mut http = server::Options::new("simulator", &options.limits, metrics);
+        http.on_panic = wsiotramite::on_panic;
+        let server = tokio::spawn(server::serve(Listener::Tcp(listener), router, http, stop.clone()));
+        Ok(Self { core, address, stop, server })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What `[pide]` has to say to reach it.
+    pub fn urls(&self) -> PideUrls {
+        let url = |path| format!("http://{}{path}", self.address);
+        PideUrls { tramite: url(services::TRAMITE), entidad: url(services::ENTIDAD), cuo: url(services::CUO) }
+    }
+
+    /// Registers an entity whose `wsiotramite` is at `url`, or gives a registered one another address.
+    pub fn register(&self, ruc: &Ruc, nombre: &str, url: &str) -> Result<(), SimulatorError> {
+        let wrong = |why: String| SimulatorError::Entidad(ruc.to_string(), why);
+        let categoria = Categoria::try_from(web::CATEGORIA).map_err(|error| wrong(error.to_string()))?;
+        let entidad = Entidad { ruc: ruc.clone(), nombre: nombre.to_owned(), categoria };
+        self.core.registry.register(entidad, client::parse_url(url)?).map_err(|full| wrong(full.to_string()))
+    }
+
+    /// A counterpart sends a document through the platform.
+    pub async fn enviar(&self, envio: &Envio) -> Result<Enviado, EnviarError> {
+        self.core.enviar(envio).await
+    }
+
+    /// What passed under a CUO, oldest first.
+    pub fn mensajes(&self, cuo: &Cuo) -> Vec<Mensaje> {
+        self.core.log.of(cuo.as_str())
+    }
+
+    /// Takes no more requests and returns when those under way have ended.
+    pub async fn shutdown(self) {
+        self.stop.cancel();
+        self.core.tasks.close();
+        self.server.await.ok();
+        self.core.tasks.wait().await;
+    }
+}
+
+/// Entities may be behind https; where the machine has no certificates at all, those behind http can still be reached.
+fn client_for(timeouts: Timeouts) -> Result<SoapClient, ClientError> {
+    SoapClient::new(timeouts, true).or_else(|error| {
+        tracing::warn!(%error, "services behind https cannot be reached from here");
+        SoapClient::new(timeouts, false)
+    })
+}

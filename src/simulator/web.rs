@@ -1,0 +1,132 @@
+//! What people and scripts use beside the SOAP services: a page with the addresses, the messages that passed, registering
+//! entities, and sending from a counterpart.
+
+use std::{fmt::Write, sync::Arc};
+
+use axum::{
+    Json, Router,
+    extract::{Query, State, rejection::JsonRejection},
+    response::{Html, IntoResponse, Response},
+    routing::{get, post},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    counterpart::Comportamiento,
+    registry::{Destino, Registrada},
+    relay::Core,
+    send::{Enviado, Envio},
+    services,
+};
+use crate::{
+    domain::{Categoria, Entidad, Ruc},
+    http::{Code, Problem},
+    platform::client::parse_url,
+};
+
+/// CUOs shown at once.
+const CUOS_SHOWN: usize = 50;
+/// The category of an entity that is registered without one: gobierno local distrital.
+pub const CATEGORIA: u8 = 8;
+
+pub fn router(core: Arc<Core>) -> Router {
+    Router::new()
+        .route("/", get(page))
+        .route("/simulador/mensajes", get(messages))
+        .route("/simulador/entidades", get(entities).post(register))
+        .route("/simulador/enviar", post(send))
+        .route("/healthz", get(|| async { "vivo\n" }))
+        .with_state(core)
+}
+
+#[derive(Deserialize)]
+struct Which {
+    cuo: Option<String>,
+}
+
+/// Newest CUOs first, the messages of each oldest first.
+async fn messages(State(core): State<Arc<Core>>, Query(which): Query<Which>) -> Response {
+    match which.cuo {
+        Some(cuo) => Json(vec![core.log.of(&cuo)]).into_response(),
+        None => Json(core.log.newest(CUOS_SHOWN)).into_response(),
+    }
+}
+
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    entidad: Entidad,
+    /// Its service's address; absent for samples and counterparts.
+    url: Option<String>,
+    contraparte: Option<&'static str>,
+}
+
+async fn entities(State(core): State<Arc<Core>>) -> Json<Vec<Shown>> {
+    let shown = |r: Registrada| {
+        let (url, contraparte) = match r.destino {
+            Destino::Servicio(url) => (Some(url.to_string()), None),
+            Destino::Contraparte(c) => (None, Some(c.explicacion())),
+            Destino::Ninguno => (None, None),
+        };
+        Shown { entidad: r.entidad, url, contraparte }
+    };
+    Json(core.registry.all().into_iter().map(shown).collect())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Registro {
+    ruc: String,
+    nombre: String,
+    url: String,
+    categoria: Option<u8>,
+}
+
+async fn register(
+    State(core): State<Arc<Core>>,
+    registro: Result<Json<Registro>, JsonRejection>,
+) -> Result<Json<Entidad>, Problem> {
+    let Json(registro) = registro.map_err(not_json)?;
+    let wrong = |field: &'static str, why: String| Problem::field(field, "no_valido", why);
+    let ruc = Ruc::de_contraparte(&registro.ruc).map_err(|error| wrong("ruc", error.to_string()))?;
+    let url = parse_url(&registro.url).map_err(|error| wrong("url", error.to_string()))?;
+    let categoria = Categoria::try_from(registro.categoria.unwrap_or(CATEGORIA));
+    let categoria = categoria.map_err(|error| wrong("categoria", error.to_string()))?;
+    let entidad = Entidad { ruc, nombre: registro.nombre, categoria };
+    let registered = core.registry.register(entidad.clone(), url);
+    registered.map_err(|full| Problem::new(Code::ServicioOcupado, full.to_string()))?;
+    Ok(Json(entidad))
+}
+
+async fn send(
+    State(core): State<Arc<Core>>,
+    envio: Result<Json<Envio>, JsonRejection>,
+) -> Result<Json<Enviado>, Problem> {
+    let Json(envio) = envio.map_err(not_json)?;
+    core.enviar(&envio).await.map(Json).map_err(|error| Problem::field("de", "no_valido", error.to_string()))
+}
+
+fn not_json(rejection: JsonRejection) -> Problem {
+    Problem::new(Code::JsonNoValido, rejection.body_text())
+}
+
+async fn page() -> Html<String> {
+    let mut rows = String::new();
+    for c in Comportamiento::TODOS {
+        write!(rows, "<tr><td><code>{}</code><td>{}<td>{}", c.ruc(), c.nombre(), c.explicacion()).ok();
+    }
+    let services: String = [services::CUO, services::ENTIDAD, services::TRAMITE]
+        .iter()
+        .map(|path| format!("<li><a href=\"{path}?wsdl\"><code>{path}</code></a>"))
+        .collect();
+    Html(format!(
+        "<!doctype html><html lang=\"es\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+         <title>Simulador de la PIDE</title><style>body{{font:16px/1.5 system-ui;max-width:50rem;margin:2rem auto;\
+         padding:0 1rem}}td{{padding:.2rem .8rem .2rem 0}}</style>\
+         <h1>Simulador de la plataforma de interoperabilidad</h1>\
+         <p>Servicios SOAP:</p><ul>{services}</ul>\
+         <p>Entidades simuladas que responden solas:</p><table>{rows}</table>\
+         <p>Para ver lo que pasó por aquí: <a href=\"/simulador/mensajes\"><code>/simulador/mensajes</code></a>; las \
+         entidades registradas: <a href=\"/simulador/entidades\"><code>/simulador/entidades</code></a>.</p></html>\n"
+    ))
+}

@@ -145,14 +145,16 @@ pub struct Job {
 }
 
 impl Job {
-    /// The subject's id, marked with the kind in its last byte: so a job is found, replaced and ended without looking it up.
+    /// The subject's id with the kind where a UUID has its version (7 in every subject), so that no two jobs share one: a job
+    /// is found, replaced and ended without looking it up.
     pub fn id_for(kind: JobKind, sujeto: Id) -> Id {
-        let mark = match kind {
+        const VERSION: u32 = 76;
+        let mark: u128 = match kind {
             JobKind::Despachar => 1,
             JobKind::EntregarCargo => 2,
             JobKind::PreguntarCargo => 3,
         };
-        Id::from_u128(sujeto.as_u128() ^ mark)
+        Id::from_u128(sujeto.as_u128() & !(0xF << VERSION) | mark << VERSION)
     }
 }
 
@@ -207,4 +209,18 @@ pub struct Directorio {
 impl Directorio {
     /// There is one directory.
     pub const ID: Id = Id::from_u128(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jobs_of_neighbouring_subjects_and_of_other_kinds_have_ids_of_their_own() {
+        let kinds = [JobKind::Despachar, JobKind::EntregarCargo, JobKind::PreguntarCargo];
+        let first = 0x019a_0000_0000_7000_8000_0000_0000_0000_u128;
+        let ids: std::collections::HashSet<Id> =
+            (first..first + 100).flat_map(|n| kinds.map(|kind| Job::id_for(kind, Id::from_u128(n)))).collect();
+        assert_eq!(ids.len(), 300);
+    }
 }

@@ -5,4 +5,5 @@ mod cargos;
 mod decisions;
 mod dispatches;
 mod sends;
+mod simulation;
 mod world;

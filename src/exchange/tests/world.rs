@@ -36,7 +36,7 @@ pub const NUESTRA: &str = "20168999926";
 pub const OTRA: &str = "20537630222";
 
 /// A clock that a test moves.
-pub struct StillClock(AtomicI64);
+pub struct StillClock(pub AtomicI64);
 
 impl Clock for StillClock {
     fn now(&self) -> Timestamp {

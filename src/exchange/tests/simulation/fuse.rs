@@ -1,0 +1,148 @@
+//! A store that dies in the middle: before or after a commit became durable, as a crashed process would leave it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicI64, Ordering},
+};
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use crate::{
+    domain::{Cuo, Despacho, EstadoDespacho, EstadoRecepcion, Id, Recepcion, Ruc, Sha256},
+    store::{
+        ApiKey, BlobReader, BlobWriter, Change, Claim, Claimed, CommitError, Cursor, Directorio, FactAt, Idempotencia,
+        Job, Listing, Page, Seq, SharedStore, Store, StoreError, Verification,
+    },
+};
+
+pub struct Fuse {
+    pub inner: SharedStore,
+    /// Commits until it burns; never if it starts below zero.
+    pub left: AtomicI64,
+    /// Whether the last commit is durable although nobody hears of it.
+    pub after: bool,
+    pub burnt: AtomicBool,
+}
+
+impl Fuse {
+    pub fn new(inner: SharedStore, commits: i64, after: bool) -> Arc<Self> {
+        Arc::new(Self { inner, left: AtomicI64::new(commits), after, burnt: AtomicBool::new(false) })
+    }
+
+    fn alive(&self) -> Result<&SharedStore, StoreError> {
+        if self.burnt.load(Ordering::SeqCst) { Err(StoreError::Closed) } else { Ok(&self.inner) }
+    }
+}
+
+#[async_trait]
+impl Store for Fuse {
+    async fn commit(&self, change: Change) -> Result<Seq, CommitError> {
+        let inner = self.alive()?;
+        if self.left.fetch_sub(1, Ordering::SeqCst) != 0 {
+            return inner.commit(change).await;
+        }
+        if self.after {
+            inner.commit(change).await?;
+        }
+        self.burnt.store(true, Ordering::SeqCst);
+        Err(StoreError::Closed.into())
+    }
+
+    async fn despacho(&self, id: Id) -> Result<Option<Despacho>, StoreError> {
+        self.alive()?.despacho(id).await
+    }
+
+    async fn despacho_by_cuo(&self, entidad: &Ruc, cuo: &Cuo) -> Result<Option<Despacho>, StoreError> {
+        self.alive()?.despacho_by_cuo(entidad, cuo).await
+    }
+
+    async fn despachos(&self, listing: Listing<EstadoDespacho>) -> Result<Page<Despacho>, StoreError> {
+        self.alive()?.despachos(listing).await
+    }
+
+    async fn recepcion(&self, id: Id) -> Result<Option<Recepcion>, StoreError> {
+        self.alive()?.recepcion(id).await
+    }
+
+    async fn recepcion_by_arrival(
+        &self,
+        entidad: &Ruc,
+        remitente: &Ruc,
+        cuo: &Cuo,
+    ) -> Result<Option<Recepcion>, StoreError> {
+        self.alive()?.recepcion_by_arrival(entidad, remitente, cuo).await
+    }
+
+    async fn recepciones_by_cuo(&self, entidad: &Ruc, cuo: &Cuo) -> Result<Vec<Recepcion>, StoreError> {
+        self.alive()?.recepciones_by_cuo(entidad, cuo).await
+    }
+
+    async fn recepciones(&self, listing: Listing<EstadoRecepcion>) -> Result<Page<Recepcion>, StoreError> {
+        self.alive()?.recepciones(listing).await
+    }
+
+    async fn api_key_by_hash(&self, hash: &Sha256) -> Result<Option<ApiKey>, StoreError> {
+        self.alive()?.api_key_by_hash(hash).await
+    }
+
+    async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
+        self.alive()?.api_keys().await
+    }
+
+    async fn idempotencia(&self, entidad: &Ruc, key: &str) -> Result<Option<Idempotencia>, StoreError> {
+        self.alive()?.idempotencia(entidad, key).await
+    }
+
+    async fn directorio(&self) -> Result<Option<Directorio>, StoreError> {
+        self.alive()?.directorio().await
+    }
+
+    async fn facts(&self, after: Cursor, entidad: Option<&Ruc>, limit: usize) -> Result<Vec<FactAt>, StoreError> {
+        self.alive()?.facts(after, entidad, limit).await
+    }
+
+    async fn facts_of(&self, subject: Id) -> Result<Vec<FactAt>, StoreError> {
+        self.alive()?.facts_of(subject).await
+    }
+
+    async fn claim_jobs(&self, claim: &Claim) -> Result<Claimed, StoreError> {
+        self.alive()?.claim_jobs(claim).await
+    }
+
+    async fn release_job(&self, id: Id) {
+        self.inner.release_job(id).await;
+    }
+
+    async fn wake(&self, destino: Option<&Ruc>) {
+        self.inner.wake(destino).await;
+    }
+
+    async fn job(&self, id: Id) -> Result<Option<Job>, StoreError> {
+        self.alive()?.job(id).await
+    }
+
+    async fn jobs(&self, after: Option<Id>, limit: usize) -> Result<Page<Job>, StoreError> {
+        self.alive()?.jobs(after, limit).await
+    }
+
+    fn stage(&self, max: u64) -> BlobWriter {
+        self.inner.stage(max)
+    }
+
+    async fn open_document(&self, sha256: &Sha256) -> Result<BlobReader, StoreError> {
+        self.alive()?.open_document(sha256).await
+    }
+
+    fn watch(&self) -> watch::Receiver<Seq> {
+        self.inner.watch()
+    }
+
+    async fn verify(&self) -> Result<Verification, StoreError> {
+        self.inner.verify().await
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        self.inner.close().await
+    }
+}

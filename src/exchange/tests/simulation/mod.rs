@@ -246,6 +246,74 @@ impl Simulation {
 
     async fn unfinished(&self) -> usize {
         let mut unfinished = 0;
+        for promise in &self.promises {
+            let store = self.entities[promise.sender].exchange.store();
+            let despacho = store.despacho(promise.id).await.unwrap().unwrap();
+            let answered = matches!(despacho.estado, EstadoDespacho::Recepcionado | EstadoDespacho::Observado);
+            unfinished += usize::from(!answered);
+        }
+        unfinished
+    }
+
+    async fn run(&mut self, exchanges: usize, faults: u64) {
+        *self.network.faults.lock().unwrap() = faults;
+        *self.network.clerk.lock().unwrap() = Some(self.clerk_inside());
+        (0..RUCS.len()).for_each(|n| self.restart(n));
+        for n in 0..exchanges {
+            self.hand_over(n).await;
+            let pause = Duration::from_millis(500 + self.chance.below(20_000));
+            self.advance(pause);
+            if n % 3 == 0 {
+                self.work().await;
+                self.clerks(20).await;
+                self.restart_crashed();
+            }
+        }
+        // Everything goes on failing for hours; then the network heals, and all must end by itself.
+        for step in 0..2_000 {
+            if step == 300 {
+                *self.network.faults.lock().unwrap() = 0;
+                (0..RUCS.len()).for_each(|n| self.restart(n));
+            }
+            self.work().await;
+            self.clerks(60).await;
+            self.restart_crashed();
+            self.advance(Duration::from_secs(60));
+            let quiet = step > 300 && step % 50 == 0 && self.network.late.lock().unwrap().is_empty();
+            if quiet && self.unfinished().await == 0 {
+                break;
+            }
+        }
+    }
+
+    /// A clerk who answers a document while its send is still under way.
+    fn clerk_inside(&self) -> network::Clerk {
+        let network = Arc::downgrade(&self.network);
+        Arc::new(move |receiver: Ruc, cuo: String| {
+            let network = network.clone();
+            Box::pin(async move {
+                let Some(network) = network.upgrade() else { return };
+                let entity = network.entities.lock().unwrap().get(receiver.as_str()).cloned();
+                let Some(exchange) = entity else { return };
+                let cuo = crate::domain::Cuo::parse(&cuo).unwrap();
+                let found = exchange.store().recepciones_by_cuo(&receiver, &cuo).await.unwrap_or_default();
+                for recepcion in found.iter().filter(|r| r.estado == EstadoRecepcion::Pendiente) {
+                    clerk(&exchange, recepcion).await;
+                    let job = crate::store::Job::id_for(crate::store::JobKind::EntregarCargo, recepcion.id);
+                    if let Ok(Some(job)) = exchange.store().job(job).await {
+                        exchange.run_job(job).await;
+                    }
+                }
+            })
+        })
+    }
+
+    /// Compares what was promised with what both stores hold.
+    async fn check(&self, seed: u64) {
+        let mut arrived: Vec<Vec<Recepcion>> = Vec::new();
+        for n in 0..RUCS.len() {
+            arrived.push(self.recepciones(n, None, 1_000_000).await);
+        }
         self.check_ends(seed).await;
         assert_eq!(arrived.iter().map(Vec::len).sum::<usize>(), self.promises.len(), "seed {seed}: each arrived once");
         for promise in &self.promises {

@@ -14,11 +14,12 @@ use super::{
     documents::Documents,
     entry::{Prepared, json},
     frame::{self, Parts},
-    index::{Index, IndexError, Writes},
+    index::{IndexError, Writes},
     journal::Journal,
     packs::Packs,
     placement::Placed,
     recovery,
+    segment::Place,
     shared::{IndexState, Shared},
     view::{View, ViewError},
 };
@@ -31,8 +32,8 @@ use crate::{
 pub const WAITING_MAX: usize = 256;
 /// Most changes, and about the most bytes of entries and small documents, that share one sync.
 const BATCH_MAX: usize = 256;
-const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Least time between two attempts to rebuild a lost index.
+const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Least time between a failed attempt to rebuild the index and the next.
 const REBUILD_PAUSE: Duration = Duration::from_secs(2);
 
 pub type Answer = oneshot::Sender<Result<Seq, CommitError>>;
@@ -50,7 +51,8 @@ pub struct Committer {
     pub journal: Journal,
     pub packs: Packs,
     pub documents: Documents,
-    pub rebuilt_at: Option<Instant>,
+    /// When the last attempt to rebuild the index failed.
+    pub rebuild_failed: Option<Instant>,
 }
 
 /// A change that will be in the batch.
@@ -137,7 +139,7 @@ impl Committer {
         }
     }
 
-    /// A panic costs this batch its answers, not the thread: nothing unacknowledged is kept, the index is rebuilt.
+    /// A panic costs this batch its answers, not the thread. What of it became durable is brought into the index.
     pub fn serve(&mut self, batch: Vec<(Box<Prepared>, Answer)>, rebuild: bool) {
         let work = AssertUnwindSafe(|| {
             if rebuild || !batch.is_empty() {
@@ -148,16 +150,19 @@ impl Committer {
             }
         });
         if panic::catch_unwind(work).is_err() {
-            tracing::error!("panic while committing: the batch is given up and the index rebuilt");
+            tracing::error!("panic while committing: the batch is given up");
             self.undo();
-            self.shared.lose(&IndexError("panic while committing".into()));
+            if *self.shared.published.borrow() + 1 != self.journal.next() {
+                self.shared.lose(&IndexError("panic while a batch was applied".into()));
+            }
         }
     }
 
     fn commit(&mut self, batch: Vec<(Box<Prepared>, Answer)>) {
-        if let Err(error) = self.journal.repair().and_then(|()| self.packs.repair()) {
-            return refuse_all(batch.into_iter().map(|(_, answer)| answer), &error.to_string());
-        }
+        let start = match self.packs.repair().and_then(|()| self.journal.prepare()) {
+            Ok(start) => start,
+            Err(error) => return refuse_all(batch.into_iter().map(|(_, answer)| answer), &error.to_string()),
+        };
         let shared = Arc::clone(&self.shared);
         let state = shared.index.read().unwrap_or_else(PoisonError::into_inner);
         let index = match &*state {
@@ -169,7 +174,8 @@ impl Committer {
         let durable = self.journal.next() - 1;
         for (prepared, answer) in batch {
             let seq = self.journal.next() + admitted.len() as u64;
-            match self.admit(&**index, &writes, seq, *prepared) {
+            let place = Place { offset: start.offset + frames.len() as u64, ..start };
+            match self.admit(View::new(&**index, Some(&writes)), seq, place, *prepared) {
                 Ok(Admission { parts, writes: more, jobs }) => {
                     frame::encode(seq, durable, &parts, &mut frames);
                     writes.extend(more);
@@ -201,9 +207,9 @@ impl Committer {
     }
 
     /// Takes a change into the batch; refused, it leaves nothing.
-    fn admit(&mut self, index: &dyn Index, below: &Writes, seq: Seq, prepared: Prepared) -> Result<Admission, Refusal> {
+    fn admit(&mut self, view: View<'_>, seq: Seq, place: Place, prepared: Prepared) -> Result<Admission, Refusal> {
         let (pack_mark, file_mark) = (self.packs.mark(), self.documents.mark());
-        let admission = self.try_admit(View::new(index, Some(below)), seq, prepared);
+        let admission = self.try_admit(view, seq, place, prepared);
         if admission.is_err() {
             self.packs.rewind(pack_mark);
             self.documents.rewind(file_mark);
@@ -212,7 +218,13 @@ impl Committer {
     }
 
     /// Validates a change and puts its documents in their places, not yet synced.
-    fn try_admit(&mut self, mut view: View<'_>, seq: Seq, prepared: Prepared) -> Result<Admission, Refusal> {
+    fn try_admit(
+        &mut self,
+        mut view: View<'_>,
+        seq: Seq,
+        place: Place,
+        prepared: Prepared,
+    ) -> Result<Admission, Refusal> {
         let Prepared { entry, mut parts, documents } = prepared;
         for record in &entry.records {
             validate(&view, record)?;
@@ -227,7 +239,7 @@ impl Committer {
                 return Err(CommitError::Store(StoreError::NoDocument(sha256.clone())).into());
             }
         }
-        view.put_rest(seq, &entry)?;
+        view.put_rest(seq, place, &entry)?;
         parts.placement = json(&placed).map_err(CommitError::Store)?;
         let jobs = Jobs { put: entry.jobs, done: entry.jobs_done };
         Ok(Admission { parts, writes: view.writes, jobs })
@@ -294,14 +306,14 @@ impl Committer {
     }
 
     fn rebuild_if_lost(&mut self) {
-        if !self.shared.is_lost() || self.rebuilt_at.is_some_and(|at| at.elapsed() < REBUILD_PAUSE) {
+        if !self.shared.is_lost() || self.rebuild_failed.is_some_and(|at| at.elapsed() < REBUILD_PAUSE) {
             return;
         }
-        if let Err(error) = self.journal.repair().map_err(StoreError::Io).and_then(|()| recovery::rebuild(&self.shared))
-        {
+        let rebuilt = self.journal.repair().map_err(StoreError::Io).and_then(|()| recovery::rebuild(&self.shared));
+        self.rebuild_failed = rebuilt.is_err().then(Instant::now);
+        if let Err(error) = rebuilt {
             tracing::error!(%error, "the index could not be rebuilt");
         }
-        self.rebuilt_at = Some(Instant::now());
     }
 }
 

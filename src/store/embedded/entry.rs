@@ -77,16 +77,27 @@ impl Prepared {
 }
 
 impl Entry {
-    /// Reads an entry back; the error says which part is no JSON of ours.
+    /// Reads an entry back; the error says, in Spanish, which part is no JSON of ours.
     pub fn decode(parts: &Parts) -> Result<Self, String> {
-        let facts = serde_json::from_slice(&parts.facts).map_err(|e| format!("sus hechos no se entienden: {e}"))?;
-        let change: ChangeIn =
-            serde_json::from_slice(&parts.change).map_err(|e| format!("su cambio no se entiende: {e}"))?;
+        let ChangeIn { records, jobs, jobs_done } = change(parts)?;
         let placed =
             serde_json::from_slice(&parts.placement).map_err(|e| format!("sus documentos no se entienden: {e}"))?;
-        let ChangeIn { records, jobs, jobs_done } = change;
-        Ok(Self { facts, records, jobs, jobs_done, placed })
+        Ok(Self { facts: facts(parts)?, records, jobs, jobs_done, placed })
     }
+}
+
+/// Only the facts of an entry.
+pub fn facts(parts: &Parts) -> Result<Vec<Fact>, String> {
+    serde_json::from_slice(&parts.facts).map_err(|e| format!("sus hechos no se entienden: {e}"))
+}
+
+/// Only the records of an entry.
+pub fn records(parts: &Parts) -> Result<Vec<Record>, String> {
+    Ok(change(parts)?.records)
+}
+
+fn change(parts: &Parts) -> Result<ChangeIn, String> {
+    serde_json::from_slice(&parts.change).map_err(|e| format!("su cambio no se entiende: {e}"))
 }
 
 pub fn json<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {

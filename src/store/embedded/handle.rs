@@ -20,8 +20,9 @@ use super::{
     lookup::Lookup,
     opening::{self, Opened},
     queue::Queue,
-    shared::{IndexState, Shared},
+    shared::Shared,
     verification,
+    view::ViewError,
 };
 use crate::{
     domain::{Cuo, Despacho, EstadoDespacho, EstadoRecepcion, Id, Recepcion, Ruc, Sha256},
@@ -32,7 +33,7 @@ use crate::{
 };
 
 pub struct EmbeddedStore {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// `None` once closing began.
     requests: Mutex<Option<mpsc::Sender<Request>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -55,24 +56,19 @@ impl EmbeddedStore {
     }
 
     /// Reads the index in one state, between two batches.
-    fn read<T>(&self, work: impl FnOnce(Lookup<'_>) -> Result<T, IndexError>) -> Result<T, StoreError> {
-        let error = {
-            let state = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
-            match &*state {
-                IndexState::Ready(index) => match work(Lookup(&**index)) {
-                    Ok(found) => return Ok(found),
-                    Err(error) => Err(error),
-                },
-                IndexState::Lost(why) => Ok(why.clone()),
-            }
+    pub(super) fn read<T, E: Into<ViewError>>(
+        &self,
+        work: impl FnOnce(Lookup<'_>) -> Result<T, E>,
+    ) -> Result<T, StoreError> {
+        let failure = match self.shared.read(work) {
+            Ok(found) => return Ok(found),
+            Err(ViewError::Store(error)) => return Err(error),
+            Err(ViewError::Index(error)) => error,
         };
-        let why = error.unwrap_or_else(|error| {
-            self.shared.lose(&error);
-            error.to_string()
-        });
+        self.shared.lose(&failure);
         // A full inbox means that the committer is about to look anyway.
         self.requests()?.try_send(Request::Rebuild).ok();
-        Err(StoreError::Unwritable(why))
+        Err(StoreError::Unwritable(failure.to_string()))
     }
 
     fn listing<T>(
@@ -90,7 +86,7 @@ impl EmbeddedStore {
             for id in ids {
                 items.extend(lookup.record(id)?.and_then(&wanted));
             }
-            Ok(Page { items, next })
+            Ok::<_, ViewError>(Page { items, next })
         })
     }
 }
@@ -156,8 +152,8 @@ impl Store for EmbeddedStore {
     async fn recepciones_by_cuo(&self, entidad: &Ruc, cuo: &Cuo) -> Result<Vec<Recepcion>, StoreError> {
         self.read(|lookup| {
             let ids = lookup.arrivals(entidad, cuo)?;
-            let found = ids.into_iter().map(|id| lookup.record(id)).collect::<Result<Vec<_>, _>>()?;
-            Ok(found.into_iter().flatten().filter_map(recepcion).collect())
+            let found = ids.into_iter().map(|id| lookup.record(id)).collect::<Result<Vec<_>, ViewError>>()?;
+            Ok::<_, ViewError>(found.into_iter().flatten().filter_map(recepcion).collect())
         })
     }
 
@@ -173,8 +169,8 @@ impl Store for EmbeddedStore {
     async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
         self.read(|lookup| {
             let ids = lookup.api_keys()?;
-            let found = ids.into_iter().map(|id| lookup.record(id)).collect::<Result<Vec<_>, _>>()?;
-            Ok(found.into_iter().flatten().filter_map(api_key).collect())
+            let found = ids.into_iter().map(|id| lookup.record(id)).collect::<Result<Vec<_>, ViewError>>()?;
+            Ok::<_, ViewError>(found.into_iter().flatten().filter_map(api_key).collect())
         })
     }
 
@@ -237,7 +233,7 @@ impl Store for EmbeddedStore {
         self.read(|lookup| {
             let (items, more) = lookup.jobs_after(after, limit)?;
             let next = items.last().map(|job| job.id).filter(|_| more);
-            Ok(Page { items, next })
+            Ok::<_, IndexError>(Page { items, next })
         })
     }
 

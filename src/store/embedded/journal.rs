@@ -10,7 +10,7 @@ use std::{
 use super::{
     disk::{self, Disk},
     frame::{Frame, Read1},
-    segment::{self, Segment, Walker},
+    segment::{self, Place, Segment, Walker},
 };
 use crate::store::{Seq, StoreError};
 
@@ -34,12 +34,12 @@ pub struct Torn {
     pub why: &'static str,
 }
 
-/// Reads every entry from the segment that holds `from` on; `visit` sees those from `from` on, and how many bytes of
-/// journal were read so far.
+/// Reads every entry from the segment that holds `from` on; `visit` sees those from `from` on, where they stand, and how
+/// many bytes of journal were read so far.
 pub fn scan(
     dir: &Path,
     from: Seq,
-    visit: &mut dyn FnMut(Frame, u64) -> Result<(), StoreError>,
+    visit: &mut dyn FnMut(Frame, Place, u64) -> Result<(), StoreError>,
 ) -> Result<Scanned, StoreError> {
     let segments = segment::list(dir)?;
     let start = segments.iter().rposition(|s| s.first <= from).unwrap_or(0);
@@ -55,8 +55,9 @@ pub fn scan(
             });
         }
         let newest = n + 1 == segments.len();
-        let end = scan_segment(segment, newest, &mut next, &mut |frame, offset| {
-            if frame.seq < from { Ok(()) } else { visit(frame, read + offset) }
+        let end = scan_segment(segment, newest, &mut next, &mut |frame, offset, end| {
+            let place = Place { segment: segment.first, offset };
+            if frame.seq < from { Ok(()) } else { visit(frame, place, read + end) }
         })?;
         match end {
             End::Sound(length) => {
@@ -82,7 +83,7 @@ fn scan_segment(
     segment: &Segment,
     newest: bool,
     next: &mut Seq,
-    visit: &mut dyn FnMut(Frame, u64) -> Result<(), StoreError>,
+    visit: &mut dyn FnMut(Frame, u64, u64) -> Result<(), StoreError>,
 ) -> Result<End, StoreError> {
     let mut walker = match Walker::open(segment)? {
         Ok(walker) => walker,
@@ -94,7 +95,7 @@ fn scan_segment(
             Read1::End => return Ok(End::Sound(walker.offset)),
             Read1::Bad(why) => why,
             Read1::Frame(frame) if frame.seq == *next => {
-                visit(frame, walker.offset)?;
+                visit(frame, step.offset, walker.offset)?;
                 *next += 1;
                 continue;
             }
@@ -180,6 +181,8 @@ pub struct Journal {
 }
 
 struct Current {
+    /// Its first entry.
+    segment: Seq,
     file: File,
     /// What is synced.
     length: u64,
@@ -195,7 +198,7 @@ impl Journal {
         let current = match &scanned.last {
             Some((segment, length)) => {
                 let file = disk.open(&segment.path, false)?;
-                Some(Current { file, length: *length, dirty: false, distrusted: false })
+                Some(Current { segment: segment.first, file, length: *length, dirty: false, distrusted: false })
             }
             None => None,
         };
@@ -207,24 +210,28 @@ impl Journal {
         self.next
     }
 
-    /// Appends `count` encoded frames, from [`Journal::next`] on, with one write and one sync. On error nothing of them
-    /// stays, at the latest before the next append.
-    pub fn append(&mut self, frames: &[u8], count: u64) -> io::Result<()> {
+    /// Where the next append will begin: after this, nothing of a failed one is left, and there is room in the segment.
+    pub fn prepare(&mut self) -> io::Result<Place> {
         self.repair()?;
-        let disk = Arc::clone(&self.disk);
-        let current = self.segment()?;
+        let max = self.segment_max;
+        let current = match self.current.take().filter(|c| c.length < max && !c.distrusted) {
+            Some(current) => current,
+            None => self.begin()?,
+        };
+        let place = Place { segment: current.segment, offset: current.length };
+        self.current = Some(current);
+        Ok(place)
+    }
+
+    /// Appends `count` encoded frames, from [`Journal::next`] on, with one write and one sync, where [`Journal::prepare`]
+    /// said. On error nothing of them stays, at the latest after the next `prepare`.
+    pub fn append(&mut self, frames: &[u8], count: u64) -> io::Result<()> {
+        let Some(current) = &mut self.current else { return Err(io::Error::other("no segment to append to")) };
         current.dirty = true;
-        let written = disk.write_at(&current.file, frames, current.length);
-        let synced = written.and_then(|()| {
-            current.distrusted = true;
-            disk.sync(&current.file)?;
-            current.distrusted = false;
-            Ok(())
-        });
-        if let Err(error) = synced {
-            self.repair().ok();
-            return Err(error);
-        }
+        self.disk.write_at(&current.file, frames, current.length)?;
+        current.distrusted = true;
+        self.disk.sync(&current.file)?;
+        current.distrusted = false;
         current.dirty = false;
         current.length += frames.len() as u64;
         self.next += count;
@@ -238,16 +245,6 @@ impl Journal {
             current.dirty = false;
         }
         Ok(())
-    }
-
-    /// The segment to append to: a new one if there is none, or the newest is full or distrusted.
-    fn segment(&mut self) -> io::Result<&mut Current> {
-        let max = self.segment_max;
-        let current = match self.current.take().filter(|c| c.length < max && !c.distrusted) {
-            Some(current) => current,
-            None => self.begin()?,
-        };
-        Ok(self.current.insert(current))
     }
 
     fn begin(&self) -> io::Result<Current> {
@@ -264,6 +261,6 @@ impl Journal {
             disk::remove(&segment.path)?;
             return Err(error);
         }
-        Ok(Current { file, length: header.len() as u64, dirty: false, distrusted: false })
+        Ok(Current { segment: segment.first, file, length: header.len() as u64, dirty: false, distrusted: false })
     }
 }

@@ -1,4 +1,5 @@
-//! The keys of the index: one letter for the kind, then fixed-length fields, so that they sort as they are listed.
+//! The keys of the index: one letter for the kind, then fixed-length fields, so that they sort as they are listed. Records
+//! and facts stay in the journal; the index knows where.
 
 use super::placement;
 use crate::{
@@ -12,12 +13,12 @@ pub const APPLIED: &[u8] = b"mapplied";
 pub const PACK_END: &[u8] = b"mpack";
 /// The layout of the index; another one means a rebuild.
 pub const FORMAT: &[u8] = b"mformat";
-pub const FORMAT_VALUE: &[u8] = b"2";
+pub const FORMAT_VALUE: &[u8] = b"3";
 
 pub const RECORDS: &[u8] = b"r";
 pub const API_KEYS: &[u8] = b"k";
 pub const JOBS: &[u8] = b"j";
-pub const FACTS: &[u8] = b"f";
+pub const ENTRIES: &[u8] = b"e";
 
 fn key(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = vec![kind];
@@ -69,7 +70,7 @@ pub fn listing(kind: Listed, entidad: &Ruc, estado: Option<&str>) -> Vec<u8> {
 #[derive(Debug, Clone, Copy)]
 pub enum Listed {
     Despachos = b'd' as isize,
-    Recepciones = b'e' as isize,
+    Recepciones = b'p' as isize,
 }
 
 /// How a record is listed: its kind, entity and state.
@@ -89,8 +90,9 @@ pub fn job(id: Id) -> Vec<u8> {
     key(b'j', &[id.as_bytes()])
 }
 
-pub fn fact(at: Cursor) -> Vec<u8> {
-    key(b'f', &[&place(at)])
+/// Where an entry stands in the journal.
+pub fn entry(seq: Seq) -> Vec<u8> {
+    key(b'e', &[&seq.to_be_bytes()])
 }
 
 pub fn facts_of(subject: Id) -> Vec<u8> {
@@ -125,6 +127,11 @@ pub fn id_of(key: &[u8]) -> Option<Id> {
     key.last_chunk::<16>().map(|bytes| Id::from_bytes(*bytes))
 }
 
+/// The number at the end of a key of [`entry`].
+pub fn seq_of(key: &[u8]) -> Option<Seq> {
+    key.last_chunk::<8>().map(|bytes| Seq::from_be_bytes(*bytes))
+}
+
 /// The place in the feed at the end of a key.
 pub fn cursor_of(key: &[u8]) -> Option<Cursor> {
     let (seq, n) = key.last_chunk::<9>()?.split_first_chunk::<8>()?;
@@ -137,9 +144,11 @@ mod tests {
 
     #[test]
     fn facts_sort_by_place() {
+        let id = Id::from_u128(9);
         let (a, b) = (Cursor { seq: 255, n: 9 }, Cursor { seq: 256, n: 0 });
-        assert!(fact(a) < fact(b));
-        assert_eq!(cursor_of(&fact(b)), Some(b));
+        let key = |at| with(facts_of(id), &place(at));
+        assert!(key(a) < key(b) && entry(255) < entry(256));
+        assert_eq!((cursor_of(&key(b)), seq_of(&entry(256))), (Some(b), Some(256)));
     }
 
     #[test]

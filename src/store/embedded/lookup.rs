@@ -1,44 +1,67 @@
-//! Reading the index in the store's terms.
+//! Reading in the store's terms: the index says where, the journal holds what.
 
-use std::ops::ControlFlow;
+use std::{cell::RefCell, ops::ControlFlow, path::Path};
 
-use serde::de::DeserializeOwned;
 
 use super::{
+    entry,
+    frame::Frame,
     index::{
         Direction::{Back, Forward},
         Index, IndexError,
     },
     keys::{self, Listed},
     placement::Placed,
-    view::Stored,
+    segment::{Frames, Place},
+    view::{Stored, ViewError},
 };
 use crate::{
     domain::{Cuo, Id, Ruc, Sha256},
-    store::{Cursor, Fact, FactAt, Job, Record, Seq, UniqueKey},
+    store::{Cursor, Fact, FactAt, Job, Record, Seq, StoreError, UniqueKey},
 };
 
 /// Most arrivals told for one CUO.
 const ARRIVALS_MAX: usize = 16;
 
-pub struct Lookup<'a>(pub &'a dyn Index);
+pub struct Lookup<'a> {
+    pub index: &'a dyn Index,
+    frames: RefCell<Frames<'a>>,
+}
 
-impl Lookup<'_> {
-    pub fn applied(&self) -> Result<Option<Seq>, IndexError> {
-        let value = self.0.get(keys::APPLIED)?;
-        Ok(value.and_then(|v| v.as_slice().try_into().ok()).map(Seq::from_le_bytes))
+/// The last entry applied to an index.
+pub fn applied(index: &dyn Index) -> Result<Option<Seq>, IndexError> {
+    let value = index.get(keys::APPLIED)?;
+    Ok(value.and_then(|v| v.as_slice().try_into().ok()).map(Seq::from_le_bytes))
+}
+
+impl<'a> Lookup<'a> {
+    pub fn new(index: &'a dyn Index, journal_dir: &'a Path) -> Self {
+        Self { index, frames: RefCell::new(Frames::new(journal_dir)) }
     }
 
-    pub fn record(&self, id: Id) -> Result<Option<Record>, IndexError> {
-        self.stored(id)?.map(|stored| stored.record()).transpose()
+    /// Where an entry stands in the journal.
+    pub fn place(&self, seq: Seq) -> Result<Option<Place>, IndexError> {
+        Ok(self.index.get(&keys::entry(seq))?.and_then(|value| Place::from_value(&value)))
+    }
+
+    fn frame(&self, seq: Seq) -> Result<Frame, ViewError> {
+        let place = self.place(seq)?.ok_or_else(|| IndexError(format!("entry {seq} is not in the index")))?;
+        Ok(self.frames.borrow_mut().read(place, seq)?)
     }
 
     pub fn stored(&self, id: Id) -> Result<Option<Stored>, IndexError> {
-        self.0.get(&keys::record(id))?.map(|value| Stored::from_value(&value)).transpose()
+        self.index.get(&keys::record(id))?.map(|value| Stored::from_value(&value)).transpose()
     }
 
-    pub fn by_unique(&self, key: &UniqueKey) -> Result<Option<Record>, IndexError> {
-        match self.0.get(&keys::unique(key))?.and_then(|value| keys::id_of(&value)) {
+    pub fn record(&self, id: Id) -> Result<Option<Record>, ViewError> {
+        let Some(Stored { seq, version, .. }) = self.stored(id)? else { return Ok(None) };
+        let records = entry::records(&self.frame(seq)?.parts).map_err(|what| unreadable(seq, what))?;
+        let record = records.into_iter().find(|r| r.id() == id && r.version() == version);
+        Ok(Some(record.ok_or_else(|| IndexError(format!("record {id} is not in entry {seq}")))?))
+    }
+
+    pub fn by_unique(&self, key: &UniqueKey) -> Result<Option<Record>, ViewError> {
+        match self.index.get(&keys::unique(key))?.and_then(|value| keys::id_of(&value)) {
             Some(id) => self.record(id),
             None => Ok(None),
         }
@@ -56,7 +79,7 @@ impl Lookup<'_> {
         let prefix = keys::listing(kind, entidad, estado);
         let after = after.map(|id| keys::with(prefix.clone(), id.as_bytes()));
         let (mut ids, mut more) = (Vec::new(), false);
-        self.0.scan(&prefix, after.as_deref(), Back, &mut |key, _| {
+        self.index.scan(&prefix, after.as_deref(), Back, &mut |key, _| {
             more = ids.len() == limit.max(1);
             if more {
                 return ControlFlow::Break(());
@@ -77,7 +100,7 @@ impl Lookup<'_> {
 
     fn ids(&self, prefix: &[u8], limit: usize) -> Result<Vec<Id>, IndexError> {
         let mut ids = Vec::new();
-        self.0.scan(prefix, None, Forward, &mut |key, _| {
+        self.index.scan(prefix, None, Forward, &mut |key, _| {
             ids.extend(keys::id_of(key));
             if ids.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
@@ -85,52 +108,62 @@ impl Lookup<'_> {
     }
 
     /// Facts after a place, oldest first.
-    pub fn facts(&self, after: Cursor, limit: usize) -> Result<Vec<FactAt>, IndexError> {
-        let (mut facts, mut wrong) = (Vec::new(), None);
-        self.0.scan(keys::FACTS, Some(&keys::fact(after)), Forward, &mut |key, value| {
-            if facts.len() >= limit {
-                return ControlFlow::Break(());
+    pub fn facts(&self, after: Cursor, limit: usize) -> Result<Vec<FactAt>, ViewError> {
+        let mut facts = Vec::new();
+        let mut failed = None;
+        let before = after.seq.checked_sub(1).map(keys::entry);
+        self.index.scan(keys::ENTRIES, before.as_deref(), Forward, &mut |key, value| {
+            let Some((seq, place)) = keys::seq_of(key).zip(Place::from_value(value)) else {
+                return ControlFlow::Continue(());
+            };
+            match self.facts_at(place, seq) {
+                Ok(found) => facts.extend(found.into_iter().filter(|fact| fact.cursor > after)),
+                Err(error) => failed = Some(error),
             }
-            match (keys::cursor_of(key), decoded::<Fact>(value)) {
-                (Some(cursor), Ok(fact)) => facts.push(FactAt { cursor, fact }),
-                (_, Err(error)) => wrong = Some(error),
-                (None, _) => {}
-            }
-            ControlFlow::Continue(())
+            if failed.is_none() && facts.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
-        wrong.map_or(Ok(facts), Err)
+        facts.truncate(limit);
+        failed.map_or(Ok(facts), |error| Err(error.into()))
     }
 
-    pub fn facts_in(&self, entidad: &Ruc, after: Cursor, limit: usize) -> Result<Vec<FactAt>, IndexError> {
+    fn facts_at(&self, place: Place, seq: Seq) -> Result<Vec<FactAt>, StoreError> {
+        let frame = self.frames.borrow_mut().read(place, seq)?;
+        let facts: Vec<Fact> = entry::facts(&frame.parts).map_err(|what| unreadable(seq, what))?;
+        Ok((0..=u8::MAX).zip(facts).map(|(n, fact)| FactAt { cursor: Cursor { seq, n }, fact }).collect())
+    }
+
+    pub fn facts_in(&self, entidad: &Ruc, after: Cursor, limit: usize) -> Result<Vec<FactAt>, ViewError> {
         self.facts_under(&keys::facts_in(entidad), Some(after), limit)
     }
 
-    pub fn facts_of(&self, subject: Id) -> Result<Vec<FactAt>, IndexError> {
+    pub fn facts_of(&self, subject: Id) -> Result<Vec<FactAt>, ViewError> {
         self.facts_under(&keys::facts_of(subject), None, usize::MAX)
     }
 
     /// Facts whose places stand under `prefix`.
-    fn facts_under(&self, prefix: &[u8], after: Option<Cursor>, limit: usize) -> Result<Vec<FactAt>, IndexError> {
+    fn facts_under(&self, prefix: &[u8], after: Option<Cursor>, limit: usize) -> Result<Vec<FactAt>, ViewError> {
         let after = after.map(|at| keys::with(prefix.to_vec(), &keys::place(at)));
-        let mut places = Vec::new();
-        self.0.scan(prefix, after.as_deref(), Forward, &mut |key, _| {
-            if places.len() >= limit {
+        let mut cursors = Vec::new();
+        self.index.scan(prefix, after.as_deref(), Forward, &mut |key, _| {
+            if cursors.len() >= limit {
                 return ControlFlow::Break(());
             }
-            places.extend(keys::cursor_of(key));
+            cursors.extend(keys::cursor_of(key));
             ControlFlow::Continue(())
         })?;
-        let fact = |cursor: Cursor| {
-            let value = self.0.get(&keys::fact(cursor))?.ok_or_else(|| IndexError("a fact is missing".into()))?;
-            Ok(FactAt { cursor, fact: decoded(&value)? })
-        };
-        places.into_iter().map(fact).collect()
+        let mut facts = Vec::with_capacity(cursors.len());
+        for same_entry in cursors.chunk_by(|a, b| a.seq == b.seq) {
+            let Some(seq) = same_entry.first().map(|cursor| cursor.seq) else { continue };
+            let place = self.place(seq)?.ok_or_else(|| IndexError(format!("entry {seq} is not in the index")))?;
+            facts.extend(self.facts_at(place, seq)?.into_iter().filter(|fact| same_entry.contains(&fact.cursor)));
+        }
+        Ok(facts)
     }
 
     /// Jobs after an id, by id, and whether there are more.
     pub fn jobs_after(&self, after: Option<Id>, limit: usize) -> Result<(Vec<Job>, bool), IndexError> {
         let (mut jobs, mut wrong, mut more) = (Vec::new(), None, false);
-        self.0.scan(keys::JOBS, after.map(keys::job).as_deref(), Forward, &mut |_, value| {
+        self.index.scan(keys::JOBS, after.map(keys::job).as_deref(), Forward, &mut |_, value| {
             more = jobs.len() == limit;
             if more {
                 return ControlFlow::Break(());
@@ -145,14 +178,18 @@ impl Lookup<'_> {
     }
 
     pub fn job(&self, id: Id) -> Result<Option<Job>, IndexError> {
-        self.0.get(&keys::job(id))?.map(|value| decoded(&value)).transpose()
+        self.index.get(&keys::job(id))?.map(|value| decoded(&value)).transpose()
     }
 
     pub fn document(&self, sha256: &Sha256) -> Result<Option<Placed>, IndexError> {
-        Ok(self.0.get(&keys::document(sha256))?.and_then(|value| Placed::from_value(sha256, &value)))
+        Ok(self.index.get(&keys::document(sha256))?.and_then(|value| Placed::from_value(sha256, &value)))
     }
 }
 
-fn decoded<T: DeserializeOwned>(value: &[u8]) -> Result<T, IndexError> {
-    serde_json::from_slice(value).map_err(|error| IndexError(format!("a value in the index: {error}")))
+fn decoded(value: &[u8]) -> Result<Job, IndexError> {
+    serde_json::from_slice(value).map_err(|error| IndexError(format!("a job in the index: {error}")))
+}
+
+fn unreadable(seq: Seq, what: String) -> StoreError {
+    StoreError::Damaged { place: format!("journal, asiento {seq}"), what }
 }

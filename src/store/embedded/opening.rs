@@ -54,17 +54,18 @@ pub fn open(dir: &Path, options: &Options) -> Result<Opened, StoreError> {
     }
     let cuts = !journal::cuts(&dir.join("journal"))?.is_empty();
     if !clean && !cuts {
-        remove_orphans(&dir.join("documents"), &Lookup(&*index))?;
+        remove_orphans(&dir.join("documents"), &Lookup::new(&*index, &dir.join("journal")))?;
     }
     let pack_end = index.get(keys::PACK_END).map_err(|e| StoreError::Unwritable(e.to_string()))?;
     // What stands behind the end of the last pack may be the documents of entries that were cut off: it stays.
     let pack_end = pack_end.and_then(|v| Placed::from_value(&placement::digest(&[]), &v)?.pack).filter(|_| !cuts);
     let mut queue = Queue::default();
-    let jobs = Lookup(&*index).jobs_after(None, usize::MAX).map_err(|e| StoreError::Unwritable(e.to_string()))?;
+    let jobs = Lookup::new(&*index, &dir.join("journal")).jobs_after(None, usize::MAX).map_err(|e| StoreError::Unwritable(e.to_string()))?;
     jobs.0.iter().for_each(|job| queue.put(job));
     let disk = Arc::clone(&options.disk);
     let shared = Arc::new(Shared {
         data_dir: dir.to_owned(),
+        journal_dir: dir.join("journal"),
         boot,
         cache_bytes: options.cache_bytes,
         progress: options.progress.clone(),
@@ -79,7 +80,7 @@ pub fn open(dir: &Path, options: &Options) -> Result<Opened, StoreError> {
         packs: Packs::open(dir.join("packs"), Arc::clone(&disk), options.pack_bytes, pack_end)?,
         documents: Documents::new(dir.join("documents"), Arc::clone(&disk)),
         disk,
-        rebuilt_at: None,
+        rebuild_failed: None,
     };
     if let Some(missing) = missing {
         record_missing(&mut committer, missing, options)?;

@@ -17,17 +17,16 @@ use super::{
     frame::Frame,
     index::{Index, IndexError, SledIndex, Writes},
     journal::{self, Scanned},
-    keys,
-    lookup::Lookup,
-    segment::{self, Segment},
+    keys, lookup,
+    segment::{self, Place, Segment},
     shared::{CleanStop, IndexState, Shared},
     view::{View, ViewError},
 };
 use crate::store::{Seq, StoreError};
 
 /// Entries, and about the bytes of them, that are applied to the index at once while replaying.
-const STEP_ENTRIES: u64 = 1000;
-const STEP_BYTES: usize = 2 * 1024 * 1024;
+const STEP_ENTRIES: u64 = 128;
+const STEP_BYTES: usize = 1024 * 1024;
 /// Time between two lines of the log on a replay's progress.
 const LOG_EVERY: Duration = Duration::from_secs(2);
 
@@ -67,7 +66,7 @@ pub fn recover(shared: &Setting<'_>, disk: &dyn Disk) -> Result<Recovered, Store
         Some(up_to_date) => up_to_date,
         None => {
             // Where the journal ends is known before an index that knows of more is thrown away.
-            let scanned = journal::scan(&journal_dir, Seq::MAX, &mut |_, _| Ok(()))?;
+            let scanned = journal::scan(&journal_dir, Seq::MAX, &mut |_, _, _| Ok(()))?;
             note_missing(dir, disk, known, scanned.next, noted)?;
             let index = new_index(shared, disk)?;
             let scanned = replay(shared, &*index, 1)?;
@@ -114,9 +113,8 @@ fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
 fn open_existing(shared: &Setting<'_>, disk: &dyn Disk) -> Option<(Box<dyn Index>, Seq)> {
     let open = || -> Result<_, StoreError> {
         let index = open_index(shared, disk)?;
-        let lookup = Lookup(&*index);
         let sound = index.get(keys::FORMAT).map_err(index_failed)?.as_deref() == Some(keys::FORMAT_VALUE);
-        let applied = lookup.applied().map_err(index_failed)?;
+        let applied = lookup::applied(&*index).map_err(index_failed)?;
         Ok(applied.filter(|_| sound).map(|applied| (index, applied)))
     };
     open().unwrap_or_else(|error| {
@@ -209,7 +207,7 @@ fn replay(shared: &Setting<'_>, index: &dyn Index, from: Seq) -> Result<Scanned,
         progress: shared.progress,
         logged: Instant::now(),
     };
-    let scanned = journal::scan(&journal_dir, from, &mut |frame, read| replay.entry(&frame, read))?;
+    let scanned = journal::scan(&journal_dir, from, &mut |frame, place, read| replay.entry(&frame, place, read))?;
     replay.apply()?;
     Ok(scanned)
 }
@@ -231,10 +229,10 @@ struct Replay<'a> {
 }
 
 impl Replay<'_> {
-    fn entry(&mut self, frame: &Frame, read: u64) -> Result<(), StoreError> {
+    fn entry(&mut self, frame: &Frame, place: Place, read: u64) -> Result<(), StoreError> {
         let entry = Entry::decode(&frame.parts)
             .map_err(|what| StoreError::Damaged { place: format!("journal, asiento {}", frame.seq), what })?;
-        self.view.put_entry(frame.seq, &entry).map_err(|error| match error {
+        self.view.put_entry(frame.seq, place, &entry).map_err(|error| match error {
             ViewError::Index(error) => index_failed(error),
             ViewError::Store(error) => error,
         })?;

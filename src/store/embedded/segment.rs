@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::frame::{self, Fields, Frame, Read1};
-use crate::store::Seq;
+use crate::store::{Seq, StoreError};
 
 const MAGIC: &[u8; 8] = b"CHQDIARI";
 /// Version of the format of segments and frames.
@@ -17,6 +17,8 @@ const VERSION: u32 = 1;
 pub const HEADER: u64 = 24;
 /// Buffer for reading frames and for looking for them, in bytes.
 const PIECE: usize = 64 * 1024;
+/// What is read at once of a single frame, in bytes: most are shorter.
+const FRAME_GUESS: usize = 4 * 1024;
 
 /// One file of the journal, named by its first entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +60,61 @@ pub fn list(dir: &Path) -> io::Result<Vec<Segment>> {
     }
     segments.sort_by_key(|s| s.first);
     Ok(segments)
+}
+
+/// Where a frame begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// First entry of its segment.
+    pub segment: Seq,
+    pub offset: u64,
+}
+
+impl Place {
+    /// As a value of the index, under the number of its entry.
+    pub fn to_value(self) -> Vec<u8> {
+        [self.segment.to_le_bytes(), self.offset.to_le_bytes()].concat()
+    }
+
+    pub fn from_value(value: &[u8]) -> Option<Self> {
+        let mut fields = Fields(value);
+        Some(Self { segment: fields.u64()?, offset: fields.u64()? })
+    }
+}
+
+/// Reads single frames, keeping the last segment it used open.
+pub struct Frames<'a> {
+    dir: &'a Path,
+    open: Option<(Segment, File)>,
+}
+
+impl<'a> Frames<'a> {
+    pub fn new(dir: &'a Path) -> Self {
+        Self { dir, open: None }
+    }
+
+    /// The frame of entry `seq`, which must stand at `place`.
+    pub fn read(&mut self, place: Place, seq: Seq) -> Result<Frame, StoreError> {
+        let (segment, file) = match self.open.take().filter(|(segment, _)| segment.first == place.segment) {
+            Some(open) => open,
+            None => {
+                let segment = Segment::new(self.dir, place.segment);
+                let file = File::open(&segment.path)?;
+                (segment, file)
+            }
+        };
+        let mut bytes = BufReader::with_capacity(FRAME_GUESS, From { file: &file, offset: place.offset });
+        let why = match frame::read(&mut bytes)? {
+            Read1::Frame(frame) if frame.seq == seq => {
+                self.open = Some((segment, file));
+                return Ok(frame);
+            }
+            Read1::Frame(_) => "en su lugar hay otro",
+            Read1::End => "falta",
+            Read1::Bad(why) => why,
+        };
+        Err(StoreError::Damaged { place: segment.place(place.offset), what: format!("asiento {seq}: {why}") })
+    }
 }
 
 /// What the walker met, and where.

@@ -15,12 +15,15 @@ use super::{
     disk::{self, Disk},
     entry::json,
     index::{self, Index, IndexError},
+    lookup::Lookup,
     queue::Queue,
+    view::ViewError,
 };
 use crate::store::{Seq, StoreError};
 
 pub struct Shared {
     pub data_dir: PathBuf,
+    pub journal_dir: PathBuf,
     pub boot: Boot,
     /// Bound of the index's cache, in bytes.
     pub cache_bytes: u64,
@@ -59,6 +62,14 @@ impl Shared {
 
     pub fn is_lost(&self) -> bool {
         matches!(&*self.index.read().unwrap_or_else(PoisonError::into_inner), IndexState::Lost(_))
+    }
+
+    /// Reads the index in one state, between two batches. A lost index is an [`IndexError`].
+    pub fn read<T, E: Into<ViewError>>(&self, work: impl FnOnce(Lookup<'_>) -> Result<T, E>) -> Result<T, ViewError> {
+        match &*self.index.read().unwrap_or_else(PoisonError::into_inner) {
+            IndexState::Ready(index) => work(Lookup::new(&**index, &self.journal_dir)).map_err(Into::into),
+            IndexState::Lost(why) => Err(IndexError(why.clone()).into()),
+        }
     }
 
     pub fn publish(&self, seq: Seq) {

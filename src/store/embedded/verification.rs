@@ -7,7 +7,6 @@ use std::{
     io::Read,
     ops::ControlFlow,
     path::Path,
-    sync::PoisonError,
 };
 
 use ring::digest;
@@ -16,14 +15,12 @@ use super::{
     Reading, documents,
     entry::Entry,
     frame::{Frame, Read1},
-    index::{Direction, IndexError},
-    journal, keys,
-    lookup::Lookup,
-    packs,
+    index::Direction,
+    journal, keys, packs,
     placement::{self, Placed},
     recovery,
-    segment::{self, Segment, Walker},
-    shared::{IndexState, Shared},
+    segment::{self, Place, Segment, Walker},
+    shared::Shared,
     view::Stored,
 };
 use crate::{
@@ -70,13 +67,6 @@ struct Verifier<'a> {
     unnamed: u64,
     /// Bytes of each pack that the journal names.
     packs: BTreeMap<u32, u64>,
-}
-
-fn index<T>(shared: &Shared, work: impl FnOnce(Lookup<'_>) -> Result<T, IndexError>) -> Result<T, IndexError> {
-    match &*shared.index.read().unwrap_or_else(PoisonError::into_inner) {
-        IndexState::Ready(index) => work(Lookup(&**index)),
-        IndexState::Lost(why) => Err(IndexError(why.clone())),
-    }
 }
 
 impl<'a> Verifier<'a> {
@@ -229,6 +219,9 @@ impl<'a> Verifier<'a> {
                 return Ok(());
             }
         };
+        if let Some(what) = self.entry_place(frame.seq, Place { segment: segment.first, offset }) {
+            self.damage(place(), what);
+        }
         for fact in entry.facts.iter().filter(|fact| fact.tipo == "almacen.recortado") {
             let detalle = fact.detalle.as_deref().unwrap_or_default();
             self.result.remarks.push(format!("asiento {}: {detalle}", frame.seq));
@@ -278,7 +271,7 @@ impl<'a> Verifier<'a> {
     fn has_document(&self, sha256: &Sha256) -> bool {
         match &self.known {
             Known::Open { shared, .. } => {
-                index(shared, |lookup| lookup.document(sha256)).is_ok_and(|found| found.is_some())
+                shared.read(|lookup| lookup.document(sha256)).is_ok_and(|found| found.is_some())
             }
             Known::Apart { documents, .. } => documents.contains(&first_bytes(sha256)),
         }
@@ -292,21 +285,27 @@ impl<'a> Verifier<'a> {
                 let expected = before.checked_add(1) == Some(record.version());
                 (!expected).then(|| format!("su versión es {} y la anterior era {before}", record.version()))
             }
-            Known::Open { shared, matched } => {
-                let stored = match index(shared, |lookup| lookup.stored(record.id())) {
-                    Ok(stored) => stored,
-                    Err(error) => return Some(format!("el índice no se puede leer: {error}")),
-                };
-                match stored {
-                    None => Some("falta en el índice".into()),
-                    Some(stored) if stored.seq < seq => Some("el índice tiene una versión anterior".into()),
-                    Some(stored) if stored.seq == seq && stored.version == record.version() => {
-                        *matched += 1;
-                        (stored.record().ok().as_ref() != Some(record)).then(|| "el índice dice otra cosa".into())
-                    }
-                    Some(_) => None,
+            Known::Open { shared, matched } => match shared.read(|lookup| lookup.stored(record.id())) {
+                Err(error) => Some(format!("el índice no se puede leer: {error}")),
+                Ok(None) => Some("falta en el índice".into()),
+                Ok(Some(stored)) if stored.seq < seq => Some("el índice tiene una versión anterior".into()),
+                Ok(Some(stored)) if stored.seq == seq => {
+                    *matched += 1;
+                    let same = stored.version == record.version();
+                    (!same).then(|| format!("su versión es {} y el índice dice {}", record.version(), stored.version))
                 }
-            }
+                Ok(Some(_)) => None,
+            },
+        }
+    }
+
+    /// What is wrong with what the index says of an entry, if anything.
+    fn entry_place(&self, seq: Seq, place: Place) -> Option<&'static str> {
+        let Known::Open { shared, .. } = &self.known else { return None };
+        match shared.read(|lookup| lookup.place(seq)) {
+            Ok(Some(found)) if found == place => None,
+            Ok(_) => Some("el índice no lo tiene en su lugar"),
+            Err(_) => Some("el índice no se puede leer"),
         }
     }
 
@@ -315,8 +314,8 @@ impl<'a> Verifier<'a> {
         let Known::Open { shared, matched } = self.known else { return };
         let upto = self.upto.unwrap_or(Seq::MAX);
         let mut count = 0;
-        let counted = index(shared, |lookup| {
-            lookup.0.scan(keys::RECORDS, None, Direction::Forward, &mut |_, value| {
+        let counted = shared.read(|lookup| {
+            lookup.index.scan(keys::RECORDS, None, Direction::Forward, &mut |_, value| {
                 count += u64::from(Stored::from_value(value).is_ok_and(|stored| stored.seq <= upto));
                 ControlFlow::Continue(())
             })

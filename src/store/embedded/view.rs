@@ -7,13 +7,14 @@ use super::{
     keys,
     packs::RECORD_HEADER,
     placement::{InPack, Placed},
+    segment::Place,
 };
 use crate::{
     domain::{Id, Sha256},
     store::{Cursor, Record, Seq, StoreError, UniqueKey},
 };
 
-/// What happens when the index is read or an entry applied.
+/// The index cannot be relied on, or something else is wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum ViewError {
     #[error(transparent)]
@@ -22,7 +23,7 @@ pub enum ViewError {
     Store(#[from] StoreError),
 }
 
-/// A record in the index: what is needed to validate and to list, then its JSON.
+/// A record in the index: what is needed to validate, to list, and to find it in the journal.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Stored {
     pub version: u32,
@@ -30,31 +31,23 @@ pub struct Stored {
     pub seq: Seq,
     /// The state it is listed under; empty if it is not listed.
     pub estado: String,
-    pub json: Vec<u8>,
 }
 
 impl Stored {
     fn to_value(&self) -> Vec<u8> {
         let mut value = self.version.to_le_bytes().to_vec();
         value.extend_from_slice(&self.seq.to_le_bytes());
-        value.extend_from_slice(&u32::try_from(self.estado.len()).unwrap_or_default().to_le_bytes());
         value.extend_from_slice(self.estado.as_bytes());
-        value.extend_from_slice(&self.json);
         value
     }
 
     pub fn from_value(value: &[u8]) -> Result<Self, IndexError> {
         let mut fields = Fields(value);
         let mut read = || {
-            let (version, seq, size) = (fields.u32()?, fields.u64()?, fields.u32()?);
-            let estado = std::str::from_utf8(fields.take(usize::try_from(size).ok()?)?).ok()?;
-            Some(Self { version, seq, estado: estado.to_owned(), json: fields.0.to_vec() })
+            let (version, seq) = (fields.u32()?, fields.u64()?);
+            Some(Self { version, seq, estado: std::str::from_utf8(fields.0).ok()?.to_owned() })
         };
         read().ok_or_else(|| IndexError("a record in the index does not read back".into()))
-    }
-
-    pub fn record(&self) -> Result<Record, IndexError> {
-        serde_json::from_slice(&self.json).map_err(|e| IndexError(format!("a record in the index: {e}")))
     }
 }
 
@@ -99,7 +92,7 @@ impl<'a> View<'a> {
         Ok(self.get(&keys::document(sha256))?.and_then(|value| Placed::from_value(sha256, &value)))
     }
 
-    pub fn put_record(&mut self, seq: Seq, record: &Record) -> Result<(), ViewError> {
+    pub fn put_record(&mut self, seq: Seq, record: &Record) -> Result<(), IndexError> {
         let id = record.id();
         let listed = keys::listed(record);
         let estado = listed.as_ref().map_or("", |(_, _, estado)| estado);
@@ -119,7 +112,7 @@ impl<'a> View<'a> {
             Record::ApiKey(_) => self.put(keys::api_key(id), Vec::new()),
             Record::Despacho(_) | Record::Idempotencia(_) | Record::Directorio(_) => {}
         }
-        let stored = Stored { version: record.version(), seq, estado: estado.to_owned(), json: json(record)? };
+        let stored = Stored { version: record.version(), seq, estado: estado.to_owned() };
         self.put(keys::record(id), stored.to_value());
         Ok(())
     }
@@ -132,8 +125,8 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Everything of an entry but its records and documents.
-    pub fn put_rest(&mut self, seq: Seq, entry: &Entry) -> Result<(), ViewError> {
+    /// Everything of an entry but its records and documents, and where it stands.
+    pub fn put_rest(&mut self, seq: Seq, place: Place, entry: &Entry) -> Result<(), ViewError> {
         for job in &entry.jobs {
             self.put(keys::job(job.id), json(job)?);
         }
@@ -142,24 +135,24 @@ impl<'a> View<'a> {
         }
         for (n, fact) in (0..=u8::MAX).zip(&entry.facts) {
             let at = Cursor { seq, n };
-            self.put(keys::fact(at), json(fact)?);
             self.put(keys::with(keys::facts_of(fact.sujeto), &keys::place(at)), Vec::new());
             if let Some(entidad) = &fact.entidad {
                 self.put(keys::with(keys::facts_in(entidad), &keys::place(at)), Vec::new());
             }
         }
+        self.put(keys::entry(seq), place.to_value());
         self.put(keys::APPLIED.to_vec(), seq.to_le_bytes().to_vec());
         Ok(())
     }
 
     /// A whole entry, as read from the journal.
-    pub fn put_entry(&mut self, seq: Seq, entry: &Entry) -> Result<(), ViewError> {
+    pub fn put_entry(&mut self, seq: Seq, place: Place, entry: &Entry) -> Result<(), ViewError> {
         for placed in &entry.placed {
             self.put_placed(placed);
         }
         for record in &entry.records {
             self.put_record(seq, record)?;
         }
-        self.put_rest(seq, entry)
+        self.put_rest(seq, place, entry)
     }
 }

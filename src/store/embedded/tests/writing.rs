@@ -1,0 +1,99 @@
+//! Sharing syncs, and what happens when the disk refuses.
+
+use std::sync::atomic::Ordering;
+
+use futures_util::future::join_all;
+
+use super::{disk::Fault, *};
+use crate::store::{CommitError, StoreError, samples::read};
+
+#[tokio::test]
+async fn commits_that_wait_share_their_syncs() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), Arc::new(TestDisk::new()));
+    let store = open_on(dir.path(), &disk);
+    store.commit(dispatch(&store, 100).await).await.unwrap();
+    let mut changes = Vec::new();
+    for _ in 0..64 {
+        changes.push(dispatch(&store, 1000).await);
+    }
+    disk.hold(true);
+    disk.syncs.store(0, Ordering::Relaxed);
+    let commits: Vec<_> = changes.into_iter().map(|change| store.commit(change)).collect();
+    let mut commits = std::pin::pin!(join_all(commits));
+    // Polled once, all of them wait; what the committer took before is at most a few.
+    assert!(futures_util::poll!(commits.as_mut()).is_pending());
+    disk.hold(false);
+    for seq in commits.await {
+        seq.unwrap();
+    }
+    let syncs = disk.syncs.load(Ordering::Relaxed);
+    assert!(syncs <= 6, "{syncs} syncs for 64 commits with documents");
+}
+
+#[tokio::test]
+async fn a_disk_that_refuses_costs_nothing_acknowledged_and_work_goes_on_when_it_recovers() {
+    for fault in [Fault::Full, Fault::Sync, Fault::Dead, Fault::Panic] {
+        let (dir, disk) = (tempfile::tempdir().unwrap(), Arc::new(TestDisk::new()));
+        let store = open_on(dir.path(), &disk);
+        let before = fill(&store).await;
+        let mut refused = Vec::new();
+        for size in [100, 5_000, SMALL_MAX + 100] {
+            let change = dispatch(&store, size).await;
+            let (id, staged) = (change.records[0].id(), change.documents[0].clone());
+            disk.set(fault);
+            let error = store.commit(change).await.unwrap_err();
+            let unwritable = matches!(error, CommitError::Store(StoreError::Unwritable(_)));
+            assert!(unwritable || fault == Fault::Panic, "{fault:?}: {error}");
+            disk.set(Fault::None);
+            refused.push((id, staged));
+        }
+        let after = dispatch(&store, 300).await;
+        let after_id = after.records[0].id();
+        assert_eq!(store.commit(after).await.unwrap(), 7, "{fault:?}: the sequence has no gap");
+        // What a refused change brought can be committed again.
+        for (_, staged) in &refused {
+            let new = despacho(documento(staged));
+            store.commit(change(Record::Despacho(Box::new(new)), vec![staged.clone()])).await.unwrap();
+            read(&*store, &staged.sha256).await.unwrap();
+        }
+        for reopened in [false, true] {
+            let store = if reopened { open_again(&store, &dir) } else { Arc::clone(&store) };
+            for id in before.iter().chain([&after_id]) {
+                let found = store.despacho(*id).await.unwrap().unwrap();
+                read(&*store, &found.documento.sha256).await.unwrap();
+            }
+            for (id, _) in &refused {
+                assert_eq!(store.despacho(*id).await.unwrap(), None, "{fault:?}");
+            }
+            whole(&store).await;
+        }
+    }
+}
+
+/// The same folder as another process would find it after this one was killed.
+fn open_again(_store: &EmbeddedStore, dir: &TempDir) -> Arc<EmbeddedStore> {
+    let found = tempfile::tempdir().unwrap().keep();
+    copy(dir.path(), &found);
+    open(&found)
+}
+
+#[tokio::test]
+async fn a_store_that_is_killed_while_the_disk_refuses_opens_with_what_was_acknowledged() {
+    for fault in [Fault::Full, Fault::Sync, Fault::Dead] {
+        let (dir, disk) = (tempfile::tempdir().unwrap(), Arc::new(TestDisk::new()));
+        let store = open_on(dir.path(), &disk);
+        let ids = fill(&store).await;
+        let change = dispatch(&store, 5_000).await;
+        let refused = change.records[0].id();
+        disk.set(fault);
+        store.commit(change).await.unwrap_err();
+        store.commit(note()).await.unwrap_err();
+        drop(store);
+        let store = open(dir.path());
+        assert_eq!(last(&store), 6, "{fault:?}");
+        assert_eq!(store.despacho(refused).await.unwrap(), None);
+        assert_eq!(store.despacho(ids[3]).await.unwrap().map(|d| d.id), Some(ids[3]));
+        store.commit(note()).await.unwrap();
+        whole(&store).await;
+    }
+}

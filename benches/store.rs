@@ -1,5 +1,5 @@
 //! Figures of the embedded store: commits per second alone and with 32 writers, memory, and how fast the index is rebuilt.
-//! `cargo bench --bench store`; `CHASQUI_BENCH_SECONDS` for longer phases, `CHASQUI_BENCH_DIR` for another disk.
+//! `cargo bench --bench store`; `CHASQUI_BENCH_SECONDS`, `_ENTRIES`, `_CACHE` (bytes) and `_DIR` change what it does.
 
 #![allow(clippy::expect_used)] // a bench that cannot go on says where
 
@@ -26,51 +26,94 @@ const WRITERS: usize = 32;
 /// Size of the document that comes with each commit, in bytes.
 const DOCUMENT: usize = 20 * 1024;
 
+/// The phases, each in a process of its own so that its memory is its own.
+const PHASES: [&str; 5] = ["commit", "fill", "open", "rebuild", "verify"];
+
 fn main() {
-    let seconds = std::env::var("CHASQUI_BENCH_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(5);
-    let phase = Duration::from_secs(seconds);
+    if let Ok(phase) = std::env::var("CHASQUI_BENCH_PHASE") {
+        return run(&phase, Path::new(&std::env::var("CHASQUI_BENCH_STORE").expect("a folder")));
+    }
     let base = std::env::var("CHASQUI_BENCH_DIR").map_or_else(|_| std::env::temp_dir(), PathBuf::from);
     let dir = tempfile::tempdir_in(base).expect("a folder");
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let store = open(dir.path());
-    for (writers, document) in [(1, 0), (WRITERS, 0), (1, DOCUMENT), (WRITERS, DOCUMENT)] {
-        let (commits, elapsed) = runtime.block_on(commit(&store, writers, document, phase));
-        let per_second = commits as f64 / elapsed.as_secs_f64();
-        println!("{writers:>2} writers, document of {document:>5} bytes: {per_second:>7.0} commits/s  {}", memory());
+    for phase in PHASES {
+        let program = std::env::current_exe().expect("this program");
+        let mut command = std::process::Command::new(program);
+        command.env("CHASQUI_BENCH_PHASE", phase).env("CHASQUI_BENCH_STORE", dir.path());
+        assert!(command.status().expect("a process").success(), "{phase}");
     }
-    runtime.block_on(read(&store));
-    let entries = *store.watch().borrow();
-    drop(store);
+}
 
+fn run(phase: &str, dir: &Path) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    if phase == "rebuild" {
+        println!("index {} MB, journal {} MB", size(&dir.join("index")), size(&dir.join("journal")));
+        fs::remove_dir_all(dir.join("index")).expect("the index");
+    }
     let started = Instant::now();
-    let store = open(dir.path());
-    println!("reopened after {entries} entries: {:?}  {}", started.elapsed(), memory());
-    drop(store);
-    println!("index {} MB, journal {} MB", size(&dir.path().join("index")), size(&dir.path().join("journal")));
-    fs::remove_dir_all(dir.path().join("index")).expect("the index");
-    let started = Instant::now();
-    let store = open(dir.path());
-    let per_second = entries as f64 / started.elapsed().as_secs_f64();
-    println!("index rebuilt: {:?}, {per_second:.0} entries/s  {}", started.elapsed(), memory());
-    let started = Instant::now();
-    let verified = runtime.block_on(store.verify()).expect("verified");
-    let rate = verified.bytes as f64 / started.elapsed().as_secs_f64() / 1e6;
-    println!("verified: {:?}, {rate:.0} MB/s, {} damages  {}", started.elapsed(), verified.damage.len(), memory());
+    let store = open(dir);
+    let (entries, opened) = (*store.watch().borrow(), started.elapsed());
+    match phase {
+        "commit" => {
+            let length = Duration::from_secs(number("CHASQUI_BENCH_SECONDS", 5));
+            for (writers, document) in [(1, 0), (WRITERS, 0), (1, DOCUMENT), (WRITERS, DOCUMENT)] {
+                let (commits, elapsed) = runtime.block_on(commit(&store, writers, document, length, u64::MAX));
+                let per_second = commits as f64 / elapsed.as_secs_f64();
+                println!(
+                    "{writers:>2} writers, document of {document:>5} bytes: {per_second:>6.0} commits/s  {}",
+                    memory()
+                );
+            }
+        }
+        "fill" => {
+            let target = number("CHASQUI_BENCH_ENTRIES", 100_000);
+            runtime.block_on(commit(&store, WRITERS, 0, Duration::MAX, target));
+            println!("filled to {} entries  {}", *store.watch().borrow(), memory());
+            runtime.block_on(read(&store));
+        }
+        "open" => {
+            println!("opened with {entries} entries: {opened:?}  {}", memory());
+            runtime.block_on(read(&store));
+        }
+        "rebuild" => {
+            let per_second = entries as f64 / opened.as_secs_f64();
+            println!("index rebuilt: {opened:?}, {per_second:.0} entries/s  {}", memory());
+        }
+        _ => {
+            let started = Instant::now();
+            let verified = runtime.block_on(store.verify()).expect("verified");
+            let rate = verified.bytes as f64 / started.elapsed().as_secs_f64() / 1e6;
+            let damage = verified.damage.len();
+            println!("verified: {:?}, {rate:.0} MB/s, {damage} damages  {}", started.elapsed(), memory());
+        }
+    }
+}
+
+fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 fn open(dir: &Path) -> Arc<EmbeddedStore> {
-    EmbeddedStore::open(dir, Options::new(Timestamp::UNIX_EPOCH)).expect("the store")
+    let mut options = Options::new(Timestamp::UNIX_EPOCH);
+    options.cache_bytes = number("CHASQUI_BENCH_CACHE", options.cache_bytes);
+    EmbeddedStore::open(dir, options).expect("the store")
 }
 
-async fn commit(store: &Arc<EmbeddedStore>, writers: usize, document: usize, phase: Duration) -> (u64, Duration) {
-    let (started, commits) = (Instant::now(), Arc::new(AtomicU64::new(0)));
+/// Commits for a time or until the store has `target` entries.
+async fn commit(
+    store: &Arc<EmbeddedStore>,
+    writers: usize,
+    document: usize,
+    length: Duration,
+    target: u64,
+) -> (u64, Duration) {
+    let (started, first) = (Instant::now(), *store.watch().borrow());
     let tasks: Vec<_> = (0..writers)
         .map(|_| {
-            let (store, commits) = (Arc::clone(store), Arc::clone(&commits));
+            let store = Arc::clone(store);
             tokio::spawn(async move {
-                while started.elapsed() < phase {
+                let news = store.watch();
+                while started.elapsed() < length && *news.borrow() < target {
                     store.commit(change(&store, document).await).await.expect("a commit");
-                    commits.fetch_add(1, Ordering::Relaxed);
                 }
             })
         })
@@ -78,11 +121,13 @@ async fn commit(store: &Arc<EmbeddedStore>, writers: usize, document: usize, pha
     for task in tasks {
         task.await.expect("a writer");
     }
-    (commits.load(Ordering::Relaxed), started.elapsed())
+    (*store.watch().borrow() - first, started.elapsed())
 }
 
 async fn change(store: &EmbeddedStore, document: usize) -> Change {
     static NEXT: AtomicU64 = AtomicU64::new(0);
+    // The phases are processes: each counts from where it found the store.
+    NEXT.fetch_max(*store.watch().borrow() + WRITERS as u64, Ordering::Relaxed);
     let n = NEXT.fetch_add(1, Ordering::Relaxed);
     let mut body = vec![0; document.max(8)];
     body[..8].copy_from_slice(&if document == 0 { 0 } else { n }.to_le_bytes());

@@ -29,7 +29,8 @@ pub enum Direction {
 pub trait Index: Send + Sync {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError>;
 
-    /// Visits the keys that begin with `prefix`, in order, beyond `after` (exclusive) if given.
+    /// Visits the keys that begin with `prefix`, in order, beyond `after` (exclusive) if given. The visitor must not use the
+    /// index: sled holds a lock of its own meanwhile.
     fn scan(
         &self,
         prefix: &[u8],
@@ -45,15 +46,18 @@ pub trait Index: Send + Sync {
     fn flush(&self) -> Result<(), IndexError>;
 }
 
+/// Opens the index in a folder, or makes it; the bound of its cache is in bytes.
+pub type Opener = fn(&Path, u64) -> Result<Box<dyn Index>, IndexError>;
+
 pub struct SledIndex(sled::Db);
 
 impl SledIndex {
-    /// Opens or makes the index in `path`. The cache's bound is in bytes.
-    pub fn open(path: &Path, cache_bytes: u64) -> Result<Self, IndexError> {
+    pub fn open(path: &Path, cache_bytes: u64) -> Result<Box<dyn Index>, IndexError> {
         contained(|| {
             let config = sled::Config::new().path(path).cache_capacity(cache_bytes).mode(sled::Mode::LowSpace);
             // Nothing relies on what sled has on disk; it is flushed at a clean stop.
-            config.flush_every_ms(None).open().map(Self).map_err(failed)
+            let db = config.flush_every_ms(None).open().map_err(failed)?;
+            Ok(Box::new(Self(db)) as Box<dyn Index>)
         })
     }
 }
@@ -165,10 +169,10 @@ mod tests {
         let index = SledIndex::open(dir.path(), 1 << 20).unwrap();
         let names: [&[u8]; 6] = [b"a", b"b", b"b1", b"b2", b"b\xFF", b"c"];
         index.apply(names.iter().map(|n| (n.to_vec(), Some(vec![]))).collect()).unwrap();
-        assert_eq!(keys(&index, b"b", None, Direction::Forward), [&b"b"[..], b"b1", b"b2", b"b\xFF"]);
-        assert_eq!(keys(&index, b"b", Some(b"b1"), Direction::Forward), [&b"b2"[..], b"b\xFF"]);
-        assert_eq!(keys(&index, b"b", Some(b"b2"), Direction::Back), [&b"b1"[..], b"b"]);
-        assert_eq!(keys(&index, b"b\xFF", None, Direction::Back), [&b"b\xFF"[..]]);
+        assert_eq!(keys(&*index, b"b", None, Direction::Forward), [&b"b"[..], b"b1", b"b2", b"b\xFF"]);
+        assert_eq!(keys(&*index, b"b", Some(b"b1"), Direction::Forward), [&b"b2"[..], b"b\xFF"]);
+        assert_eq!(keys(&*index, b"b", Some(b"b2"), Direction::Back), [&b"b1"[..], b"b"]);
+        assert_eq!(keys(&*index, b"b\xFF", None, Direction::Back), [&b"b\xFF"[..]]);
     }
 
     #[test]

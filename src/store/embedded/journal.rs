@@ -134,7 +134,7 @@ impl Torn {
         file.seek(SeekFrom::Start(self.offset))?;
         let mut kept = cut_file(dir, self.seq, self.offset)?;
         let bytes = io::copy(&mut (&file).take(u64::MAX), &mut kept)?;
-        kept.sync_all()?;
+        disk.sync(&kept)?;
         if self.offset >= segment::HEADER {
             disk.truncate(&file, self.offset)?;
         } else {

@@ -14,7 +14,7 @@ use super::{
     Options,
     boot::Boot,
     committer::{Committer, Request, WAITING_MAX},
-    disk,
+    disk::{self, Disk},
     documents::{self, Documents},
     entry::Prepared,
     journal::{self, Journal},
@@ -39,15 +39,17 @@ pub struct Opened {
 }
 
 pub fn open(dir: &Path, options: &Options) -> Result<Opened, StoreError> {
-    for folder in ["", "journal", "packs", "documents", "incoming"] {
-        fs::create_dir_all(dir.join(folder))?;
-    }
-    options.disk.sync_dir(dir)?;
+    make_folders(dir, &*options.disk)?;
     let lock = lock(dir)?;
     empty(&dir.join("incoming"))?;
     let boot = Boot::read();
-    let setting =
-        Setting { data_dir: dir, boot: &boot, cache_bytes: options.cache_bytes, progress: options.progress.as_deref() };
+    let setting = Setting {
+        data_dir: dir,
+        boot: &boot,
+        open_index: options.index,
+        cache_bytes: options.cache_bytes,
+        progress: options.progress.as_deref(),
+    };
     let Recovered { index, scanned, clean, missing } = recovery::recover(&setting, &*options.disk)?;
     if let Some(missing) = missing {
         keep_note(dir, missing)?;
@@ -67,6 +69,7 @@ pub fn open(dir: &Path, options: &Options) -> Result<Opened, StoreError> {
         data_dir: dir.to_owned(),
         journal_dir: dir.join("journal"),
         boot,
+        open_index: options.index,
         cache_bytes: options.cache_bytes,
         progress: options.progress.clone(),
         index: RwLock::new(IndexState::Ready(index)),
@@ -91,6 +94,19 @@ pub fn open(dir: &Path, options: &Options) -> Result<Opened, StoreError> {
     let (requests, inbox) = mpsc::channel(WAITING_MAX);
     let thread = thread::Builder::new().name("store".into()).spawn(move || committer.run(inbox))?;
     Ok(Opened { shared, requests, thread })
+}
+
+fn make_folders(dir: &Path, disk: &dyn Disk) -> io::Result<()> {
+    let new = !dir.exists();
+    for folder in ["", "journal", "packs", "documents", "incoming"] {
+        fs::create_dir_all(dir.join(folder))?;
+    }
+    disk.sync_dir(dir)?;
+    // A new store's own name must last too; the folders above may be somebody else's to read.
+    if let Some(parent) = dir.canonicalize()?.parent().filter(|_| new) {
+        disk.sync_dir(parent).or_else(|e| if e.kind() == io::ErrorKind::PermissionDenied { Ok(()) } else { Err(e) })?;
+    }
+    Ok(())
 }
 
 /// One process writes. The lock goes with the process, however it ends.

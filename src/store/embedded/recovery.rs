@@ -15,7 +15,7 @@ use super::{
     disk::{self, Disk, OsDisk},
     entry::{Entry, json},
     frame::Frame,
-    index::{Index, IndexError, SledIndex, Writes},
+    index::{self, Index, IndexError, Writes},
     journal::{self, Scanned},
     keys, lookup,
     segment::{self, Place, Segment},
@@ -89,14 +89,15 @@ type UpToDate = (Box<dyn Index>, Scanned);
 pub struct Setting<'a> {
     pub data_dir: &'a Path,
     pub boot: &'a Boot,
+    pub open_index: index::Opener,
     pub cache_bytes: u64,
     pub progress: Option<&'a super::Progress>,
 }
 
 impl<'a> Setting<'a> {
     pub fn of(shared: &'a Shared) -> Self {
-        let Shared { data_dir, boot, cache_bytes, progress, .. } = shared;
-        Self { data_dir, boot, cache_bytes: *cache_bytes, progress: progress.as_deref() }
+        let Shared { data_dir, boot, open_index, cache_bytes, progress, .. } = shared;
+        Self { data_dir, boot, open_index: *open_index, cache_bytes: *cache_bytes, progress: progress.as_deref() }
     }
 }
 
@@ -125,9 +126,9 @@ fn open_existing(shared: &Setting<'_>, disk: &dyn Disk) -> Option<(Box<dyn Index
 
 fn open_index(shared: &Setting<'_>, disk: &dyn Disk) -> Result<Box<dyn Index>, StoreError> {
     Boot::doubt(shared.data_dir)?;
-    let index = SledIndex::open(&shared.data_dir.join("index"), shared.cache_bytes).map_err(index_failed)?;
+    let index = (shared.open_index)(&shared.data_dir.join("index"), shared.cache_bytes).map_err(index_failed)?;
     shared.boot.vouch(disk, shared.data_dir)?;
-    Ok(Box::new(index))
+    Ok(index)
 }
 
 /// Throws away whatever index there is and begins an empty one.

@@ -25,6 +25,7 @@ pub struct Shared {
     pub data_dir: PathBuf,
     pub journal_dir: PathBuf,
     pub boot: Boot,
+    pub open_index: index::Opener,
     /// Bound of the index's cache, in bytes.
     pub cache_bytes: u64,
     pub progress: Option<Arc<Progress>>,

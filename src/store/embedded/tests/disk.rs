@@ -19,6 +19,8 @@ pub enum Fault {
     Full,
     /// Writes arrive, syncs fail.
     Sync,
+    /// Neither syncing nor cutting works.
+    SyncAndCut,
     /// Nothing works, not even cutting.
     Dead,
     /// A sync panics.
@@ -75,13 +77,13 @@ impl Disk for TestDisk {
     fn sync(&self, file: &File) -> io::Result<()> {
         drop(self.released.wait_while(self.held.lock().unwrap(), |held| *held).unwrap());
         assert!(self.fault() != Fault::Panic, "told to panic");
-        self.check(&[Fault::Sync, Fault::Dead])?;
+        self.check(&[Fault::Sync, Fault::SyncAndCut, Fault::Dead])?;
         self.syncs.fetch_add(1, Ordering::Relaxed);
         OsDisk.sync(file)
     }
 
     fn truncate(&self, file: &File, len: u64) -> io::Result<()> {
-        self.check(&[Fault::Dead])?;
+        self.check(&[Fault::SyncAndCut, Fault::Dead])?;
         OsDisk.truncate(file, len)
     }
 
@@ -91,7 +93,24 @@ impl Disk for TestDisk {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.check(&[Fault::Sync, Fault::Dead])?;
+        self.check(&[Fault::Sync, Fault::SyncAndCut, Fault::Dead])?;
         OsDisk.sync_dir(path)
+    }
+}
+
+/// A disk whose syncs do nothing, for tests that open many stores and cut no current.
+pub struct Hasty;
+
+impl Disk for Hasty {
+    fn sync(&self, _file: &File) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn truncate(&self, file: &File, len: u64) -> io::Result<()> {
+        file.set_len(len)
+    }
+
+    fn sync_dir(&self, _path: &Path) -> io::Result<()> {
+        Ok(())
     }
 }

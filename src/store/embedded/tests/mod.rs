@@ -3,12 +3,15 @@
 mod crash;
 mod damage;
 mod disk;
+mod map;
+mod power;
 mod reopening;
 mod writing;
 
 use std::{fs, path::Path, sync::Arc};
 
-use disk::TestDisk;
+use disk::{Hasty, TestDisk};
+use map::MapIndex;
 use tempfile::TempDir;
 
 use super::{EmbeddedStore, Options};
@@ -39,6 +42,11 @@ fn open(dir: &Path) -> Arc<EmbeddedStore> {
 fn open_on(dir: &Path, disk: &Arc<TestDisk>) -> Arc<EmbeddedStore> {
     let disk = Arc::clone(disk);
     EmbeddedStore::open(dir, Options { disk, ..options() }).unwrap()
+}
+
+/// Opens fast, with an index in memory and on a disk that does not sync.
+fn open_hastily(dir: &Path) -> Arc<EmbeddedStore> {
+    EmbeddedStore::open(dir, Options { disk: Arc::new(Hasty), index: MapIndex::open, ..options() }).unwrap()
 }
 
 async fn fresh() -> (SharedStore, TempDir) {

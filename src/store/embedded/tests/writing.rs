@@ -32,7 +32,7 @@ async fn commits_that_wait_share_their_syncs() {
 
 #[tokio::test]
 async fn a_disk_that_refuses_costs_nothing_acknowledged_and_work_goes_on_when_it_recovers() {
-    for fault in [Fault::Full, Fault::Sync, Fault::Dead, Fault::Panic] {
+    for fault in [Fault::Full, Fault::Sync, Fault::SyncAndCut, Fault::Dead, Fault::Panic] {
         let (dir, disk) = (tempfile::tempdir().unwrap(), Arc::new(TestDisk::new()));
         let store = open_on(dir.path(), &disk);
         let before = fill(&store).await;
@@ -96,4 +96,47 @@ async fn a_store_that_is_killed_while_the_disk_refuses_opens_with_what_was_ackno
         store.commit(note()).await.unwrap();
         whole(&store).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_in_use_verifies_from_within_and_from_another_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(dir.path(), Options { segment_bytes: 20_000, ..options() }).unwrap();
+    fill(&store).await;
+    let writers: Vec<_> = (0..4)
+        .map(|_| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                let mut despacho = fill_one(&store).await;
+                for n in 0..60 {
+                    store
+                        .commit(dispatch(&store, if n % 20 == 0 { SMALL_MAX + 100 } else { 500 }).await)
+                        .await
+                        .unwrap();
+                    despacho.version += 1;
+                    let record = Record::Despacho(Box::new(despacho.clone()));
+                    store.commit(change(record, vec![])).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    let mut rounds = 0;
+    while !writers.iter().all(tokio::task::JoinHandle::is_finished) || rounds < 3 {
+        whole(&store).await;
+        let path = dir.path().to_owned();
+        let apart = tokio::task::spawn_blocking(move || super::super::verify_dir(&path, &mut |_| {})).await.unwrap();
+        assert_eq!(apart.unwrap().damage, Vec::<String>::new());
+        rounds += 1;
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    assert_eq!(store.verify().await.unwrap().entries, 6 + 4 + 4 * 120);
+}
+
+async fn fill_one(store: &EmbeddedStore) -> crate::domain::Despacho {
+    let new = dispatch(store, 200).await;
+    let Record::Despacho(despacho) = new.records[0].clone() else { panic!() };
+    store.commit(new).await.unwrap();
+    *despacho
 }

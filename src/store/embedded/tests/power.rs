@@ -1,0 +1,163 @@
+//! Power cuts: a disk that knows what was synced, and what it leaves behind when the current goes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use super::{
+    super::disk::{Disk, OsDisk},
+    *,
+};
+use crate::{
+    domain::Sha256,
+    store::samples::{read, sha256},
+};
+
+/// Passes everything on, and remembers what a power cut could take back.
+struct Volatile(Mutex<Memory>);
+
+#[derive(Default)]
+struct Memory {
+    /// Files written through this disk, by inode: what of them is on the disk for sure.
+    synced: BTreeMap<u64, Vec<u8>>,
+    /// Names that no sync of their folder has made sure.
+    unsure: BTreeSet<PathBuf>,
+}
+
+impl Volatile {
+    fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The store as a power cut might leave it: of what was not synced, anything may be there or not.
+    fn cut(&self, from: &Path, to: &Path, seed: u64) {
+        let memory = self.memory();
+        let mut random = bytes(seed, 1 << 16).into_iter().cycle();
+        copy_without_index(from, to);
+        for name in &memory.unsure {
+            if random.next().unwrap() < 128 {
+                fs::remove_file(to.join(name.strip_prefix(from).unwrap())).ok();
+            }
+        }
+        for folder in ["journal", "packs"] {
+            for entry in from.join(folder).read_dir().unwrap().map(Result::unwrap) {
+                let target = to.join(folder).join(entry.file_name());
+                let Some(synced) = memory.synced.get(&entry.metadata().unwrap().ino()) else { continue };
+                if target.exists() {
+                    let written = fs::read(entry.path()).unwrap();
+                    fs::write(target, remains(synced, &written, &mut random)).unwrap();
+                }
+            }
+        }
+    }
+}
+
+/// What was synced, then each piece of 512 bytes of what was not: written, zero, or with all behind it not there.
+fn remains(synced: &[u8], written: &[u8], random: &mut impl Iterator<Item = u8>) -> Vec<u8> {
+    let mut content = synced.to_vec();
+    for piece in written.get(synced.len()..).unwrap_or_default().chunks(512) {
+        match random.next().unwrap() % 4 {
+            0 => break,
+            1 => content.extend(vec![0; piece.len()]),
+            _ => content.extend_from_slice(piece),
+        }
+    }
+    content
+}
+
+fn copy_without_index(from: &Path, to: &Path) {
+    for folder in ["journal", "packs", "documents"] {
+        copy(&from.join(folder), &to.join(folder));
+    }
+}
+
+impl Disk for Volatile {
+    fn open(&self, path: &Path, fresh: bool) -> io::Result<File> {
+        let mut memory = self.memory();
+        let file = OsDisk.open(path, fresh)?;
+        if fresh {
+            memory.synced.insert(file.metadata()?.ino(), Vec::new());
+            memory.unsure.insert(path.to_owned());
+        }
+        Ok(file)
+    }
+
+    fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let _memory = self.memory();
+        OsDisk.write_at(file, bytes, offset)
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        let mut memory = self.memory();
+        let mut content = Vec::new();
+        let length = usize::try_from(file.metadata()?.len()).unwrap();
+        content.resize(length, 0);
+        std::os::unix::fs::FileExt::read_exact_at(file, &mut content, 0)?;
+        memory.synced.insert(file.metadata()?.ino(), content);
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut memory = self.memory();
+        memory.unsure.insert(to.to_owned());
+        OsDisk.rename(from, to)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let mut memory = self.memory();
+        memory.unsure.retain(|name| name.parent() != Some(path));
+        Ok(())
+    }
+}
+
+const ROUNDS: u64 = 12;
+const WRITERS: u64 = 6;
+/// Commits of one writer in one round.
+const COMMITS: u64 = 6;
+
+/// An answered commit: its record and its document.
+type Answered = Arc<Mutex<Vec<(Id, Sha256)>>>;
+
+async fn write(store: Arc<EmbeddedStore>, answered: Answered) {
+    for n in 0..COMMITS {
+        let change = dispatch(&store, if n == 2 { SMALL_MAX + 50 } else { 1_500 }).await;
+        let entry = (change.records[0].id(), change.documents[0].sha256.clone());
+        store.commit(change).await.unwrap();
+        answered.lock().unwrap().push(entry);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_answered_before_a_power_cut_is_there_after_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Arc::new(Volatile(Mutex::default()));
+    let sizes = Options { segment_bytes: 30_000, pack_bytes: 100_000, ..options() };
+    let store = EmbeddedStore::open(dir.path(), Options { disk: disk.clone(), ..sizes }).unwrap();
+    let answered = Answered::default();
+    for round in 0..ROUNDS {
+        let writers: Vec<_> =
+            (0..WRITERS).map(|_| tokio::spawn(write(Arc::clone(&store), Arc::clone(&answered)))).collect();
+        let moment = round * WRITERS * COMMITS + round * 7 % (WRITERS * COMMITS);
+        store.watch().wait_for(|seq| *seq >= moment).await.unwrap();
+        let before = answered.lock().unwrap().clone();
+        let left = tempfile::tempdir().unwrap();
+        disk.cut(dir.path(), left.path(), round + 1);
+        let after = open_hastily(left.path());
+        for (id, expected) in before {
+            let found = after.despacho(id).await.unwrap();
+            let found = found.unwrap_or_else(|| panic!("round {round}: {id} is gone"));
+            assert_eq!(found.documento.sha256, expected);
+            assert_eq!(sha256(&read(&*after, &expected).await.unwrap()), expected);
+        }
+        assert_eq!(after.verify().await.unwrap().damage, Vec::<String>::new());
+        after.commit(note()).await.unwrap();
+        for writer in writers {
+            writer.await.unwrap();
+        }
+    }
+}

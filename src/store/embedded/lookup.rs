@@ -2,7 +2,6 @@
 
 use std::{cell::RefCell, ops::ControlFlow, path::Path};
 
-
 use super::{
     entry,
     frame::Frame,
@@ -11,7 +10,7 @@ use super::{
         Index, IndexError,
     },
     keys::{self, Listed},
-    placement::Placed,
+    placement::{InPack, Placed},
     segment::{Frames, Place},
     view::{Stored, ViewError},
 };
@@ -37,6 +36,11 @@ pub fn applied(index: &dyn Index) -> Result<Option<Seq>, IndexError> {
 impl<'a> Lookup<'a> {
     pub fn new(index: &'a dyn Index, journal_dir: &'a Path) -> Self {
         Self { index, frames: RefCell::new(Frames::new(journal_dir)) }
+    }
+
+    /// Where the next small document would lie, as far as the entries tell.
+    pub fn pack_end(&self) -> Result<Option<InPack>, IndexError> {
+        Ok(self.index.get(keys::PACK_END)?.and_then(|value| InPack::from_value(&value)))
     }
 
     /// Where an entry stands in the journal.

@@ -18,12 +18,10 @@ use super::{
     documents::{self, Documents},
     entry::Prepared,
     journal::{self, Journal},
-    keys,
     lookup::Lookup,
     packs::Packs,
-    placement::{self, Placed},
     queue::Queue,
-    recovery::{self, Missing, Recovered, Setting},
+    recovery::{self, Missing, Recovered, Setting, index_failed},
     shared::{IndexState, Shared},
 };
 use crate::{
@@ -42,7 +40,7 @@ pub fn open(dir: &Path, options: &Options) -> Result<Opened, StoreError> {
     make_folders(dir, &*options.disk)?;
     let lock = lock(dir)?;
     empty(&dir.join("incoming"))?;
-    let boot = Boot::read();
+    let (boot, journal_dir) = (Boot::read(), dir.join("journal"));
     let setting = Setting {
         data_dir: dir,
         boot: &boot,
@@ -54,20 +52,20 @@ pub fn open(dir: &Path, options: &Options) -> Result<Opened, StoreError> {
     if let Some(missing) = missing {
         keep_note(dir, missing)?;
     }
-    let cuts = !journal::cuts(&dir.join("journal"))?.is_empty();
+    let lookup = Lookup::new(&*index, &journal_dir);
+    let cuts = !journal::cuts(&journal_dir)?.is_empty();
     if !clean && !cuts {
-        remove_orphans(&dir.join("documents"), &Lookup::new(&*index, &dir.join("journal")))?;
+        remove_orphans(&dir.join("documents"), &lookup)?;
     }
-    let pack_end = index.get(keys::PACK_END).map_err(|e| StoreError::Unwritable(e.to_string()))?;
     // What stands behind the end of the last pack may be the documents of entries that were cut off: it stays.
-    let pack_end = pack_end.and_then(|v| Placed::from_value(&placement::digest(&[]), &v)?.pack).filter(|_| !cuts);
+    let pack_end = lookup.pack_end().map_err(index_failed)?.filter(|_| !cuts);
     let mut queue = Queue::default();
-    let jobs = Lookup::new(&*index, &dir.join("journal")).jobs_after(None, usize::MAX).map_err(|e| StoreError::Unwritable(e.to_string()))?;
-    jobs.0.iter().for_each(|job| queue.put(job));
+    let (jobs, _) = lookup.jobs_after(None, usize::MAX).map_err(index_failed)?;
+    jobs.iter().for_each(|job| queue.put(job));
     let disk = Arc::clone(&options.disk);
     let shared = Arc::new(Shared {
         data_dir: dir.to_owned(),
-        journal_dir: dir.join("journal"),
+        journal_dir: journal_dir.clone(),
         boot,
         open_index: options.index,
         cache_bytes: options.cache_bytes,
@@ -79,7 +77,7 @@ pub fn open(dir: &Path, options: &Options) -> Result<Opened, StoreError> {
     });
     let mut committer = Committer {
         shared: Arc::clone(&shared),
-        journal: Journal::new(dir.join("journal"), Arc::clone(&disk), options.segment_bytes, &scanned)?,
+        journal: Journal::new(journal_dir, Arc::clone(&disk), options.segment_bytes, &scanned)?,
         packs: Packs::open(dir.join("packs"), Arc::clone(&disk), options.pack_bytes, pack_end)?,
         documents: Documents::new(dir.join("documents"), Arc::clone(&disk)),
         disk,
@@ -130,7 +128,7 @@ fn empty(dir: &Path) -> io::Result<()> {
 fn remove_orphans(dir: &Path, lookup: &Lookup<'_>) -> Result<(), StoreError> {
     documents::visit(dir, &mut |found| {
         let Ok(sha256) = found else { return Ok(()) };
-        let known = lookup.document(&sha256).map_err(|e| StoreError::Unwritable(e.to_string()))?;
+        let known = lookup.document(&sha256).map_err(index_failed)?;
         if known.is_none() {
             tracing::warn!(%sha256, "removing a document that an interrupted commit left and no entry names");
             disk::remove(&documents::path(dir, &sha256))?;

@@ -26,21 +26,27 @@ impl Placed {
     /// As a value of the index, under its SHA-256.
     pub fn to_value(&self) -> Vec<u8> {
         let mut value = self.bytes.to_le_bytes().to_vec();
-        if let Some(pack) = self.pack {
-            value.extend_from_slice(&pack.number.to_le_bytes());
-            value.extend_from_slice(&pack.offset.to_le_bytes());
-        }
+        value.extend(self.pack.map(InPack::to_value).into_iter().flatten());
         value
     }
 
     pub fn from_value(sha256: &Sha256, value: &[u8]) -> Option<Self> {
         let mut fields = Fields(value);
         let bytes = fields.u64()?;
-        let pack = match fields.u32() {
-            Some(number) => Some(InPack { number, offset: fields.u64()? }),
-            None => None,
-        };
+        let pack = if fields.0.is_empty() { None } else { Some(InPack::from_value(fields.0)?) };
         Some(Self { sha256: sha256.clone(), bytes, pack })
+    }
+}
+
+impl InPack {
+    /// As a value of the index.
+    pub fn to_value(self) -> Vec<u8> {
+        [&self.number.to_le_bytes()[..], &self.offset.to_le_bytes()].concat()
+    }
+
+    pub fn from_value(value: &[u8]) -> Option<Self> {
+        let mut fields = Fields(value);
+        Some(Self { number: fields.u32()?, offset: fields.u64()? })
     }
 }
 

@@ -262,6 +262,6 @@ impl Replay<'_> {
 }
 
 /// An index that fails can't be written: the journal is sound, and it is built anew.
-fn index_failed(error: IndexError) -> StoreError {
+pub fn index_failed(error: IndexError) -> StoreError {
     StoreError::Unwritable(format!("el índice falló: {error}"))
 }

@@ -121,7 +121,7 @@ impl<'a> View<'a> {
         self.put(keys::document(&placed.sha256), placed.to_value());
         if let Some(InPack { number, offset }) = placed.pack {
             let end = InPack { number, offset: offset + RECORD_HEADER as u64 + placed.bytes };
-            self.put(keys::PACK_END.to_vec(), Placed { pack: Some(end), ..placed.clone() }.to_value());
+            self.put(keys::PACK_END.to_vec(), end.to_value());
         }
     }
 

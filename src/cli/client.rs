@@ -124,6 +124,12 @@ impl Api {
         answered(self.request(Method::POST, path)?.multipart(form)).await
     }
 
+    /// A document, whole. Only over the network or the control socket.
+    pub async fn bytes(&self, path: &str) -> Result<Vec<u8>, Failure> {
+        let (status, body) = fetched(self.request(Method::GET, path)?).await?;
+        if status.is_success() { Ok(body) } else { read(status, &body).map(|_| Vec::new()) }
+    }
+
     fn request(&self, method: Method, path: &str) -> Result<reqwest::RequestBuilder, Failure> {
         let Self::Remote { http, base, key } = self else {
             return Err(Failure::Unreachable("el servicio no está en marcha".into()));
@@ -155,6 +161,11 @@ fn client(builder: reqwest::ClientBuilder) -> Result<Client, Failure> {
 }
 
 async fn answered(request: reqwest::RequestBuilder) -> Result<Value, Failure> {
+    let (status, body) = fetched(request).await?;
+    read(status, &body)
+}
+
+async fn fetched(request: reqwest::RequestBuilder) -> Result<(http::StatusCode, Vec<u8>), Failure> {
     let mut response = request.send().await.map_err(|error| unreachable(&error))?;
     let (status, mut body) = (response.status(), Vec::new());
     while let Some(piece) = response.chunk().await.map_err(|error| unreachable(&error))? {
@@ -163,7 +174,7 @@ async fn answered(request: reqwest::RequestBuilder) -> Result<Value, Failure> {
         }
         body.extend_from_slice(&piece);
     }
-    read(status, &body)
+    Ok((status, body))
 }
 
 fn unreachable(error: &reqwest::Error) -> Failure {

@@ -6,10 +6,12 @@
 mod api_key;
 mod client;
 pub mod daemon;
+mod demo;
 mod output;
 mod ready;
 mod send;
 mod serve;
+mod simulator;
 mod store;
 mod usage;
 
@@ -29,6 +31,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Muestra un intercambio entero entre dos entidades, sin configurar nada
+    Demo(demo::Demo),
     /// Atiende: recibe de la plataforma, despacha, y sirve la API
     Serve(serve::Serve),
     /// Envía un documento por un chasqui en marcha y espera su estado
@@ -36,6 +40,8 @@ enum Command {
     /// Claves de la API para los SGD y las personas
     #[command(subcommand)]
     ApiKey(api_key::ApiKey),
+    /// La plataforma simulada, para quien aún no tiene acceso a la real
+    Simulator(simulator::SimulatorCommand),
     /// El almacén de datos
     #[command(subcommand)]
     Store(store::Store),
@@ -113,9 +119,11 @@ pub fn main() -> ExitCode {
         Err(end) => return end.print(),
     };
     let done = match cli.command {
+        Command::Demo(demo) => demo.run(),
         Command::Serve(serve) => serve.run(),
         Command::Send(send) => send.run(),
         Command::ApiKey(command) => command.run(),
+        Command::Simulator(command) => command.run(),
         Command::Store(command) => command.run(),
     };
     match done {

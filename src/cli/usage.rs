@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn help_is_as_agreed() {
         let mut pages = String::new();
-        for line in ["", "serve", "send", "api-key", "api-key create", "store verify"] {
+        for line in ["", "demo", "serve", "send", "api-key", "api-key create", "simulator", "store verify"] {
             let line = format!("chasqui {line} --help").replace("  ", " ");
             match parse(line.split(' ').map(OsString::from)) {
                 Err(End::Shown(text)) => pages += &format!("$ {line}\n{text}\n"),

@@ -1,0 +1,105 @@
+//! Who takes part in the demo: a simulated platform and two entities, each a whole daemon with its own data, and each
+//! called the way its document system would call it.
+
+use std::{net::Ipv4Addr, path::Path, time::Duration};
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::{
+    cli::{
+        Failure,
+        client::Api,
+        daemon::{Daemon, Overrides},
+    },
+    config::{Config, Entity, PideUrls},
+    exchange::Actor,
+    simulator::{self, Simulator},
+    wsiotramite,
+};
+
+pub const MUNICIPALIDAD: (&str, &str) = ("20900000015", "MUNICIPALIDAD DISTRITAL DE EJEMPLO");
+pub const GOBIERNO: (&str, &str) = ("20900000023", "GOBIERNO REGIONAL DE MUESTRA");
+
+/// One entity: its daemon, and its API with a key of its own.
+pub struct Member {
+    pub ruc: &'static str,
+    pub name: &'static str,
+    pub daemon: Daemon,
+    pub api: Api,
+    pub key: String,
+}
+
+pub struct Cast {
+    pub simulator: Simulator,
+    pub sender: Member,
+    pub receiver: Member,
+}
+
+impl Cast {
+    /// Starts all three; their data go below `folder`.
+    pub async fn start(folder: &Path) -> Result<Self, Failure> {
+        let options = simulator::Options { demora_cargo: Duration::from_secs(1), ..simulator::Options::default() };
+        let simulator = Simulator::start(options).await.map_err(|error| Failure::Failed(error.to_string()))?;
+        let urls = simulator.urls();
+        let sender = Member::start(MUNICIPALIDAD, &folder.join("municipalidad"), &urls).await?;
+        let receiver = Member::start(GOBIERNO, &folder.join("gobierno-regional"), &urls).await?;
+        for member in [&sender, &receiver] {
+            member.register(&simulator)?;
+        }
+        // What they fetched while starting did not have the two in it yet.
+        for member in [&sender, &receiver] {
+            let fetched = member.daemon.exchange().actualizar_directorio(&Actor::local()).await;
+            fetched.map_err(|error| Failure::Failed(format!("no se pudo leer el directorio de entidades: {error}")))?;
+        }
+        Ok(Self { simulator, sender, receiver })
+    }
+
+    pub async fn stop(self) -> Result<(), Failure> {
+        let failed = |error: crate::store::StoreError| Failure::Failed(error.to_string());
+        let (sender, receiver) = tokio::join!(self.sender.daemon.stop(), self.receiver.daemon.stop());
+        self.simulator.shutdown().await;
+        sender.and(receiver).map_err(failed)
+    }
+}
+
+impl Member {
+    async fn start((ruc, name): (&'static str, &'static str), data: &Path, pide: &PideUrls) -> Result<Self, Failure> {
+        let config = configuration(ruc, name, data, pide);
+        let daemon = Daemon::start(&config, Overrides::default()).await;
+        let daemon = daemon.map_err(|error| Failure::Failed(error.to_string()))?;
+        // As its operator does, over the control socket; from here on it is called with that key and nothing else.
+        let operator = Api::local(&config).await?;
+        let wanted = json!({"nombre": format!("SGD de {name}"), "rol": "sgd", "entidad": ruc});
+        let made = operator.call(Method::POST, "/api/v1/admin/api-keys", Some(&wanted)).await?;
+        let key = made["clave"].as_str().unwrap_or_default().to_owned();
+        let api = Api::network(&format!("http://{}", daemon.api), key.clone())?;
+        Ok(Self { ruc, name, daemon, api, key })
+    }
+
+    fn register(&self, simulator: &Simulator) -> Result<(), Failure> {
+        let ruc = crate::domain::Ruc::de_contraparte(self.ruc).map_err(|error| Failure::Failed(error.to_string()))?;
+        let registered = simulator.register(&ruc, self.name, &self.service());
+        registered.map_err(|error| Failure::Failed(error.to_string()))
+    }
+
+    /// Its `wsiotramite`.
+    pub fn service(&self) -> String {
+        format!("http://{}{}", self.daemon.soap, wsiotramite::PATH)
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        self.api.call(Method::POST, path, Some(body)).await
+    }
+}
+
+fn configuration(ruc: &str, name: &str, data: &Path, pide: &PideUrls) -> Config {
+    let mut config = Config { data_dir: data.to_owned(), ..Config::default() };
+    config.entity = vec![Entity { ruc: ruc.into(), name: name.into(), ..Entity::default() }];
+    config.listen.soap = (Ipv4Addr::LOCALHOST, 0).into();
+    config.listen.api = (Ipv4Addr::LOCALHOST, 0).into();
+    config.pide.tramite_url = Some(pide.tramite.clone());
+    config.pide.entidad_url = Some(pide.entidad.clone());
+    config.pide.cuo_url = Some(pide.cuo.clone());
+    config
+}

@@ -415,6 +415,24 @@ async fn what_is_no_document_is_told_and_the_rest_is_still_read() {
     assert_eq!(r.child().await.unwrap(), None);
 }
 
+#[tokio::test]
+async fn an_empty_tag_takes_nothing_of_what_stands_behind_it() {
+    let xml = envelope("<op><doc/>JVBERg==<x/>stray<y/><a/>text<b>1</b></op>");
+    let mut r = open(&xml).await.unwrap();
+    r.child().await.unwrap();
+    assert_eq!(r.document(&mut Discard).await.unwrap(), Contenido::Ausente);
+    for name in ["x", "y"] {
+        assert_eq!(r.child().await.unwrap().unwrap().local, name);
+        r.skip().await.unwrap();
+    }
+    r.child().await.unwrap();
+    assert_eq!(r.text().await.unwrap(), None);
+    r.child().await.unwrap();
+    assert_eq!(r.text().await.unwrap().as_deref(), Some("1"));
+    assert_eq!(r.child().await.unwrap(), None);
+    r.finish().await.unwrap();
+}
+
 /// Takes a while, then says `error`.
 struct Refusing(Option<SinkError>, usize);
 

@@ -14,7 +14,8 @@ const NAME: usize = 13;
 
 pub struct Screen {
     color: bool,
-    spinner: ProgressBar,
+    /// While something is waited for.
+    spinner: Option<ProgressBar>,
     steps: u32,
     /// What the present step is called, for a failure to name it.
     step: String,
@@ -24,7 +25,7 @@ pub struct Screen {
 impl Screen {
     pub fn new() -> Self {
         let color = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Self { color, spinner: spinner(), steps: 0, step: String::new(), checks: 0 }
+        Self { color, spinner: None, steps: 0, step: String::new(), checks: 0 }
     }
 
     pub fn title(&self, title: &str, explanation: &str) {
@@ -70,17 +71,17 @@ impl Screen {
         self.paint("1", text)
     }
 
-    /// Shows what is being waited for.
-    pub fn waiting(&self, what: &str) {
-        self.spinner.set_message(what.to_owned());
-        self.spinner.enable_steady_tick(Duration::from_millis(90));
+    /// Shows what is being waited for, until [`Self::arrived`].
+    pub fn waiting(&mut self, what: &str) {
+        let spinner = spinner().with_message(what.to_owned());
+        spinner.enable_steady_tick(Duration::from_millis(90));
+        self.spinner = Some(spinner);
     }
 
-    pub fn arrived(&self) {
-        self.spinner.disable_steady_tick();
-        self.spinner.set_message("");
-        self.spinner.finish_and_clear();
-        self.spinner.reset();
+    pub fn arrived(&mut self) {
+        if let Some(spinner) = self.spinner.take() {
+            spinner.finish_and_clear();
+        }
     }
 
     /// Counts one check.

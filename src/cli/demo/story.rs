@@ -285,3 +285,30 @@ fn date(text: &str) -> String {
         _ => text.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_bytes_end_the_demo_and_say_where_and_which() {
+        let mut screen = Screen::new();
+        let paper = papers::carta("A", "B");
+        let mut changed = paper.bytes.clone();
+        changed[100] ^= 1;
+        let Err(Failure::Failed(text)) = same(&mut screen, "Documento", "descargado", &changed, &paper) else {
+            panic!("a changed byte went unnoticed")
+        };
+        assert!(text.contains("carta.pdf no es el mismo") && text.contains(&paper.sha256), "{text}");
+        assert!(same(&mut screen, "Documento", "descargado", &changed[..50], &paper).is_err());
+    }
+
+    #[test]
+    fn a_state_that_is_not_reached_is_told_with_the_last_error() {
+        let last = json!({"estado": "por_confirmar", "cflgest": "P", "ultimo_error": "X no respondió"});
+        let Failure::Failed(text) = too_late(&Screen::new(), "el cargo vuelve", &last) else { panic!() };
+        let expected = "pasaron 60 s y no ocurrió que el cargo vuelve; el estado es «por_confirmar» (P); último error: X no \
+             respondió";
+        assert!(text.ends_with(expected), "{text}");
+    }
+}

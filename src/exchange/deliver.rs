@@ -17,7 +17,9 @@ impl Exchange {
         let (Some(pdf), None) = (pdf, recepcion.cargo_entregado_en) else { return self.finished(job).await };
         let documento = self.store.open_document(&pdf.sha256).await?;
         let tramite = cargo_tramite(&recepcion);
-        let clear = |a: &Respuesta| !matches!(a.codigo(), "" | "-1");
+        // A cargo that the other side does not know stops only itself: that entity is there and answers.
+        let clear =
+            |a: &Respuesta| !matches!(a.codigo(), "" | "-1") || Falla::de_respuesta(a) == Falla::CargoNoReconocido;
         let call = self.platform.cargo(&tramite, documento);
         let (falla, motivo, wait) = match self.call(Some(&recepcion.remitente.ruc), clear, call).await {
             Ok(answer) if cargo_accepted(&answer) => return self.cargo_delivered(job, recepcion.id, &answer).await,

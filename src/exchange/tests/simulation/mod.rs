@@ -381,7 +381,7 @@ impl Simulation {
 
 /// Answers a document as a clerk would. Returns the cargo's PDF if the answer was confirmed.
 async fn clerk(exchange: &Exchange, recepcion: &Recepcion) -> Option<Vec<u8>> {
-    let outcome = if recepcion.id.as_u128() % 3 == 0 { Desenlace::Observado } else { Desenlace::Recepcionado };
+    let outcome = if recepcion.id.as_u128().is_multiple_of(3) { Desenlace::Observado } else { Desenlace::Recepcionado };
     let pdf = format!("%PDF-1.7 cargo de {}", recepcion.cuo).into_bytes();
     let mut writer = exchange.stage();
     writer.write(&pdf).await.unwrap();

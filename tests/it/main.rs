@@ -2,4 +2,21 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // how a test says that it failed
 
+mod clients;
+mod commands;
+mod component;
+mod daemon;
+mod decisions;
+mod durability;
+mod envelope;
+mod exchange;
 mod floors;
+mod hostile;
+mod intake;
+mod memory;
+mod patience;
+mod pdf;
+mod platform;
+mod port;
+mod process;
+mod rest;

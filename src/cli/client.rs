@@ -211,6 +211,7 @@ fn in_spanish(error: &std::io::Error) -> String {
 fn read(status: http::StatusCode, body: &[u8]) -> Result<Value, Failure> {
     let value: Option<Value> = serde_json::from_slice(body).ok();
     match value {
+        None if status == http::StatusCode::NO_CONTENT => Ok(Value::Null),
         Some(value) if status.is_success() => Ok(value),
         Some(problem) if problem.get("code").is_some() => Err(Failure::Failed(said(&problem))),
         _ => Err(Failure::Unreachable(format!("la dirección respondió {status}, no como la API de chasqui"))),

@@ -8,6 +8,7 @@ mod client;
 pub mod daemon;
 mod demo;
 mod output;
+mod queue;
 mod ready;
 mod send;
 mod serve;
@@ -37,6 +38,9 @@ enum Command {
     Serve(serve::Serve),
     /// Envía un documento por un chasqui en marcha y espera su estado
     Send(Box<send::Send>),
+    /// Las entregas en marcha y las que no avanzan
+    #[command(subcommand)]
+    Queue(queue::Queue),
     /// Claves de la API para los SGD y las personas
     #[command(subcommand)]
     ApiKey(api_key::ApiKey),
@@ -122,6 +126,7 @@ pub fn main() -> ExitCode {
         Command::Demo(demo) => demo.run(),
         Command::Serve(serve) => serve.run(),
         Command::Send(send) => send.run(),
+        Command::Queue(command) => command.run(),
         Command::ApiKey(command) => command.run(),
         Command::Simulator(command) => command.run(),
         Command::Store(command) => command.run(),

@@ -13,6 +13,7 @@ mod exchange;
 mod floors;
 mod hostile;
 mod intake;
+mod manual;
 mod memory;
 mod patience;
 mod pdf;

@@ -123,6 +123,21 @@ impl Node {
         self.exchange.store().recepciones_by_cuo(&self.ruc, &cuo).await.unwrap().into_iter().next()
     }
 
+    /// Returns once the sender's side has accepted the cargo.
+    async fn until_delivered(&self, cuo: &str) {
+        let mut news = self.exchange.store().watch();
+        let delivered = timeout(PATIENCE, async {
+            loop {
+                news.borrow_and_update();
+                if self.arrival(cuo).await.unwrap().cargo_entregado_en.is_some() {
+                    return;
+                }
+                news.changed().await.unwrap();
+            }
+        });
+        delivered.await.expect("the cargo was not delivered");
+    }
+
     async fn answer(&self, id: crate::domain::Id, desenlace: Desenlace, pdf: &[u8]) {
         let some = |text: &str| Some(text.to_owned());
         let respuesta = NuevaRespuesta {
@@ -180,6 +195,7 @@ async fn a_document_goes_from_one_entity_to_the_other_and_its_cargo_comes_back()
     let cargo = closed.cargo.unwrap();
     assert_eq!((cargo.numero_registro.as_deref(), cargo.usuario.as_deref()), (Some("EXP-77"), Some("Ana Ñahui")));
     assert!(a.document(&cargo.documento.unwrap().sha256).await == receipt);
+    b.until_delivered(cuo.as_str()).await;
     let said: Vec<_> = simulator.mensajes(&cuo).into_iter().map(|m| (m.operacion, m.vcodres.unwrap())).collect();
     assert_eq!(said, [("recepcionarTramiteResponse", "0000".into()), ("cargoResponse", "0000".to_owned())]);
     assert_eq!(std::fs::read_dir(simulator.core.spool.path()).unwrap().count(), 0, "nothing stays in the spool");
@@ -224,13 +240,7 @@ async fn a_counterpart_sends_and_takes_the_cargo() {
     let arrived = b.arrival(&sent.cuo).await.unwrap();
     assert_eq!((arrived.asunto.as_str(), arrived.documento.sha256.as_str()), ("Invitación", sent.sha256.as_str()));
     b.answer(arrived.id, Desenlace::Observado, &document(900)).await;
-    let mut news = b.exchange.store().watch();
-    let delivered = timeout(PATIENCE, async {
-        while b.arrival(&sent.cuo).await.unwrap().cargo_entregado_en.is_none() {
-            news.changed().await.unwrap();
-        }
-    });
-    delivered.await.expect("the cargo was not delivered");
+    b.until_delivered(&sent.cuo).await;
     let last = simulator.mensajes(&Cuo::parse(&sent.cuo).unwrap()).pop().unwrap();
     assert_eq!((last.operacion, last.vdesres.as_deref()), ("cargoResponse", Some("RECEPCION DE CARGO EXITOSO")));
     let stranger = Envio { de: A.into(), a: B.into(), ..Envio::default() };

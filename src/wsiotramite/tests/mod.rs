@@ -111,7 +111,7 @@ fn world_with(in_flight: InFlight, public_url: Option<&str>) -> World {
     };
     let exchange = Exchange::new(store, Arc::new(Nowhere), Arc::new(Still), Arc::new(SystemIds), settings);
     let metrics = Arc::new(Metrics::default());
-    let limits = config::Limits { document_max: config::Size::kib(1024), ..config::Limits::default() };
+    let limits = limits();
     let state = Wsiotramite {
         exchange: exchange.clone(),
         intake: Intake::new(&limits, limits.envelope_max().bytes(), in_flight),
@@ -119,6 +119,10 @@ fn world_with(in_flight: InFlight, public_url: Option<&str>) -> World {
         public_url: public_url.map(Into::into),
     };
     World { exchange, metrics, router: router(state), folder }
+}
+
+fn limits() -> config::Limits {
+    config::Limits { document_max: config::Size::kib(1024), ..config::Limits::default() }
 }
 
 struct Answer {

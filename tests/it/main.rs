@@ -21,3 +21,4 @@ mod platform;
 mod port;
 mod process;
 mod rest;
+mod unclear;

@@ -84,7 +84,7 @@ impl Reintento {
 impl Responsable {
     pub fn palabras(self) -> &'static str {
         match self {
-            Self::Nadie => "nadie: se resuelve solo",
+            Self::Nadie => "nadie (se resuelve solo)",
             Self::Operador => "quien opera este servicio",
             Self::Sgd => "quien preparó el documento en el SGD",
             Self::OtraEntidad => "la otra entidad",

@@ -8,7 +8,12 @@ use super::{
     health::{Circuito, Salud},
 };
 use crate::{
-    domain::{Despacho, EstadoDespacho, Falla, Id, Recepcion, Ruc, despacho::Suceso, falla::Entrada, lima},
+    domain::{
+        Despacho, EstadoDespacho, Falla, Id, Recepcion, Ruc,
+        despacho::Suceso,
+        falla::{Entrada, Responsable},
+        lima,
+    },
     store::{Change, CommitError, Fact, Job, JobKind, Record},
 };
 
@@ -230,8 +235,11 @@ fn last_attempt(job: &Job, falla: Falla) -> String {
     let Entrada { titulo, causa, quien, remedio, .. } = falla.entrada();
     let times = if job.intentos == 1 { "un intento".to_owned() } else { format!("{} intentos", job.intentos) };
     let words = job.ultimo_error.as_deref().unwrap_or(titulo);
-    let acts = quien.palabras();
-    format!("Tras {times}, lo último fue: {words}. {titulo}: {causa} Debe actuar: {acts}. {remedio}")
+    let acts = match quien {
+        Responsable::Nadie => "Se resuelve solo".to_owned(),
+        other => format!("Debe actuar {}", other.palabras()),
+    };
+    format!("Tras {times}, lo último fue: «{words}». {titulo}. {causa} {acts}. {remedio}")
 }
 
 fn paused(salud: &Salud) -> String {

@@ -109,6 +109,12 @@ pub struct Despacho {
     pub intentos: u32,
     /// Of these, the ones under the present CUO.
     pub intentos_con_cuo: u32,
+    /// When the last send was begun.
+    #[serde(default)]
+    pub envio_iniciado_en: Option<Timestamp>,
+    /// When the last send ended without a clear answer.
+    #[serde(default)]
+    pub envio_incierto_en: Option<Timestamp>,
     pub enviado_en: Option<Timestamp>,
     pub cargo: Option<Cargo>,
     /// What the last unclear end or refusal said, in words for a person.
@@ -185,11 +191,16 @@ impl Despacho {
                 self.intentos_con_cuo = if self.cuo.as_ref() == Some(&cuo) { self.intentos_con_cuo + 1 } else { 1 };
                 self.cuo = Some(cuo);
                 self.intentos += 1;
+                self.envio_iniciado_en = Some(at);
+                self.envio_incierto_en = None;
                 self.estado = E::Enviando;
             }
+            // What was given up while its fate was unknown may turn out to have arrived.
             (E::Enviando | E::PorConfirmar, Suceso::Aceptado) => self.aceptado(at),
+            (E::Fallido, Suceso::Aceptado) if self.cuo.is_some() => self.aceptado(at),
             (E::Enviando | E::PorConfirmar, Suceso::FinIncierto { motivo }) => {
                 self.ultimo_error = Some(motivo);
+                self.envio_incierto_en = Some(at);
                 self.estado = E::PorConfirmar;
             }
             (E::Pendiente | E::Enviando | E::PorConfirmar, Suceso::SinRespuesta { motivo }) => {
@@ -337,6 +348,8 @@ mod tests {
             estado: EstadoDespacho::Pendiente,
             intentos: 0,
             intentos_con_cuo: 0,
+            envio_iniciado_en: None,
+            envio_incierto_en: None,
             enviado_en: None,
             cargo: None,
             ultimo_error: None,

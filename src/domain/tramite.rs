@@ -62,7 +62,8 @@ impl Tramite {
             self.nombre_destinatario.clone(),
             self.cargo_destinatario.clone(),
             self.asunto.clone(),
-            number(self.numero_anexos),
+            // Absent, it is the list's size (CONTRACT §6).
+            number(self.numero_anexos.or(i64::try_from(self.anexos.len()).ok())),
             number(self.folios),
             self.url_anexos.clone(),
             self.nombre_documento.clone(),
@@ -121,6 +122,12 @@ mod tests {
             ..Tramite::default()
         };
         assert_eq!(one.canonico(), other.canonico());
+    }
+
+    #[test]
+    fn an_absent_number_of_annexes_is_that_of_the_list() {
+        let stated = Tramite { numero_anexos: Some(0), ..Tramite::default() };
+        assert_eq!(stated.canonico(), Tramite::default().canonico());
     }
 
     #[test]

@@ -113,6 +113,8 @@ impl Juez {
             None => self.anota(campo, Motivo::NoEspecificado, falta),
             Some(text) if text.trim().is_empty() => self.anota(campo, Motivo::NoEspecificado, falta),
             Some(text) if text.chars().count() > max => self.anota(campo, Motivo::Excede, excede),
+            // What arrives was XML and has none; what leaves must not differ from its record.
+            Some(text) if !text.chars().all(xml_char) => self.anota(campo, Motivo::NoValido, textos::CONTROL),
             Some(_) => {}
         }
     }
@@ -152,8 +154,11 @@ impl Juez {
 
     fn anexos(&mut self, tramite: &Tramite) {
         let listed = i64::try_from(tramite.anexos.len()).unwrap_or(i64::MAX);
-        // Absent: the list's size is taken (CONTRACT §6), strictly it is a mismatch only if there is a list.
-        let stated = tramite.numero_anexos.unwrap_or(0);
+        // Absent: the list's size is taken (CONTRACT §6).
+        if tramite.numero_anexos.is_none() {
+            self.anota("anexos", Motivo::NoEspecificado, textos::NUMERO_ANEXOS_FALTA);
+        }
+        let stated = tramite.numero_anexos.unwrap_or(listed);
         if stated > 0 && listed == 0 {
             self.anota("anexos", Motivo::NoEspecificado, textos::ANEXOS_SIN_LISTA);
         } else if stated > listed {
@@ -185,6 +190,11 @@ impl Juez {
             Contenido::Pdf { .. } => {}
         }
     }
+}
+
+/// Whether XML 1.0 can carry a character.
+fn xml_char(c: char) -> bool {
+    !matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}')
 }
 
 /// Judges a document, field by field in the order of the specification's table; the first defect is what the wire hears.
@@ -296,7 +306,7 @@ pub fn impedimentos(defectos: &[Defecto], rigor: Rigor) -> impl Iterator<Item = 
     defectos.iter().filter(move |d| d.impide || rigor == Rigor::Strict)
 }
 
-/// The sentences. Word for word those of SPEC table 18, except `OBSERVACION_*`, which it lacks.
+/// The sentences. Word for word those of SPEC table 18, except the last four, which it lacks.
 pub mod textos {
     pub const RUC_REMITENTE: [&str; 3] = [
         "RUC de la entidad remitente no especificado",
@@ -382,6 +392,8 @@ pub mod textos {
     ];
     pub const ESTADO_FALTA: &str = "Código de Estado no especificado";
     pub const ESTADO_NO_VALIDO: &str = "Código de Estado inválido";
+    pub const CONTROL: &str = "Contiene caracteres de control, que no pueden enviarse";
+    pub const NUMERO_ANEXOS_FALTA: &str = "Número de anexos no especificado";
     pub const OBSERVACION_FALTA: &str = "Observación no especificada";
     pub const OBSERVACION_EXCEDE: &str = "Observación excede el tamaño permitido";
 }
@@ -500,6 +512,8 @@ mod tests {
             })
         };
         let url = Some("https://a.gob.pe/x");
+        assert_eq!(texts(|t| t.numero_anexos = None), ["Número de anexos no especificado"]);
+        assert_eq!(texts(|t| t.asunto = some("a\u{1}b\u{fffe}")), [textos::CONTROL]);
         assert_eq!(with(2, &["a", "b"], url), [""; 0]);
         assert_eq!(with(1, &[], url), [textos::ANEXOS_SIN_LISTA]);
         assert_eq!(with(2, &["a"], url), [textos::ANEXOS_DE_MENOS]);

@@ -5,11 +5,14 @@ use jiff::Timestamp;
 use super::{Actor, Exchange, ExchangeError, dispatch::job, events};
 use crate::{
     domain::{
-        Cargo, CargoTramite, Contenido, Desenlace, Documento, Id, Recepcion, Ruc, lima,
+        Cargo, CargoTramite, Contenido, Cuo, Desenlace, Documento, Id, Recepcion, Ruc, lima,
         validation::{self, Defecto, Motivo, textos},
     },
     store::{Change, Job, JobKind, Record, Staged},
 };
+
+/// How far ahead of our clock the time of a registration may be: the SGD's clock is another one.
+const FECHA_ADELANTO: std::time::Duration = std::time::Duration::from_secs(300);
 
 /// An answer as mesa de partes states it, unjudged. Its PDF comes beside it.
 #[derive(Debug, Clone)]
@@ -74,7 +77,8 @@ impl Exchange {
         let known = self.store.recepcion(id).await?.ok_or(ExchangeError::NoExiste)?;
         propia(&known, entidad)?;
         let stated = stated(respuesta, &known, now);
-        let defectos = validation::cargo(&stated);
+        let mut defectos = validation::cargo(&stated);
+        defectos.extend(anio_y_fecha(&stated, now));
         let (Some(pdf), true) = (pdf, defectos.is_empty()) else {
             return Err(ExchangeError::Defectos(defectos));
         };
@@ -128,7 +132,8 @@ fn stated(r: &NuevaRespuesta, recepcion: &Recepcion, now: Timestamp) -> CargoTra
     let trimmed = |text: &Option<String>| text.as_deref().map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned);
     CargoTramite {
         cuo: Some(recepcion.cuo.to_string()),
-        cuo_referencia: recepcion.cuo_referencia.clone(),
+        // What the sender wrote there may be no CUO; it is kept on record, and a cargo must go out all the same.
+        cuo_referencia: recepcion.cuo_referencia.clone().filter(|text| Cuo::parse(text).is_ok()),
         numero_registro: trimmed(&r.numero_registro).or_else(|| recepcion.numero_registro.clone()),
         anio_registro: trimmed(&r.anio_registro)
             .or_else(|| recepcion.anio_registro.clone())
@@ -158,8 +163,28 @@ fn numero_registro(numero: &str, anio: &str) -> Vec<Defecto> {
         }
         _ => {}
     }
-    if anio.len() != 4 || !anio.bytes().all(|b| b.is_ascii_digit()) {
-        defectos.push(defecto("anio_registro", Motivo::NoValido, "El año de registro son cuatro dígitos"));
+    if !es_anio(anio) {
+        defectos.push(defecto("anio_registro", Motivo::NoValido, ANIO));
+    }
+    defectos
+}
+
+const ANIO: &str = "El año de registro son cuatro dígitos";
+
+fn es_anio(text: &str) -> bool {
+    text.len() == 4 && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// What a cargo that arrives is not judged by, and ours must not go out with.
+fn anio_y_fecha(stated: &CargoTramite, now: Timestamp) -> Vec<Defecto> {
+    let defecto = |campo, texto| Defecto { campo, motivo: Motivo::NoValido, texto, impide: true };
+    let mut defectos = Vec::new();
+    if !stated.anio_registro.as_deref().is_some_and(es_anio) {
+        defectos.push(defecto("anio_registro", ANIO));
+    }
+    let fecha = stated.fecha_registro.as_deref().and_then(lima::leer);
+    if fecha.is_some_and(|at| at > super::retry::later(now, FECHA_ADELANTO)) {
+        defectos.push(defecto("fecha_registro", "La fecha de registro no debe ser mayor que la fecha actual"));
     }
     defectos
 }

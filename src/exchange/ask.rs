@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::{
     Actor, Exchange, PlatformError, RACES_MAX,
     dispatch::job,
@@ -20,11 +22,10 @@ use crate::{
 impl Exchange {
     /// Asks the receiver about a send whose end is not known. `None`: it surely did not arrive, send again.
     pub(super) async fn ask(&self, job: &Job, despacho: Despacho) -> Result<Option<Step>, StoreError> {
-        let ready = later(despacho.actualizado_en, self.settings.retry.ask_after);
-        // A delivery still under way at the platform must have had the time to end, or "not found" proves nothing.
-        if despacho.estado == EstadoDespacho::Enviando && self.now() < ready {
+        let ready = self.may_ask_at(&despacho);
+        if self.now() < ready {
             let wait = Duration::try_from(ready.duration_since(self.now())).unwrap_or_default();
-            let motivo = "el envío quedó interrumpido; se consultará si llegó";
+            let motivo = "el envío no tuvo un fin claro; se consultará si llegó";
             return Ok(Some(Step::again(Falla::EnvioInterrumpido, motivo, Some(wait))));
         }
         let (falla, motivo) = match self.consulta(&despacho).await {
@@ -47,6 +48,19 @@ impl Exchange {
         Ok(Some(Step::again(falla, motivo, None)))
     }
 
+    /// When "not found" begins to prove something: a delivery that is still under way must have had the time to end. A send
+    /// of this process may last as long as an attempt; one begun before it started ended with its process.
+    fn may_ask_at(&self, despacho: &Despacho) -> Timestamp {
+        let policy = &self.settings.retry;
+        let begun = despacho.envio_iniciado_en.unwrap_or(despacho.actualizado_en);
+        let ended = match (despacho.estado, despacho.envio_incierto_en) {
+            (EstadoDespacho::PorConfirmar, ended) => ended.unwrap_or(begun),
+            _ if begun < self.started => self.started,
+            _ => later(begun, policy.attempt),
+        };
+        later(ended, policy.ask_after)
+    }
+
     pub(super) async fn consulta(
         &self,
         despacho: &Despacho,
@@ -59,11 +73,14 @@ impl Exchange {
         let mut sink = self.stage();
         let clear = |a: &RespuestaConsulta| matches!(a.respuesta.codigo(), "0000" | "0001");
         let answer = self.call(Some(&despacho.destino), clear, self.platform.consultar(&consulta, &mut sink)).await?;
-        let staged = match answer.cargo.contenido {
-            Contenido::Pdf { .. } => sink.finish().await.ok(),
-            _ => None,
-        };
-        Ok((answer, staged))
+        if !matches!(answer.cargo.contenido, Contenido::Pdf { .. }) {
+            return Ok((answer, None));
+        }
+        // A cargo that could not be kept is asked for again; the outcome without it would end the asking.
+        let staged = sink.finish().await.map_err(|error| {
+            PlatformError::new(Falla::Almacen, format!("El cargo que trae la respuesta no se pudo guardar: {error}"))
+        })?;
+        Ok((answer, Some(staged)))
     }
 
     /// A consulta found it at the receiver: it was sent, and perhaps answered already.
@@ -108,13 +125,18 @@ impl Exchange {
     /// Asks for the cargo of a document that was sent and is not answered.
     pub(super) async fn step_preguntar(&self, job: &Job) -> Result<Step, StoreError> {
         let Some(despacho) = self.store.despacho(job.sujeto).await? else { return self.finished(job).await };
-        if despacho.estado != EstadoDespacho::Enviado {
+        let without_pdf = despacho.cargo.as_ref().is_some_and(|cargo| cargo.documento.is_none());
+        if despacho.estado != EstadoDespacho::Enviado && !without_pdf {
             return self.finished(job).await;
         }
         let wait = Some(self.settings.retry.ask_cargo(job.intentos + 1));
         let (falla, motivo) = match self.consulta(&despacho).await {
             Ok((answer, pdf)) if answer.respuesta.codigo() == "0000" => match Desenlace::de_letra(estado(&answer)) {
-                Some(_) => return self.found(job, &despacho, answer, pdf).await,
+                Some(_) if pdf.is_some() => return self.found(job, &despacho, answer, pdf).await,
+                Some(_) => {
+                    self.take_answer(&despacho, answer, None).await?;
+                    (Falla::SinCargo, "la entidad receptora dice el resultado y no entrega el PDF del cargo".to_owned())
+                }
                 None => (Falla::SinCargo, "la entidad receptora lo tiene y aún no lo atiende".to_owned()),
             },
             Ok((answer, _)) => {

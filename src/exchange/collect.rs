@@ -74,10 +74,15 @@ impl Exchange {
         let fact = events::despacho(&despacho, events::despacho_respondido(&despacho), actor, now, detalle);
         let mut change = Change {
             facts: vec![fact],
-            jobs_done: [JobKind::Despachar, JobKind::PreguntarCargo].map(|k| Job::id_for(k, despacho.id)).into(),
+            jobs_done: vec![Job::id_for(JobKind::Despachar, despacho.id)],
             documents: documento.into_iter().collect(),
             ..Change::default()
         };
+        // An outcome told without its PDF is recorded, and the cargo asked for still.
+        match despacho.cargo.as_ref().and_then(|cargo| cargo.documento.as_ref()) {
+            Some(_) => change.jobs_done.push(Job::id_for(JobKind::PreguntarCargo, despacho.id)),
+            None => change.jobs.push(self.ask_for_cargo(&despacho)),
+        }
         self.close_corrected(&despacho, actor, &mut change).await?;
         change.records.push(Record::Despacho(Box::new(despacho)));
         Ok(change)

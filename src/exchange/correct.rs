@@ -2,7 +2,12 @@
 
 use super::{Actor, Documentacion, Exchange, ExchangeError, Idempotency, NuevoDespacho, RACES_MAX, events};
 use crate::{
-    domain::{Contenido, Despacho, EstadoDespacho, Id, Ruc, cargo::Respuesta, despacho::Suceso},
+    domain::{
+        Contenido, Despacho, EstadoDespacho, Id, Ruc,
+        cargo::Respuesta,
+        despacho::Suceso,
+        validation::{Defecto, Motivo},
+    },
     store::{Change, CommitError, Job, JobKind, Record, Staged},
 };
 
@@ -70,8 +75,15 @@ impl Exchange {
     ) -> Result<Despacho, ExchangeError> {
         let observed = self.despacho_propio(entidad, id).await?;
         // The repetition of a request that was accepted finds the observed one closed already.
-        let repeated = idempotency.is_some() && observed.estado == EstadoDespacho::Subsanado;
-        if observed.estado != EstadoDespacho::Observado && !repeated {
+        if let Some(made) = self.made_before(&observed.entidad, idempotency).await? {
+            return made.into_iter().next().ok_or(ExchangeError::NoExiste);
+        }
+        if nuevo.destinos.len() > 1 {
+            let texto = "Un documento se subsana ante una sola entidad";
+            let motivo = Motivo::NoValido;
+            return Err(ExchangeError::Defectos(vec![Defecto { campo: "destinos", motivo, texto, impide: true }]));
+        }
+        if observed.estado != EstadoDespacho::Observado {
             let estado = observed.estado.palabra();
             return Err(ExchangeError::Estado(format!("Solo se subsana un documento observado; este está {estado}")));
         }

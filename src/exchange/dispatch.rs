@@ -137,7 +137,7 @@ impl Exchange {
         }
     }
 
-    async fn made_before(
+    pub(super) async fn made_before(
         &self,
         entidad: &Ruc,
         idempotency: Option<&Idempotency>,
@@ -308,6 +308,8 @@ impl Draft<'_> {
             estado: EstadoDespacho::Pendiente,
             intentos: 0,
             intentos_con_cuo: 0,
+            envio_iniciado_en: None,
+            envio_incierto_en: None,
             enviado_en: None,
             cargo: None,
             ultimo_error: None,

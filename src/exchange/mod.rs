@@ -240,6 +240,8 @@ pub struct Exchange {
     ids: Arc<dyn Ids>,
     settings: Arc<Settings>,
     health: Arc<Health>,
+    /// When this process began to work on the store: what was being sent before has ended since.
+    started: Timestamp,
 }
 
 impl Exchange {
@@ -251,7 +253,8 @@ impl Exchange {
         settings: Settings,
     ) -> Self {
         let health = Arc::new(Health::new(settings.retry.breaker.clone()));
-        Self { store, platform, clock, ids, settings: Arc::new(settings), health }
+        let started = clock.now();
+        Self { store, platform, clock, ids, settings: Arc::new(settings), health, started }
     }
 
     /// For reading: lists, records, documents. Changes go through the use cases.

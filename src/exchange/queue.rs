@@ -20,6 +20,8 @@ use crate::{
 /// Longest reason a person gives, in characters.
 pub const MOTIVO_MAX: usize = 500;
 
+const SE_ENVIA: &str = "Se está enviando en este momento: espere a que ese envío termine";
+
 /// A job with what is known about it.
 #[derive(Debug, Clone)]
 pub struct Trabajo {
@@ -112,6 +114,7 @@ impl Exchange {
         motivo: &str,
     ) -> Result<Trabajo, ExchangeError> {
         let known = self.trabajo(entidad, id).await?.job;
+        self.not_being_sent(&known).await?;
         let now = self.now();
         let creado_en = if known.muerto_en.is_some() { now } else { known.creado_en };
         let job = Job { creado_en, proximo_en: now, muerto_en: None, ..known };
@@ -129,6 +132,7 @@ impl Exchange {
         motivo: &str,
     ) -> Result<(), ExchangeError> {
         let job = self.trabajo(entidad, id).await?.job;
+        self.not_being_sent(&job).await?;
         for _ in 0..RACES_MAX {
             let now = self.now();
             let fact = decided(&job, events::TRABAJO_DESCARTADO, actor, now, motivo);
@@ -136,7 +140,9 @@ impl Exchange {
             if job.kind == JobKind::Despachar
                 && let Some(mut despacho) = self.store.despacho(job.sujeto).await?
             {
-                let reason = format!("Descartado por una persona: {motivo}");
+                let unknown = despacho.estado == EstadoDespacho::PorConfirmar;
+                let fate = if unknown { ". No se sabe si llegó: consulte antes de enviarlo de nuevo" } else { "" };
+                let reason = format!("Descartado por una persona: {motivo}{fate}");
                 if despacho.aplicar(Suceso::Rechazado { motivo: reason.clone() }, now).is_ok() {
                     change.facts.push(events::despacho(&despacho, events::DESPACHO_FALLIDO, actor, now, Some(reason)));
                     change.records.push(Record::Despacho(Box::new(despacho)));
@@ -166,6 +172,8 @@ impl Exchange {
             if despacho.estado == EstadoDespacho::Fallido {
                 despacho.aplicar(Suceso::Reintentado, now).map_err(|e| ExchangeError::Estado(e.to_string()))?;
                 change.records.push(Record::Despacho(Box::new(despacho.clone())));
+            } else if despacho.estado == EstadoDespacho::Enviando {
+                return Err(ExchangeError::Estado(SE_ENVIA.into()));
             } else if !despacho.estado.en_curso() {
                 let estado = despacho.estado.palabra();
                 return Err(ExchangeError::Estado(format!("Un despacho {estado} no necesita reintentarse")));
@@ -178,6 +186,20 @@ impl Exchange {
             }
         }
         Err(CommitError::Stale(id).into())
+    }
+
+    /// A send under way has an end of its own; deciding about it now would throw that end away, or send a second copy.
+    async fn not_being_sent(&self, job: &Job) -> Result<(), ExchangeError> {
+        let despacho = match job.kind {
+            JobKind::Despachar => self.store.despacho(job.sujeto).await?,
+            JobKind::EntregarCargo | JobKind::PreguntarCargo => None,
+        };
+        match despacho {
+            Some(d) if d.estado == EstadoDespacho::Enviando && job.muerto_en.is_none() => {
+                Err(ExchangeError::Estado(SE_ENVIA.into()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A despacho the caller may see.

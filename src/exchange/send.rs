@@ -152,7 +152,8 @@ impl Exchange {
         for _ in 0..RACES_MAX {
             let Some(mut despacho) = self.store.despacho(id).await? else { break };
             let now = self.now();
-            if despacho.aplicar(suceso.clone(), now).is_err() {
+            if let Err(error) = despacho.aplicar(suceso.clone(), now) {
+                tracing::info!(despacho = %id, %error, "the record went further than this outcome");
                 break;
             }
             let actor = Actor::chasqui();

@@ -334,7 +334,7 @@ mod tests {
     fn manual() -> String {
         let mut text = String::from(
             "# Fallas del intercambio\n\nLo que puede salir mal entre dos entidades, con su código estable (el que muestran \
-             la cola, la API y el registro),\nquién debe actuar y qué hacer. Este archivo se genera del catálogo del \
+             `chasqui queue` y `/api/v1/cola`),\nquién debe actuar y qué hacer. Este archivo se genera del catálogo del \
              programa (`src/domain/falla.rs`).\n",
         );
         for falla in Falla::TODAS {

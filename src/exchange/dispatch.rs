@@ -17,6 +17,11 @@ use crate::{
 /// Most destinations of one request.
 pub const DESTINOS_MAX: usize = 50;
 
+/// The name of a PDF whose sender gave none.
+const NOMBRE_PDF: &str = "documento.pdf";
+
+const FECHA: &str = "No es una fecha: debe ser como 2026-11-21 o 2026-11-21T09:30:00-05:00";
+
 /// Longest name of a user of the SGD, in characters.
 const USUARIO_MAX: usize = 100;
 
@@ -45,6 +50,13 @@ pub struct NuevoDespacho {
     pub url_anexos: Option<String>,
     /// CUO of the observed document that this one corrects.
     pub referencia: Option<String>,
+}
+
+impl NuevoDespacho {
+    fn nombre(&self) -> String {
+        let stated = self.nombre_documento.clone().filter(|nombre| !nombre.trim().is_empty());
+        stated.unwrap_or_else(|| NOMBRE_PDF.to_owned())
+    }
 }
 
 /// An `Idempotency-Key` and the digest of the request it came with.
@@ -170,11 +182,15 @@ impl Exchange {
         // give, later.
         let contexto = Contexto { tipos_documento: &tipos, ..Contexto::nuevo(now) };
         let judged = validation::tramite(&draft.tramite(destinos.first()), &contexto);
-        defectos.extend(judged.into_iter().filter(|d| d.campo != "cuo" && d.campo != "destino"));
+        defectos.extend(judged.into_iter().filter(|d| d.campo != "cuo" && d.campo != "destino").map(|d| {
+            // The specification has one sentence for a date that is missing and one that is none.
+            let unread = d.campo == "fecha_documento" && d.motivo == Motivo::NoEspecificado;
+            if unread { Defecto { motivo: Motivo::NoValido, texto: FECHA, ..d } } else { d }
+        }));
         let (Some(pdf), true) = (pdf, defectos.is_empty()) else {
             return Err(ExchangeError::Defectos(defectos));
         };
-        let documento = pdf.documento(nuevo.nombre_documento.clone().unwrap_or_default());
+        let documento = pdf.documento(nuevo.nombre());
         let referencia = nuevo.referencia.as_deref().and_then(|text| Cuo::parse(text).ok());
         let despachos = destinos
             .into_iter()
@@ -202,7 +218,11 @@ impl Exchange {
                 Ok(ruc) => destinos.push(ruc),
                 Err(R::Vacio) => defectos.push(defecto(Motivo::NoEspecificado, falta)),
                 Err(R::Longitud(_)) => defectos.push(defecto(Motivo::NoValido, longitud)),
-                Err(R::Digito(_) | R::DePrueba(_)) => defectos.push(defecto(Motivo::NoValido, desconocida)),
+                Err(R::Digito(_)) => {
+                    let texto = "El dígito verificador del RUC de destino no corresponde";
+                    defectos.push(defecto(Motivo::NoValido, texto));
+                }
+                Err(R::DePrueba(_)) => defectos.push(defecto(Motivo::NoValido, desconocida)),
             }
         }
         (destinos, defectos)
@@ -274,7 +294,7 @@ impl Draft<'_> {
             numero_anexos: i64::try_from(n.anexos.len()).ok(),
             folios: Some(n.folios.unwrap_or(1)),
             url_anexos: n.url_anexos.clone(),
-            nombre_documento: n.nombre_documento.clone(),
+            nombre_documento: Some(n.nombre()),
             contenido: n.contenido,
             anexos: n.anexos.clone(),
         }

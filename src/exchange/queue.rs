@@ -59,7 +59,15 @@ impl Trabajo {
 impl Exchange {
     /// A job of this entity, explained.
     pub async fn trabajo(&self, entidad: Option<&Ruc>, id: Id) -> Result<Trabajo, ExchangeError> {
-        let found = self.store.job(id).await?.filter(|job| entidad.is_none_or(|ruc| *ruc == job.entidad));
+        // People also come with the id of the document.
+        let kinds = [JobKind::Despachar, JobKind::EntregarCargo, JobKind::PreguntarCargo];
+        let mut found = self.store.job(id).await?;
+        for kind in kinds {
+            if found.is_none() {
+                found = self.store.job(Job::id_for(kind, id)).await?;
+            }
+        }
+        let found = found.filter(|job| entidad.is_none_or(|ruc| *ruc == job.entidad));
         self.explicado(found.ok_or(ExchangeError::NoExiste)?).await
     }
 
@@ -136,7 +144,7 @@ impl Exchange {
         for _ in 0..RACES_MAX {
             let now = self.now();
             let fact = decided(&job, events::TRABAJO_DESCARTADO, actor, now, motivo);
-            let mut change = Change { facts: vec![fact], jobs_done: vec![id], ..Change::default() };
+            let mut change = Change { facts: vec![fact], jobs_done: vec![job.id], ..Change::default() };
             if job.kind == JobKind::Despachar
                 && let Some(mut despacho) = self.store.despacho(job.sujeto).await?
             {
@@ -266,7 +274,7 @@ fn last_attempt(job: &Job, falla: Falla) -> String {
 
 fn paused(salud: &Salud) -> String {
     let since = salud.caida_desde.map(|at| format!(" desde {}", reloj(at))).unwrap_or_default();
-    let until = salud.reabre_en.map(|at| format!("; se probará de nuevo a las {}", reloj(at))).unwrap_or_default();
+    let until = salud.reabre_en.map(|at| format!("; se probará de nuevo el {}", reloj(at))).unwrap_or_default();
     format!("Esa entidad no responde{since} y los envíos hacia ella están en pausa{until}.")
 }
 

@@ -123,6 +123,7 @@ impl Exchange {
     }
 
     async fn refused(&self, job: &Job, despacho: &Despacho, motivo: String) -> Result<Step, StoreError> {
+        tracing::warn!(despacho = %despacho.id, reason = %motivo, "refused for good; a person must look at it");
         let detalle = Some(motivo.clone());
         self.conclude(despacho.id, Suceso::Rechazado { motivo }, events::DESPACHO_FALLIDO, detalle).await?;
         self.finished(job).await

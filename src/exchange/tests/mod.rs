@@ -4,6 +4,7 @@ mod arrivals;
 mod cargos;
 mod decisions;
 mod dispatches;
+mod review;
 mod sends;
 mod simulation;
 mod world;

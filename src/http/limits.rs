@@ -28,8 +28,11 @@ use crate::config;
 /// Bytes in flight are counted in units of this many.
 const UNIT_BYTES: u64 = 4096;
 
-/// How much a body of unknown length reserves at a time, in units.
-const STEP_UNITS: u32 = 256;
+/// A body must bring this much per second, on average since its request came.
+const RATE_BYTES_PER_S_MIN: u64 = 1024;
+
+/// How long a body has before that rate is asked of it; at least as long as it may be silent.
+const RATE_GRACE: Duration = Duration::from_secs(15);
 
 /// What one listener's requests may send.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +59,10 @@ impl InFlight {
     }
 }
 
+fn grace(idle: Duration) -> Duration {
+    RATE_GRACE.max(idle)
+}
+
 fn units(bytes: u64) -> u64 {
     bytes.div_ceil(UNIT_BYTES)
 }
@@ -67,6 +74,8 @@ pub enum BodyError {
     TooLarge(u64),
     #[error("Pasaron {} s sin que llegara nada de la petición", .0.as_secs())]
     Idle(Duration),
+    #[error("La petición llega demasiado despacio: menos de {RATE_BYTES_PER_S_MIN} bytes por segundo")]
+    Slow,
     #[error("La petición no terminó de llegar en {} s", .0.as_secs())]
     Total(Duration),
     #[error("Se están recibiendo demasiados bytes a la vez; vuelva a intentarlo en unos segundos")]
@@ -109,12 +118,11 @@ impl Intake {
         if hint.lower() > self.limits.bytes_max {
             return Err(BodyError::TooLarge(self.limits.bytes_max));
         }
-        let reserved = match hint.exact() {
-            Some(0) => return Ok(Request::from_parts(head, body)),
-            Some(bytes) => u32::try_from(units(bytes)).map_err(|_| BodyError::TooLarge(self.limits.bytes_max))?,
-            None => STEP_UNITS,
-        };
-        let permit = self.in_flight.reserve(reserved).ok_or(BodyError::Busy)?;
+        if hint.exact() == Some(0) {
+            return Ok(Request::from_parts(head, body));
+        }
+        // Only what has come is counted: a length is but a claim, and a few bytes of head must not hold the room of many.
+        let permit = self.in_flight.reserve(1).ok_or(BodyError::Busy)?;
         let bounded = Bounded::new(body, self.clone(), permit);
         Ok(Request::from_parts(head, Body::new(bounded)))
     }
@@ -134,14 +142,19 @@ struct Bounded {
     intake: Intake,
     permit: OwnedSemaphorePermit,
     bytes: u64,
+    began: Instant,
     idle: Pin<Box<Sleep>>,
+    /// When what came so far is too little.
+    slow: Pin<Box<Sleep>>,
     total: Pin<Box<Sleep>>,
 }
 
 impl Bounded {
     fn new(body: Body, intake: Intake, permit: OwnedSemaphorePermit) -> Self {
         let (idle, total) = (intake.limits.idle, intake.limits.total);
-        Self { body, intake, permit, bytes: 0, idle: Box::pin(sleep(idle)), total: Box::pin(sleep(total)) }
+        let slow = Box::pin(sleep(grace(idle)));
+        let (idle, total) = (Box::pin(sleep(idle)), Box::pin(sleep(total)));
+        Self { body, intake, permit, bytes: 0, began: Instant::now(), idle, slow, total }
     }
 
     fn count(&mut self, piece: &Bytes) -> Result<(), BodyError> {
@@ -149,10 +162,35 @@ impl Bounded {
         if self.bytes > self.intake.limits.bytes_max {
             return Err(BodyError::TooLarge(self.intake.limits.bytes_max));
         }
-        while units(self.bytes) > self.permit.num_permits() as u64 {
-            self.permit.merge(self.intake.in_flight.reserve(STEP_UNITS).ok_or(BodyError::Busy)?);
+        let missing = units(self.bytes).saturating_sub(self.permit.num_permits() as u64);
+        if missing > 0 {
+            let missing = u32::try_from(missing).map_err(|_| BodyError::Busy)?;
+            self.permit.merge(self.intake.in_flight.reserve(missing).ok_or(BodyError::Busy)?);
         }
         Ok(())
+    }
+
+    /// Sets the clocks that a piece sets anew.
+    fn wind(&mut self) {
+        let limits = self.intake.limits;
+        self.idle.set(sleep_until(Instant::now() + limits.idle));
+        let earned = Duration::from_secs(self.bytes / RATE_BYTES_PER_S_MIN);
+        // Past the total it is of no use, and far past it no clock goes.
+        let slow = earned.max(grace(limits.idle)).min(limits.total);
+        self.slow.set(sleep_until(self.began + slow));
+    }
+
+    /// Which of the waits is over, while nothing arrives.
+    fn overdue(&mut self, context: &mut Context<'_>) -> Poll<BodyError> {
+        let limits = self.intake.limits;
+        if self.total.as_mut().poll(context).is_ready() {
+            return Poll::Ready(BodyError::Total(limits.total));
+        }
+        if self.idle.as_mut().poll(context).is_ready() {
+            return Poll::Ready(BodyError::Idle(limits.idle));
+        }
+        ready!(self.slow.as_mut().poll(context));
+        Poll::Ready(BodyError::Slow)
     }
 }
 
@@ -164,11 +202,7 @@ impl http_body::Body for Bounded {
         let this = self.get_mut();
         let limits = this.intake.limits;
         let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) else {
-            if this.total.as_mut().poll(context).is_ready() {
-                return Poll::Ready(Some(Err(BodyError::Total(limits.total))));
-            }
-            ready!(this.idle.as_mut().poll(context));
-            return Poll::Ready(Some(Err(BodyError::Idle(limits.idle))));
+            return this.overdue(context).map(|why| Some(Err(why)));
         };
         let frame = match frame {
             None => return Poll::Ready(None),
@@ -179,8 +213,8 @@ impl http_body::Body for Bounded {
         if this.total.deadline() <= Instant::now() {
             return Poll::Ready(Some(Err(BodyError::Total(limits.total))));
         }
-        this.idle.set(sleep_until(Instant::now() + limits.idle));
         let counted = frame.data_ref().map_or(Ok(()), |piece| this.count(piece));
+        this.wind();
         Poll::Ready(Some(counted.map(|()| frame)))
     }
 
@@ -195,7 +229,7 @@ impl http_body::Body for Bounded {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::stream;
+    use futures_util::{StreamExt, stream};
     use http_body_util::BodyExt;
 
     use super::*;
@@ -239,14 +273,48 @@ mod tests {
     #[tokio::test]
     async fn bytes_in_flight_are_bounded_and_freed() {
         let intake = intake(1000 * KIB, 16 * KIB);
-        let first = intake.admit(Request::new(Body::from(vec![7; 12_288]))).unwrap();
-        assert!(matches!(intake.admit(Request::new(Body::from(vec![7; 8192]))), Err(BodyError::Busy)));
+        let mut first = intake.admit(Request::new(Body::from(vec![7; 12_288]))).unwrap();
+        first.body_mut().frame().await.unwrap().unwrap();
         let small = intake.admit(Request::new(Body::from(vec![7; 4096]))).unwrap();
+        assert!(matches!(intake.admit(Request::new(Body::from(vec![7; 1]))), Err(BodyError::Busy)));
         drop((first, small));
-        assert!(intake.admit(Request::new(Body::from(vec![7; 16_384]))).is_ok());
-        // A body of unknown length reserves as it grows.
+        assert_eq!(read(intake.admit(Request::new(Body::from(vec![7; 16_384]))).unwrap()).await.unwrap(), 16_384);
+        // Past the bound while it comes, it ends.
         let wide = super::tests::intake(10_000 * KIB, 2048 * KIB);
         assert!(why(read(wide.admit(chunked(50, 65_536)).unwrap()).await).starts_with("Se están recibiendo"));
+    }
+
+    #[tokio::test]
+    async fn a_length_that_is_only_declared_takes_no_room_from_others() {
+        let intake = intake(1000 * KIB, 1000 * KIB);
+        let claims: Vec<_> = (0..100).map(|_| intake.admit(Request::new(Body::from(vec![7; 1_000_000])))).collect();
+        assert!(claims.iter().all(Result::is_ok));
+        assert_eq!(read(intake.admit(Request::new(Body::from(vec![7; 500_000]))).unwrap()).await.unwrap(), 500_000);
+    }
+
+    /// A body that brings so many bytes each `every` seconds, for ever.
+    fn dripping(bytes: usize, every: u64) -> Request {
+        let pieces = stream::unfold((), move |()| async move {
+            tokio::time::sleep(Duration::from_secs(every)).await;
+            Some((Ok::<_, std::io::Error>(vec![7; bytes]), ()))
+        });
+        Request::new(Body::from_stream(pieces))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_drips_is_ended_and_one_over_a_slow_line_is_not() {
+        let intake = intake(1000 * KIB, 10_000 * KIB);
+        let began = Instant::now();
+        assert!(why(read(intake.admit(dripping(1000, 1)).unwrap()).await).starts_with("La petición llega demasiado"));
+        assert_eq!(began.elapsed().as_secs(), 30);
+        // What it brought before earns it time.
+        let first = stream::iter([Ok(Bytes::from(vec![7; 60 * 1024]))]);
+        let early = Request::new(Body::from_stream(first.chain(dripping(1, 1).into_body().into_data_stream())));
+        let began = Instant::now();
+        assert!(why(read(intake.admit(early).unwrap()).await).starts_with("La petición llega demasiado"));
+        assert_eq!(began.elapsed().as_secs(), 60);
+        let slow_line = read(intake.admit(dripping(2 * 1024, 1)).unwrap()).await;
+        assert!(why(slow_line).starts_with("La petición no terminó"));
     }
 
     #[tokio::test(start_paused = true)]
@@ -254,12 +322,8 @@ mod tests {
         let intake = intake(1000 * KIB, 10_000 * KIB);
         let silent = Request::new(Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>()));
         assert!(why(read(intake.admit(silent).unwrap()).await).starts_with("Pasaron 30 s"));
-        let slow = stream::unfold((), |()| async {
-            tokio::time::sleep(Duration::from_secs(20)).await;
-            Some((Ok::<_, std::io::Error>(Bytes::from_static(b"x")), ()))
-        });
         let began = Instant::now();
-        let slow = Request::new(Body::from_stream(slow));
+        let slow = dripping(20 * 1024, 10);
         assert!(why(read(intake.admit(slow).unwrap()).await).starts_with("La petición no terminó"));
         assert!(began.elapsed() < Duration::from_secs(101));
     }

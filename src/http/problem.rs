@@ -234,7 +234,7 @@ impl From<&BodyError> for Problem {
     fn from(error: &BodyError) -> Self {
         let code = match error {
             BodyError::TooLarge(_) => Code::PeticionGrande,
-            BodyError::Idle(_) | BodyError::Total(_) => Code::PeticionLenta,
+            BodyError::Idle(_) | BodyError::Slow | BodyError::Total(_) => Code::PeticionLenta,
             BodyError::Busy => Code::ServicioOcupado,
             BodyError::Broken(_) => Code::PeticionNoValida,
         };

@@ -37,7 +37,7 @@ impl From<&BodyError> for Broken {
     fn from(error: &BodyError) -> Self {
         match error {
             BodyError::TooLarge(_) => Self::TooLarge,
-            BodyError::Idle(_) | BodyError::Total(_) => Self::Slow,
+            BodyError::Idle(_) | BodyError::Slow | BodyError::Total(_) => Self::Slow,
             BodyError::Busy => Self::Busy,
             BodyError::Broken(_) => Self::Cut,
         }

@@ -15,6 +15,7 @@ use tower::ServiceExt;
 
 use super::{
     Failure,
+    causes::in_spanish,
     daemon::{self, CONTROL_SOCKET, Overrides},
 };
 use crate::{
@@ -192,19 +193,6 @@ fn unreachable(error: &reqwest::Error) -> Failure {
     };
     let cause = cause.downcast_ref::<std::io::Error>().map_or_else(|| cause.to_string(), in_spanish);
     Failure::Unreachable(format!("{what}{place}: {cause}"))
-}
-
-/// The failures of the network that people meet, in their words.
-fn in_spanish(error: &std::io::Error) -> String {
-    use std::io::ErrorKind as K;
-    match error.kind() {
-        K::ConnectionRefused => "la conexión fue rechazada".into(),
-        K::ConnectionReset | K::BrokenPipe | K::ConnectionAborted => "la conexión se cortó".into(),
-        K::HostUnreachable | K::NetworkUnreachable => "no hay camino hasta allí".into(),
-        K::TimedOut => "se acabó el tiempo".into(),
-        K::UnexpectedEof => "la respuesta llegó cortada".into(),
-        _ => error.to_string(),
-    }
 }
 
 /// The answer's JSON, or what the problem in it says.

@@ -4,6 +4,7 @@
 //! Exit codes: 0 done, 1 the thing asked about failed, 2 wrong usage or configuration, 3 daemon or network not reachable.
 
 mod api_key;
+mod causes;
 mod client;
 pub mod daemon;
 mod demo;

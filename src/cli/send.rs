@@ -1,6 +1,10 @@
 //! `chasqui send`: one document through a running daemon, and what became of it.
 
-use std::{io::IsTerminal, path::PathBuf, time::Duration};
+use std::{
+    io::{self, IsTerminal},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Args;
 use futures_util::TryStreamExt;
@@ -10,7 +14,7 @@ use serde_json::{Map, Value, json};
 use tokio::{fs::File, time::Instant};
 use tokio_util::io::ReaderStream;
 
-use super::{ConfigOption, Failure, Format, FormatOption, client::Api, output, runtime};
+use super::{ConfigOption, Failure, Format, FormatOption, causes::in_spanish, client::Api, output, runtime};
 use crate::{domain::lima, exchange::Clock, exchange::SystemClock};
 
 /// How long one question for the state waits at the daemon, in seconds.
@@ -162,9 +166,8 @@ impl Send {
     }
 
     async fn form(&self, bar: &ProgressBar) -> Result<Form, Failure> {
-        let unreadable = |error| Failure::Usage(format!("no se puede leer {}: {error}", self.file.display()));
-        let file = File::open(&self.file).await.map_err(unreadable)?;
-        let bytes = file.metadata().await.map_err(unreadable)?.len();
+        let file = File::open(&self.file).await.map_err(|error| unreadable(&self.file, &error))?;
+        let bytes = file.metadata().await.map_err(|error| unreadable(&self.file, &error))?.len();
         let name = self.file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         bar.set_length(bytes);
         let shown = bar.clone();
@@ -269,9 +272,22 @@ fn spinner() -> ProgressBar {
     spinner
 }
 
+fn unreadable(file: &Path, error: &io::Error) -> Failure {
+    Failure::Usage(format!("no se puede leer {}: {}", file.display(), in_spanish(error)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_is_not_there_is_told_in_spanish() {
+        let file = Path::new("/no/hay/oficio.pdf");
+        let Failure::Usage(said) = unreadable(file, &std::fs::File::open(file).unwrap_err()) else {
+            panic!("it is the caller's mistake")
+        };
+        assert_eq!(said, "no se puede leer /no/hay/oficio.pdf: no existe");
+    }
 
     #[test]
     fn only_what_the_platform_took_ends_well_unless_nobody_waits() {

@@ -3,10 +3,7 @@
 
 use axum::{
     body::{Body, BodyDataStream},
-    extract::{
-        FromRequest, Multipart, Request,
-        multipart::{Field, MultipartError},
-    },
+    extract::Request,
 };
 use futures_util::StreamExt;
 use http::{HeaderMap, header};
@@ -14,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Api, failure,
+    form::{self, Form, Part},
     scan::{ScanError, Scanner},
 };
 use crate::{
@@ -89,21 +87,21 @@ impl Api {
     }
 
     async fn receive_form(&self, request: Request, place: &Place) -> Result<Received, Problem> {
-        let mut form = Multipart::from_request(request, &()).await.map_err(|_| bad_form("Falta su boundary"))?;
+        let mut form = Form::open(request).await?;
         let (mut data, mut received) = (None, Received { form: true, ..Received::default() });
-        while let Some(field) = form.next_field().await.map_err(broken_form)? {
-            match field.name().map(str::to_owned).as_deref() {
-                Some("datos") if data.is_none() => data = Some(self.read_data(field).await?),
+        while let Some(part) = form.next().await? {
+            match part.name().map(str::to_owned).as_deref() {
+                Some("datos") if data.is_none() => data = Some(self.read_data(part).await?),
                 Some(name) if name == place.part && received.file_name.is_none() => {
-                    received.file_name = Some(field.file_name().unwrap_or_default().to_owned());
-                    (received.contenido, received.pdf) = self.read_file(field).await?;
+                    received.file_name = Some(part.file_name().unwrap_or_default().to_owned());
+                    (received.contenido, received.pdf) = self.read_file(part).await?;
                 }
                 Some("anexos") => {
                     let detail = "Los archivos de los anexos todavía no se reciben: publíquelos, y dé sus nombres en «anexos» y su dirección en «url_anexos»";
                     return Err(Problem::field("anexos", "no_disponible", detail));
                 }
                 Some(name) if name == "datos" || name == place.part => {
-                    return Err(bad_form(&format!("La parte «{name}» está más de una vez")));
+                    return Err(form::bad(&format!("La parte «{name}» está más de una vez")));
                 }
                 other => {
                     let name = other.unwrap_or_default();
@@ -112,14 +110,14 @@ impl Api {
                 }
             }
         }
-        let data = data.ok_or_else(|| bad_form("Falta la parte «datos», con el JSON de la petición"))?;
+        let data = data.ok_or_else(|| form::bad("Falta la parte «datos», con el JSON de la petición"))?;
         received.members = object(&data, |_, column| column)?;
         Ok(received)
     }
 
-    async fn read_data(&self, mut field: Field<'_>) -> Result<Vec<u8>, Problem> {
+    async fn read_data(&self, mut part: Part<'_>) -> Result<Vec<u8>, Problem> {
         let mut data = Vec::new();
-        while let Some(piece) = field.chunk().await.map_err(broken_form)? {
+        while let Some(piece) = part.chunk().await? {
             if data.len() + piece.len() > self.json_bytes_max {
                 return Err(refused(ScanError::TooLarge(self.json_bytes_max)));
             }
@@ -128,9 +126,9 @@ impl Api {
         Ok(data)
     }
 
-    async fn read_file(&self, mut field: Field<'_>) -> Result<(Contenido, Option<Staged>), Problem> {
+    async fn read_file(&self, mut part: Part<'_>) -> Result<(Contenido, Option<Staged>), Problem> {
         let (mut writer, mut head) = (self.exchange.stage(), Vec::new());
-        while let Some(piece) = field.chunk().await.map_err(broken_form)? {
+        while let Some(piece) = part.chunk().await? {
             let missing = (SNIFF_BYTES - head.len()).min(piece.len());
             head.extend_from_slice(piece.get(..missing).unwrap_or_default());
             writer.write(&piece).await.map_err(failure::store)?;
@@ -210,12 +208,4 @@ fn refused(error: ScanError) -> Problem {
 
 fn interrupted() -> Problem {
     Problem::new(Code::PeticionNoValida, "La petición se interrumpió antes de llegar entera")
-}
-
-fn bad_form(what: &str) -> Problem {
-    Problem::new(Code::MultipartNoValido, what)
-}
-
-fn broken_form(error: MultipartError) -> Problem {
-    problem::of_body(&error, || bad_form("El formulario está mal formado o se interrumpió"))
 }

@@ -11,6 +11,7 @@ mod download;
 mod events;
 mod failure;
 mod fields;
+mod form;
 mod health;
 mod idempotency;
 mod intake;

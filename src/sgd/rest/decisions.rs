@@ -13,7 +13,7 @@ use super::{
     despachos::{accepted, read},
     failure,
     fields::Fields,
-    idempotency,
+    idempotency::{self, Target},
     intake::DOCUMENT,
     json,
     query::Params,
@@ -72,8 +72,8 @@ pub async fn correct(
     let observed = api.despacho(&acceso, &id).await?;
     let (wait, key) = (wait::asked(&params.only(&["esperar"])?)?, idempotency::key(request.headers())?);
     let received = api.receive(request, &DOCUMENT).await?;
-    let digest = received.pdf.as_ref().map(|pdf| &pdf.sha256);
-    let idempotency = key.map(|key| idempotency::of(key, &observed.entidad, &received.members, digest));
+    let target = Target { operation: "subsanar", id: Some(observed.id), entidad: &observed.entidad };
+    let idempotency = key.map(|key| idempotency::of(key, &target, &received));
     let (nuevo, pdf, _) = read(received)?;
     let entidad = acceso.entidad.as_ref();
     let made = api.exchange.subsanar(&acceso.actor, entidad, observed.id, &nuevo, pdf, idempotency.as_ref()).await;
@@ -96,7 +96,8 @@ pub async fn pass_on(
         let detail = "Al derivar se envía el documento recibido: no se da otro";
         return Err(Problem::field("documento.contenido", "no_valido", detail));
     }
-    let idempotency = key.map(|key| idempotency::of(key, &received.entidad, &stated.members, None));
+    let target = Target { operation: "derivar", id: Some(received.id), entidad: &received.entidad };
+    let idempotency = key.map(|key| idempotency::of(key, &target, &stated));
     let (nuevo, _, several) = read(stated)?;
     let entidad = acceso.entidad.as_ref();
     let made = api.exchange.derivar(&acceso.actor, entidad, received.id, &nuevo, idempotency.as_ref()).await;

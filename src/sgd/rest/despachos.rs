@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use super::{
     Api, failure,
     fields::Fields,
-    idempotency,
+    idempotency::{self, Target},
     intake::{DOCUMENT, Received},
     json, query,
     query::Params,
@@ -54,8 +54,8 @@ pub async fn create(
     let received = api.receive(request, &DOCUMENT).await?;
     let stated = received.members.get("entidad").and_then(|v| v.as_str()).or(params.text("entidad"));
     let entidad = query::entity(&acceso, stated, &api.exchange.settings().entidades)?;
-    let digest = received.pdf.as_ref().map(|pdf| &pdf.sha256);
-    let idempotency = key.map(|key| idempotency::of(key, &entidad, &received.members, digest));
+    let target = Target { operation: "despachar", id: None, entidad: &entidad };
+    let idempotency = key.map(|key| idempotency::of(key, &target, &received));
     let (nuevo, pdf, several) = read(received)?;
     let made = api.exchange.despachar(&acceso.actor, &entidad, &nuevo, pdf, idempotency.as_ref()).await;
     let made = api.settled(made.map_err(failure::exchange)?, wait).await?;

@@ -2,10 +2,11 @@
 
 use http::HeaderMap;
 use ring::digest;
-use serde_json::{Map, Value};
+use serde_json::{Value, json};
 
+use super::intake::Received;
 use crate::{
-    domain::{Ruc, Sha256},
+    domain::{Id, Ruc, Sha256},
     exchange::Idempotency,
     http::{Code, Problem},
 };
@@ -23,12 +24,23 @@ pub fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     Ok(Some(text.to_owned()))
 }
 
-/// The key with what tells this request from another: its members in any order, and its document.
-pub fn of(key: String, entidad: &Ruc, members: &Map<String, Value>, document: Option<&Sha256>) -> Idempotency {
-    let mut members = Value::Object(members.clone());
+/// What a request asks, of what.
+pub struct Target<'a> {
+    pub operation: &'static str,
+    /// The record in the request's path.
+    pub id: Option<Id>,
+    pub entidad: &'a Ruc,
+}
+
+/// The key with what tells this request from another: its target, its members in any order, its document and the name that
+/// a form gave it.
+pub fn of(key: String, target: &Target<'_>, received: &Received) -> Idempotency {
+    let mut members = Value::Object(received.members.clone());
     members.sort_all_objects();
-    let document = document.map_or("", Sha256::as_str);
-    let text = format!("{entidad}\0{members}\0{document}");
+    let id = target.id.map(|id| id.to_string());
+    let document = received.pdf.as_ref().map(|pdf| pdf.sha256.as_str());
+    let parts = (target.operation, id, target.entidad.as_str(), members, &received.file_name, document);
+    let text = json!(parts).to_string();
     let huella = Sha256::from_digest(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
     Idempotency { key, huella }
 }

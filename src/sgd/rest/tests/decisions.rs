@@ -89,6 +89,24 @@ async fn a_received_document_is_passed_on_without_a_document_of_its_own() {
 }
 
 #[tokio::test]
+async fn the_same_key_on_another_document_is_an_error_and_passes_nothing_on() {
+    let world = world();
+    let key = world.key(Rol::Sgd, Some(RUC_A)).await;
+    let (one, other) = (world.arrival("19").await, world.arrival("20").await);
+    let mut onward = despacho("9", &pdf(2000));
+    onward.as_object_mut().unwrap().remove("documento");
+    let pass =
+        async |id: &str| world.post_once(&key, "k1", &format!("/api/v1/recepciones/{id}/derivar"), &onward).await;
+    let first = pass(&one).await;
+    assert_eq!((first.status.as_u16(), pass(&one).await.json()), (202, first.json()));
+    let refused = pass(&other).await;
+    assert_eq!((refused.status.as_u16(), refused.code().as_str()), (422, "idempotency_key_reused"));
+    // Nor is it another operation's key.
+    let created = world.post_once(&key, "k1", "/api/v1/despachos", &onward).await;
+    assert_eq!(created.code(), "idempotency_key_reused");
+}
+
+#[tokio::test]
 async fn the_health_of_counterparts_is_for_operators() {
     let world = world();
     let (sgd, operator) = (world.key(Rol::Sgd, Some(RUC_A)).await, world.key(Rol::Operador, None).await);

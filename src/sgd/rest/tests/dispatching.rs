@@ -180,11 +180,7 @@ async fn a_number_goes_out_once_for_each_destination() {
 async fn the_same_idempotency_key_gives_the_same_despacho_and_another_request_is_an_error() {
     let world = world();
     let key = world.key(Rol::Sgd, Some(RUC_A)).await;
-    let send = async |idempotency: &str, body: &Value| {
-        let mut request = request(Method::POST, PATH, &key, body);
-        request.headers_mut().insert("idempotency-key", idempotency.parse().unwrap());
-        world.send(request).await
-    };
+    let send = async |idempotency: &str, body: &Value| world.post_once(&key, idempotency, PATH, body).await;
     let body = despacho("N-1", &pdf(2000));
     let first = send("k1", &body).await;
     let again = send("k1", &body).await;
@@ -196,6 +192,25 @@ async fn the_same_idempotency_key_gives_the_same_despacho_and_another_request_is
     }
     assert_eq!(send("k2", &body).await.code(), "duplicado");
     assert_eq!(send(&"k".repeat(256), &body).await.code(), "peticion_no_valida");
+}
+
+#[tokio::test]
+async fn another_file_name_is_another_request() {
+    let world = world();
+    let key = world.key(Rol::Sgd, Some(RUC_A)).await;
+    let (mut data, document) = (despacho("N-1", b""), pdf(2000));
+    data.as_object_mut().unwrap().remove("documento");
+    let data = data.to_string();
+    let send = async |name| {
+        let mut request =
+            form(&key, PATH, &[("datos", None, data.as_bytes()), ("documento", Some(name), document.as_slice())]);
+        request.headers_mut().insert("idempotency-key", "k1".parse().unwrap());
+        world.send(request).await
+    };
+    let first = send("a.pdf").await;
+    assert_eq!(first.status, 202, "{:?}", String::from_utf8_lossy(&first.body));
+    assert_eq!(send("a.pdf").await.json()["id"], first.json()["id"]);
+    assert_eq!(send("b.pdf").await.code(), "idempotency_key_reused");
 }
 
 #[tokio::test(flavor = "multi_thread")]

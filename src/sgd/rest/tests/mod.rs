@@ -186,27 +186,16 @@ impl World {
         self.send(request(Method::POST, path, key, body)).await
     }
 
+    /// Posts with an `Idempotency-Key`.
+    async fn post_once(&self, key: &str, idempotency: &str, path: &str, body: &Value) -> Answer {
+        let mut request = request(Method::POST, path, key, body);
+        request.headers_mut().insert("idempotency-key", idempotency.parse().unwrap());
+        self.send(request).await
+    }
+
     /// Sends a form: parts of name, file name, content.
     async fn form(&self, key: &str, path: &str, parts: &[(&str, Option<&str>, &[u8])]) -> Answer {
-        let mut body = Vec::new();
-        for (name, file, content) in parts {
-            body.extend_from_slice(format!("--frontera\r\nContent-Disposition: form-data; name=\"{name}\"").as_bytes());
-            if let Some(file) = file {
-                body.extend_from_slice(format!("; filename=\"{file}\"").as_bytes());
-            }
-            body.extend_from_slice(b"\r\n\r\n");
-            body.extend_from_slice(content);
-            body.extend_from_slice(b"\r\n");
-        }
-        body.extend_from_slice(b"--frontera--\r\n");
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri(path)
-            .header("authorization", format!("Bearer {key}"))
-            .header("content-type", "multipart/form-data; boundary=frontera")
-            .body(Body::from(body))
-            .unwrap();
-        self.send(request).await
+        self.send(form(key, path, parts)).await
     }
 
     /// A document arrives from the platform for entity A.
@@ -254,6 +243,27 @@ fn request(method: Method, path: &str, key: &str, body: &Value) -> Request<Body>
         value => Body::from(value.to_string()),
     };
     request.header("content-type", "application/json").body(body).unwrap()
+}
+
+fn form(key: &str, path: &str, parts: &[(&str, Option<&str>, &[u8])]) -> Request<Body> {
+    let mut body = Vec::new();
+    for (name, file, content) in parts {
+        body.extend_from_slice(format!("--frontera\r\nContent-Disposition: form-data; name=\"{name}\"").as_bytes());
+        if let Some(file) = file {
+            body.extend_from_slice(format!("; filename=\"{file}\"").as_bytes());
+        }
+        body.extend_from_slice(b"\r\n\r\n");
+        body.extend_from_slice(content);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(b"--frontera--\r\n");
+    Request::builder()
+        .method(Method::POST)
+        .uri(path)
+        .header("authorization", format!("Bearer {key}"))
+        .header("content-type", "multipart/form-data; boundary=frontera")
+        .body(Body::from(body))
+        .unwrap()
 }
 
 fn pdf(bytes: usize) -> Vec<u8> {

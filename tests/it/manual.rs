@@ -5,8 +5,6 @@ use std::{
     process::Command,
 };
 
-use serde_json::json;
-
 use crate::{
     daemon::{CUSCO, Daemon, LIMA, Setup},
     envelope::Fields,
@@ -58,8 +56,7 @@ impl Shell<'_> {
             .replace("/recepciones/ID", &format!("/recepciones/{}", id(&self.recepcion)))
             .replace("CURSOR", "0.0")
             .replace("fixtures/", &format!("{}/fixtures/", root().display()));
-        let script =
-            format!("curl() {{ command curl --silent --show-error --fail-with-body --noproxy '*' \"$@\"; }}\n{filled}");
+        let script = format!("curl() {{ command curl --silent --show-error --fail --noproxy '*' \"$@\"; }}\n{filled}");
         until(&format!("this works: {command}"), 30, || async {
             let output = Command::new("bash")
                 .args(["-c", &script])
@@ -99,8 +96,7 @@ async fn the_five_lines_of_the_readme_work_in_both_languages() {
 
 #[tokio::test]
 async fn every_example_of_the_integration_page_works() {
-    let (_platform, mut daemons) = Platform::with([Setup::of(&[LIMA]), Setup::of(&[CUSCO])]).await;
-    let mut receiver = daemons.pop().unwrap();
+    let (_platform, mut daemons) = Platform::with([Setup::of(&[LIMA])]).await;
     let arrived = Fields::document(CUSCO.ruc, LIMA.ruc, "0000000019", &pdf(1, 3_000));
     assert_eq!(daemons[0].soap(arrived.xml()).await.verdict().0, "0000");
     for (name, bytes) in [("oficio.pdf", pdf(2, 3_000)), ("cargo.pdf", pdf(3, 3_000))] {
@@ -114,18 +110,9 @@ async fn every_example_of_the_integration_page_works() {
         shell.run(&command).await;
         if shell.despacho.is_none() {
             shell.despacho = Some(text(&api.until_one("/api/v1/despachos").await, "id").to_owned());
-            answered(&receiver.api()).await;
         }
     }
     api.until_state(&format!("/api/v1/recepciones/{}", shell.recepcion.unwrap()), "recepcionado").await;
-}
-
-/// The other side answers the document of the page with its cargo.
-async fn answered(desk: &Api) {
-    let received = desk.until_one("/api/v1/recepciones").await;
-    let filing = json!({"numero_registro": "E-1", "unidad": "GERENCIA", "usuario": "ROSA"});
-    let issue = format!("/api/v1/recepciones/{}/recepcionar", text(&received, "id"));
-    desk.form(&issue, &filing, "cargo", &pdf(4, 3_000)).await.expect(200);
 }
 
 #[test]

@@ -223,17 +223,15 @@ async fn our_own_fault_is_answered_with_a_sentence_and_nothing_is_stored() {
 #[tokio::test]
 async fn the_description_holds_the_address_that_the_caller_used() {
     let (_platform, daemon, _) = receiver().await;
-    for host in ["127.0.0.1", "localhost"] {
-        let port = daemon.soap_address().port();
-        let url = format!("http://{host}:{port}/wsiotramite/Tramite");
-        let wsdl = answer(client().get(format!("{url}?wsdl"))).await;
+    let own = daemon.soap_address().to_string();
+    // Names stand in the header only: a bare machine resolves none, not even localhost.
+    for host in [own.as_str(), "localhost:8080", "tramite.munilima.example"] {
+        let wsdl = answer(client().get(format!("{}?wsdl", daemon.soap_url())).header("host", host)).await;
         assert_eq!(wsdl.status, 200);
         assert!(wsdl.content_type.starts_with("text/xml"), "{}", wsdl.content_type);
-        assert!(wsdl.body.contains(&format!("location=\"{url}\"")), "{}", wsdl.body);
+        let location = format!("location=\"http://{host}/wsiotramite/Tramite\"");
+        assert!(wsdl.body.contains(&location), "no {location}: {}", wsdl.body);
     }
-    let public = client().get(format!("{}?wsdl", daemon.soap_url())).header("host", "tramite.munilima.example");
-    let wsdl = answer(public).await;
-    assert!(wsdl.body.contains("location=\"http://tramite.munilima.example/wsiotramite/Tramite\""), "{}", wsdl.body);
     let other = client().get(format!("http://{}/api/v1/despachos", daemon.soap_address()));
     assert_eq!(answer(other).await.status, 404, "the platform's side shows nothing else");
 }

@@ -4,7 +4,7 @@
 //!
 //! - [`domain`] (0): the words and rules of the exchange, pure.
 //! - [`soap`] (1): SOAP 1.1 as streams. [`contract`] (1): XML to domain and back.
-//! - [`store`] (2): what is durable.
+//! - [`store`] (2): what is durable. [`audit`] (2): the proof of it.
 //! - [`exchange`] (3): the use cases and the worker.
 //! - [`http`] (4): listeners, limits, authentication, errors.
 //! - [`platform`] (5): the client of the platform.
@@ -14,6 +14,7 @@
 //! - [`cli`] (6): the commands, and the daemon composed of all the above.
 //! - [`config`] and [`telemetry`], beside the house: what the operator decides, and what he sees.
 
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod contract;

@@ -116,6 +116,16 @@ pub struct Cursor {
     pub n: u8,
 }
 
+/// An entry as it is stored: facts and change are the same bytes in every store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawEntry {
+    pub seq: Seq,
+    /// JSON array of [`Fact`]s.
+    pub facts: Vec<u8>,
+    /// JSON object of records and jobs.
+    pub change: Vec<u8>,
+}
+
 /// A page of a list, newest first. `next` continues it; `None` at its end.
 #[derive(Debug, Clone)]
 pub struct Page<T> {
@@ -205,6 +215,9 @@ pub trait Store: Send + Sync + 'static {
     async fn facts(&self, after: Cursor, entidad: Option<&Ruc>, limit: usize) -> Result<Vec<FactAt>, StoreError>;
     /// The history of one exchange, oldest first.
     async fn facts_of(&self, subject: Id) -> Result<Vec<FactAt>, StoreError>;
+
+    /// Entries after `after`, in order, as they are stored: at most `limit`, and fewer where they are large.
+    async fn entries(&self, after: Seq, limit: usize) -> Result<Vec<RawEntry>, StoreError>;
 
     /// Takes jobs whose time has come, of each destination in turn and in order of age, for a lease; one not committed as
     /// done or replaced by its end may be claimed again. Dead jobs are never claimed.

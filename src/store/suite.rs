@@ -28,6 +28,7 @@ macro_rules! store_suite {
             concurrent_increments_lose_nothing,
             the_feed_has_every_fact_in_order_while_many_commit,
             facts_are_found_by_entity_and_by_subject,
+            entries_are_read_as_they_are_stored_in_order,
             lists_go_newest_first_by_pages_and_by_state,
             arrivals_under_one_cuo_are_all_found,
             jobs_are_claimed_once_when_their_time_has_come,
@@ -253,6 +254,22 @@ pub async fn facts_are_found_by_entity_and_by_subject(store: SharedStore) {
     let rest = store.facts(page[1].cursor, Some(&ruc(1)), 9).await.unwrap();
     assert_eq!((tipos(page), tipos(rest)), (vec!["a0".into(), "a1".into()], vec!["a2".to_owned()]));
     assert_eq!(store.facts(Cursor { seq: 1, n: 1 }, None, 1).await.unwrap()[0].fact.tipo, "c");
+}
+
+pub async fn entries_are_read_as_they_are_stored_in_order(store: SharedStore) {
+    let subject = id();
+    for n in 0..5 {
+        let facts = vec![fact(subject, &format!("a{n}")), fact(subject, &format!("b{n}"))];
+        store.commit(Change { facts, jobs: vec![job(at(0))], ..Change::default() }).await.unwrap();
+    }
+    let all = store.entries(0, 9).await.unwrap();
+    assert_eq!(all.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    assert_eq!([store.entries(0, 2).await.unwrap(), store.entries(2, 9).await.unwrap()].concat(), all);
+    assert!(store.entries(5, 9).await.unwrap().is_empty());
+    let facts: Vec<super::Fact> = serde_json::from_slice(&all[3].facts).unwrap();
+    assert_eq!(facts.iter().map(|fact| &*fact.tipo).collect::<Vec<_>>(), ["a3", "b3"]);
+    let change: serde_json::Value = serde_json::from_slice(&all[3].change).unwrap();
+    assert_eq!(change["jobs"].as_array().map(Vec::len), Some(1));
 }
 
 pub async fn lists_go_newest_first_by_pages_and_by_state(store: SharedStore) {

@@ -28,7 +28,7 @@ use crate::{
     domain::{Cuo, Despacho, EstadoDespacho, EstadoRecepcion, Id, Recepcion, Ruc, Sha256},
     store::{
         ApiKey, BlobReader, BlobWriter, Change, Claim, Claimed, CommitError, Cursor, Directorio, FactAt, Idempotencia,
-        Job, Listing, Page, Record, Seq, Store, StoreError, UniqueKey, Verification, blobs::blocking,
+        Job, Listing, Page, RawEntry, Record, Seq, Store, StoreError, UniqueKey, Verification, blobs::blocking,
     },
 };
 
@@ -194,6 +194,10 @@ impl Store for EmbeddedStore {
             Some(entidad) => lookup.facts_in(entidad, after, limit),
             None => lookup.facts(after, limit),
         })
+    }
+
+    async fn entries(&self, after: Seq, limit: usize) -> Result<Vec<RawEntry>, StoreError> {
+        self.read(|lookup| lookup.entries(after, limit))
     }
 
     async fn facts_of(&self, subject: Id) -> Result<Vec<FactAt>, StoreError> {

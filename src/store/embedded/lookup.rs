@@ -4,7 +4,7 @@ use std::{cell::RefCell, ops::ControlFlow, path::Path};
 
 use super::{
     entry,
-    frame::Frame,
+    frame::{Frame, Parts},
     index::{
         Direction::{Back, Forward},
         Index, IndexError,
@@ -16,11 +16,13 @@ use super::{
 };
 use crate::{
     domain::{Cuo, Id, Ruc, Sha256},
-    store::{Cursor, Fact, FactAt, Job, Record, Seq, StoreError, UniqueKey},
+    store::{Cursor, Fact, FactAt, Job, RawEntry, Record, Seq, StoreError, UniqueKey},
 };
 
 /// Most arrivals told for one CUO.
 const ARRIVALS_MAX: usize = 16;
+/// About the most bytes of entries read at once.
+const ENTRIES_BYTES_MAX: usize = 1024 * 1024;
 
 pub struct Lookup<'a> {
     pub index: &'a dyn Index,
@@ -134,6 +136,27 @@ impl<'a> Lookup<'a> {
         let frame = self.frames.borrow_mut().read(place, seq)?;
         let facts: Vec<Fact> = entry::facts(&frame.parts).map_err(|what| unreadable(seq, what))?;
         Ok((0..=u8::MAX).zip(facts).map(|(n, fact)| FactAt { cursor: Cursor { seq, n }, fact }).collect())
+    }
+
+    /// Entries after a place as they are stored, oldest first; fewer than `limit` where they are large.
+    pub fn entries(&self, after: Seq, limit: usize) -> Result<Vec<RawEntry>, ViewError> {
+        let (mut places, mut entries, mut bytes) = (Vec::new(), Vec::new(), 0);
+        self.index.scan(keys::ENTRIES, Some(&keys::entry(after)), Forward, &mut |key, value| {
+            if places.len() >= limit {
+                return ControlFlow::Break(());
+            }
+            places.extend(keys::seq_of(key).zip(Place::from_value(value)));
+            ControlFlow::Continue(())
+        })?;
+        for (seq, place) in places {
+            let Parts { facts, change, .. } = self.frames.borrow_mut().read(place, seq)?.parts;
+            bytes += facts.len() + change.len();
+            entries.push(RawEntry { seq, facts, change });
+            if bytes >= ENTRIES_BYTES_MAX {
+                break;
+            }
+        }
+        Ok(entries)
     }
 
     pub fn facts_in(&self, entidad: &Ruc, after: Cursor, limit: usize) -> Result<Vec<FactAt>, ViewError> {

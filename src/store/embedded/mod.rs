@@ -84,7 +84,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 pub use handle::EmbeddedStore;
-pub use verification::verify_dir;
+pub use verification::{verify_dir, verify_dir_from};
 
 /// How far a replay of the journal, or a verification, has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

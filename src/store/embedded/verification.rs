@@ -35,15 +35,31 @@ const NAMED_MAX: usize = 1000;
 
 /// Verifies the store in `dir`, open or not, without its lock. `progress` is told now and then how far it is.
 pub fn verify_dir(dir: &Path, progress: &mut dyn FnMut(Reading)) -> Result<Verification, StoreError> {
+    verify_dir_from(dir, 1, &mut |_, _, _| {}, progress)
+}
+
+/// Is shown every sound entry that is read, in order: its number, its facts and its change.
+pub type Observer<'a> = dyn FnMut(Seq, &[u8], &[u8]) + 'a;
+
+/// As [`verify_dir`], only the entries from `from` on and the documents that they brought, showing each entry to `observe`.
+pub fn verify_dir_from(
+    dir: &Path,
+    from: Seq,
+    observe: &mut Observer<'_>,
+    progress: &mut dyn FnMut(Reading),
+) -> Result<Verification, StoreError> {
     let acknowledged = recovery::clean_stop(dir).map_or(0, |mark| mark.last_seq);
     let known = Known::Apart { documents: HashSet::new(), versions: HashMap::new() };
-    Verifier::new(dir, known, acknowledged, None, progress).run()
+    let mut verifier = Verifier::new(dir, known, acknowledged, None, progress, observe);
+    verifier.from = from;
+    verifier.run()
 }
 
 /// Verifies an open store, up to the last entry committed when it begins.
 pub fn verify_open(shared: &Shared) -> Result<Verification, StoreError> {
     let upto = *shared.published.borrow();
-    Verifier::new(&shared.data_dir, Known::Open { shared, matched: 0 }, upto, Some(upto), &mut |_| {}).run()
+    let known = Known::Open { shared, matched: 0 };
+    Verifier::new(&shared.data_dir, known, upto, Some(upto), &mut |_| {}, &mut |_, _, _| {}).run()
 }
 
 /// What records and documents are compared with.
@@ -61,7 +77,10 @@ struct Verifier<'a> {
     acknowledged: Seq,
     /// Where to stop.
     upto: Option<Seq>,
+    /// The first entry that is looked at.
+    from: Seq,
     progress: &'a mut dyn FnMut(Reading),
+    observe: &'a mut Observer<'a>,
     result: Verification,
     total: u64,
     unnamed: u64,
@@ -76,16 +95,18 @@ impl<'a> Verifier<'a> {
         acknowledged: Seq,
         upto: Option<Seq>,
         progress: &'a mut dyn FnMut(Reading),
+        observe: &'a mut Observer<'a>,
     ) -> Self {
         let (result, packs) = (Verification::default(), BTreeMap::new());
-        Self { dir, known, acknowledged, upto, progress, result, total: 0, unnamed: 0, packs }
+        Self { dir, known, acknowledged, upto, from: 1, progress, observe, result, total: 0, unnamed: 0, packs }
     }
 
     fn run(mut self) -> Result<Verification, StoreError> {
         let segments = segment::list(&self.dir.join("journal"))?;
         self.total = self.length(&segments)?;
-        let mut next = 1;
-        for (n, segment) in segments.iter().enumerate() {
+        let start = segments.iter().rposition(|s| s.first <= self.from).unwrap_or(0);
+        let mut next = segments.get(start).filter(|s| s.first <= self.from).map_or(1, |s| s.first);
+        for (n, segment) in segments.iter().enumerate().skip(start) {
             if self.upto.is_some_and(|upto| next > upto) {
                 break;
             }
@@ -209,7 +230,11 @@ impl<'a> Verifier<'a> {
     }
 
     fn frame(&mut self, segment: &Segment, offset: u64, frame: &Frame) -> Result<(), StoreError> {
+        if frame.seq < self.from {
+            return Ok(());
+        }
         self.result.entries += 1;
+        (self.observe)(frame.seq, &frame.parts.facts, &frame.parts.change);
         self.read(frame.parts.len() as u64);
         let place = || format!("{}, asiento {}", segment.place(offset), frame.seq);
         let entry = match Entry::decode(&frame.parts) {
@@ -273,7 +298,8 @@ impl<'a> Verifier<'a> {
             Known::Open { shared, .. } => {
                 shared.read(|lookup| lookup.document(sha256)).is_ok_and(|found| found.is_some())
             }
-            Known::Apart { documents, .. } => documents.contains(&first_bytes(sha256)),
+            // An earlier entry than those looked at may have brought it.
+            Known::Apart { documents, .. } => self.from > 1 || documents.contains(&first_bytes(sha256)),
         }
     }
 
@@ -281,7 +307,9 @@ impl<'a> Verifier<'a> {
     fn record(&mut self, seq: Seq, record: &Record) -> Option<String> {
         match &mut self.known {
             Known::Apart { versions, .. } => {
-                let before = versions.insert(record.id(), record.version()).unwrap_or(0);
+                // What came before the first entry that is looked at is not known.
+                let unknown = if self.from > 1 { record.version().saturating_sub(1) } else { 0 };
+                let before = versions.insert(record.id(), record.version()).unwrap_or(unknown);
                 let expected = before.checked_add(1) == Some(record.version());
                 (!expected).then(|| format!("su versión es {} y la anterior era {before}", record.version()))
             }
@@ -331,6 +359,9 @@ impl<'a> Verifier<'a> {
 
     /// What nobody names.
     fn leftovers(&mut self) -> Result<(), StoreError> {
+        if self.from > 1 {
+            return Ok(());
+        }
         for (number, length) in packs::list(&self.dir.join("packs"))? {
             let place = format!("packs/{number:010}.pack");
             if !packs::header_is_sound(&self.dir.join("packs"), number)? {

@@ -12,7 +12,7 @@ use crate::{
     domain::{Cuo, Despacho, EstadoDespacho, EstadoRecepcion, Id, Recepcion, Ruc, Sha256},
     store::{
         ApiKey, BlobReader, BlobWriter, Change, Claim, Claimed, CommitError, Cursor, Directorio, FactAt, Idempotencia,
-        Job, Listing, Page, Seq, SharedStore, Store, StoreError, Verification,
+        Job, Listing, Page, RawEntry, Seq, SharedStore, Store, StoreError, Verification,
     },
 };
 
@@ -100,6 +100,10 @@ impl Store for Fuse {
 
     async fn facts(&self, after: Cursor, entidad: Option<&Ruc>, limit: usize) -> Result<Vec<FactAt>, StoreError> {
         self.alive()?.facts(after, entidad, limit).await
+    }
+
+    async fn entries(&self, after: Seq, limit: usize) -> Result<Vec<RawEntry>, StoreError> {
+        self.alive()?.entries(after, limit).await
     }
 
     async fn facts_of(&self, subject: Id) -> Result<Vec<FactAt>, StoreError> {

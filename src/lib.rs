@@ -4,6 +4,7 @@
 //!
 //! - [`domain`] (0): the words and rules of the exchange, pure.
 //! - [`soap`] (1): SOAP 1.1 as streams. [`contract`] (1): XML to domain and back.
+//! - [`signing`] (1): PDFs and their signatures.
 //! - [`store`] (2): what is durable. [`audit`] (2): the proof of it.
 //! - [`exchange`] (3): the use cases and the worker.
 //! - [`http`] (4): listeners, limits, authentication, errors.
@@ -23,6 +24,7 @@ pub mod exchange;
 pub mod http;
 pub mod platform;
 pub mod sgd;
+pub mod signing;
 pub mod simulator;
 pub mod soap;
 pub mod store;

@@ -1,0 +1,4 @@
+//! PDFs and their signatures: reading and examining them, and making them. Knows the domain and nothing else of ours; its
+//! only I/O is the stream it is given. The clock, the trust anchors and the network, where one is wanted, are passed in.
+
+pub mod pdf;

@@ -1,4 +1,12 @@
 //! PDFs and their signatures: reading and examining them, and making them. Knows the domain and nothing else of ours; its
 //! only I/O is the stream it is given. The clock, the trust anchors and the network, where one is wanted, are passed in.
 
+pub mod asn1;
+pub mod cades;
+pub mod identity;
 pub mod pdf;
+#[cfg(test)]
+pub mod samples;
+pub mod timestamp;
+
+pub use identity::{Identity, IdentityError};

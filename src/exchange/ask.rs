@@ -28,13 +28,15 @@ impl Exchange {
             let motivo = "el envío no tuvo un fin claro; se consultará si llegó";
             return Ok(Some(Step::again(Falla::EnvioInterrumpido, motivo, Some(wait))));
         }
+        let probe = self.health.in_doubt(&despacho.destino);
         let (falla, motivo) = match self.consulta(&despacho).await {
             Ok((answer, pdf)) => match answer.respuesta.codigo() {
                 "0000" => return self.found(job, &despacho, answer, pdf).await.map(Some),
                 "0001" => {
                     let motivo = "la entidad receptora respondió que no lo tiene".to_owned();
                     self.note(&despacho, Suceso::NoLlego { motivo }, events::DESPACHO_NO_LLEGO).await?;
-                    return Ok(None);
+                    // What probed a destination that works again goes out in order of arrival, like all that waited.
+                    return Ok(probe.then_some(Step::InLine));
                 }
                 _ => {
                     let motivo = format!("La consulta no aclaró si llegó: {}", in_words(&answer.respuesta));
@@ -72,7 +74,8 @@ impl Exchange {
         };
         let mut sink = self.stage();
         let clear = |a: &RespuestaConsulta| matches!(a.respuesta.codigo(), "0000" | "0001");
-        let answer = self.call(Some(&despacho.destino), clear, self.platform.consultar(&consulta, &mut sink)).await?;
+        let toward = Some((&despacho.destino, despacho.id));
+        let answer = self.call(toward, clear, self.platform.consultar(&consulta, &mut sink)).await?;
         if !matches!(answer.cargo.contenido, Contenido::Pdf { .. }) {
             return Ok((answer, None));
         }

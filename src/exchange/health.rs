@@ -4,7 +4,7 @@
 //! lock; the time is passed in.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -13,15 +13,23 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::retry::later;
-use crate::domain::Ruc;
+use crate::domain::{Id, Ruc};
 
 /// Latencies remembered per destination.
 const LATENCIES: usize = 128;
 
+/// Documents that must have failed before a destination is left alone: one that fails whatever happens to its neighbours
+/// says nothing of the destination.
+const WITNESSES: usize = 2;
+
+/// Documents remembered as not taken by a destination, at most; more change nothing.
+const WITNESSES_MAX: usize = 64;
+
 /// When a destination is left alone, and for how long.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BreakerPolicy {
-    /// Failures in a row after which nothing more is tried until the pause is over.
+    /// Failures in a row, of two documents at least, after which nothing more is tried until the pause is over. An error
+    /// told in answer to a document (`-1`) counts once for each document, and only when as many have met it.
     pub failures: u32,
     /// The first pause; it doubles with each failed probe.
     pub pause: Duration,
@@ -42,6 +50,8 @@ impl Default for BreakerPolicy {
 pub enum Outcome {
     /// It answered, whatever it said.
     Answered,
+    /// It answered that it could not take this document (`-1`): the fault may be the document's.
+    Declined,
     /// No answer, or none that can be understood.
     Failed(String),
 }
@@ -89,6 +99,12 @@ struct Destino {
     /// Set while it is left alone; in the past: one probe may go.
     reabre_en: Option<Timestamp>,
     pausas: u32,
+    /// When it began to work again: what was made before goes out one after the other, in order of arrival.
+    vuelto_en: Option<Timestamp>,
+    /// Whose attempts failed since the last answer.
+    testigos: Vec<Id>,
+    /// Which documents were declined since the last answer.
+    declinados: Vec<Id>,
     latencias_ms: VecDeque<u64>,
 }
 
@@ -113,8 +129,10 @@ pub struct Allowance {
     pub total: Option<usize>,
     /// Jobs under way at once for a destination that is not in `exceptions`.
     pub concurrency: usize,
-    /// Destinations with another limit: 0 for one left alone, 1 for one that fails or is probed.
+    /// Destinations with another limit: 0 for one left alone, 1 for one that fails, is probed, or has just come back.
     pub exceptions: HashMap<Ruc, usize>,
+    /// Of these, the ones that fail or are probed.
+    pub in_doubt: HashSet<Ruc>,
     /// When the next pause ends.
     pub reopens: Option<Timestamp>,
 }
@@ -133,6 +151,9 @@ impl Health {
         for (ruc, destino) in &known.destinos {
             if let Some(limit) = destino.limit(now) {
                 allowance.exceptions.insert(ruc.clone(), limit);
+                if destino.fallos_seguidos > 0 {
+                    allowance.in_doubt.insert(ruc.clone());
+                }
                 reopens.extend(paused(destino));
             }
         }
@@ -140,14 +161,35 @@ impl Health {
         allowance
     }
 
-    /// Takes note of an attempt at a destination that took `took`. Returns whether it was left alone and works again.
-    pub fn record(&self, ruc: &Ruc, outcome: Outcome, took: Duration, now: Timestamp) -> bool {
-        self.lock().destinos.entry(ruc.clone()).or_default().record(&self.policy, outcome, took, now)
+    /// Takes note of an attempt for `sujeto` at a destination that took `took`. Returns whether it was left alone and works
+    /// again.
+    pub fn record(&self, ruc: &Ruc, sujeto: Id, outcome: Outcome, took: Duration, now: Timestamp) -> bool {
+        let mut known = self.lock();
+        let destino = known.destinos.entry(ruc.clone()).or_default();
+        let recovered = destino.record(&self.policy, Some(sujeto), outcome, took, now);
+        if recovered {
+            destino.vuelto_en = Some(now);
+        }
+        recovered
     }
 
-    /// The same for the platform itself, whatever the destination said.
+    /// Whether a destination was left alone and nothing has shown yet that it works again: what is tried there is a probe.
+    pub fn in_doubt(&self, ruc: &Ruc) -> bool {
+        self.lock().destinos.get(ruc).is_some_and(|destino| destino.reabre_en.is_some())
+    }
+
+    /// A job made at `creado_en` was taken for a destination: if it came back before that, what had waited is under way.
+    pub fn took(&self, ruc: &Ruc, creado_en: Timestamp) {
+        if let Some(destino) = self.lock().destinos.get_mut(ruc)
+            && destino.vuelto_en.is_some_and(|at| creado_en > at)
+        {
+            destino.vuelto_en = None;
+        }
+    }
+
+    /// Takes note of how the platform itself answered, whatever the destination said.
     pub fn record_pide(&self, outcome: Outcome, took: Duration, now: Timestamp) -> bool {
-        self.lock().pide.record(&self.policy, outcome, took, now)
+        self.lock().pide.record(&self.policy, None, outcome, took, now)
     }
 
     /// The health of a destination; of one never tried, nothing is known.
@@ -172,21 +214,42 @@ impl Destino {
         match self.reabre_en {
             Some(at) if at > now => Some(0),
             Some(_) => Some(1),
-            None => (self.fallos_seguidos > 0).then_some(1),
+            None => (self.fallos_seguidos > 0 || self.vuelto_en.is_some()).then_some(1),
         }
     }
 
-    fn record(&mut self, policy: &BreakerPolicy, outcome: Outcome, took: Duration, now: Timestamp) -> bool {
-        let error = match outcome {
+    /// `sujeto` is `None` for the platform, which has no one document to blame.
+    fn record(
+        &mut self,
+        policy: &BreakerPolicy,
+        sujeto: Option<Id>,
+        outcome: Outcome,
+        took: Duration,
+        now: Timestamp,
+    ) -> bool {
+        match outcome {
             Outcome::Answered => return self.answered(took, now),
-            Outcome::Failed(error) => error,
-        };
-        self.ultimo_fallo = Some(now);
-        self.ultimo_error = Some(error);
+            Outcome::Declined => {
+                self.ultimo_fallo = Some(now);
+                self.ultimo_error = Some("respondió con un error (-1)".into());
+                witness(&mut self.declinados, sujeto);
+                let all = usize::try_from(policy.failures).unwrap_or(usize::MAX).clamp(WITNESSES, WITNESSES_MAX);
+                if self.reabre_en.is_none() && self.declinados.len() < all {
+                    return false;
+                }
+                self.fallos_seguidos = self.fallos_seguidos.max(policy.failures.saturating_sub(1));
+            }
+            Outcome::Failed(error) => {
+                self.ultimo_fallo = Some(now);
+                self.ultimo_error = Some(error);
+                witness(&mut self.testigos, sujeto);
+            }
+        }
         self.fallos_seguidos = self.fallos_seguidos.saturating_add(1);
         self.caida_desde.get_or_insert(now);
+        let blamed = sujeto.is_none() || self.testigos.len() >= WITNESSES || self.declinados.len() >= WITNESSES;
         let probe_failed = self.reabre_en.is_some_and(|at| at <= now);
-        if probe_failed || (self.reabre_en.is_none() && self.fallos_seguidos >= policy.failures) {
+        if probe_failed || (blamed && self.reabre_en.is_none() && self.fallos_seguidos >= policy.failures) {
             let pause = policy.pause.saturating_mul(1 << self.pausas.min(20));
             self.reabre_en = Some(later(now, pause.min(policy.pause_max)));
             self.pausas += 1;
@@ -201,6 +264,8 @@ impl Destino {
         }
         self.latencias_ms.push_back(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
         self.ultimo_exito = Some(now);
+        self.testigos.clear();
+        self.declinados.clear();
         self.fallos_seguidos = 0;
         self.caida_desde = None;
         self.reabre_en = None;
@@ -231,6 +296,13 @@ impl Destino {
     }
 }
 
+/// Adds a document to those that testify, once.
+fn witness(known: &mut Vec<Id>, sujeto: Option<Id>) {
+    if let Some(id) = sujeto.filter(|id| known.len() < WITNESSES_MAX && !known.contains(id)) {
+        known.push(id);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,6 +315,11 @@ mod tests {
 
     fn ruc() -> Ruc {
         Ruc::de_contraparte("20537630222").unwrap()
+    }
+
+    /// Of one document after another, as an ordinary queue has them.
+    fn doc(n: i64) -> Id {
+        Id::from_u128(u128::from(n.unsigned_abs()))
     }
 
     fn failed() -> Outcome {
@@ -260,10 +337,10 @@ mod tests {
     #[test]
     fn a_destination_that_keeps_failing_is_left_alone_and_probed_by_one_job() {
         let health = health();
-        health.record(&ruc(), failed(), TOOK, at(0));
+        health.record(&ruc(), doc(0), failed(), TOOK, at(0));
         assert_eq!(limit(&health, 0), Some(1), "it already gets one job at a time");
-        health.record(&ruc(), failed(), TOOK, at(1));
-        health.record(&ruc(), failed(), TOOK, at(2));
+        health.record(&ruc(), doc(1), failed(), TOOK, at(1));
+        health.record(&ruc(), doc(2), failed(), TOOK, at(2));
         assert_eq!(limit(&health, 2), Some(0));
         assert_eq!(health.allowance(at(2)).reopens, Some(at(32)));
         assert_eq!(limit(&health, 32), Some(1), "one probe");
@@ -274,12 +351,12 @@ mod tests {
     fn pauses_double_with_failed_probes_up_to_the_longest() {
         let health = health();
         (0..3).for_each(|n| {
-            health.record(&ruc(), failed(), TOOK, at(n));
+            health.record(&ruc(), doc(n), failed(), TOOK, at(n));
         });
         let mut now = 32;
         let mut pauses = Vec::new();
         for _ in 0..6 {
-            health.record(&ruc(), failed(), TOOK, at(now));
+            health.record(&ruc(), doc(now), failed(), TOOK, at(now));
             let reopens = health.allowance(at(now)).reopens.unwrap();
             pauses.push(reopens.as_second() - at(now).as_second());
             now = reopens.as_second() - at(0).as_second();
@@ -291,11 +368,15 @@ mod tests {
     fn one_answer_closes_it_again_and_says_so() {
         let health = health();
         (0..3).for_each(|n| {
-            health.record(&ruc(), failed(), TOOK, at(n));
+            health.record(&ruc(), doc(n), failed(), TOOK, at(n));
         });
-        assert!(health.record(&ruc(), Outcome::Answered, TOOK, at(40)));
+        assert!(health.record(&ruc(), doc(40), Outcome::Answered, TOOK, at(40)));
+        assert_eq!(limit(&health, 40), Some(1), "what waited goes out in line");
+        health.took(&ruc(), at(39));
+        assert_eq!(limit(&health, 40), Some(1));
+        health.took(&ruc(), at(41));
         assert_eq!(limit(&health, 40), None);
-        assert!(!health.record(&ruc(), Outcome::Answered, TOOK, at(41)));
+        assert!(!health.record(&ruc(), doc(41), Outcome::Answered, TOOK, at(41)));
         let salud = health.salud(&ruc(), at(41)).unwrap();
         assert_eq!((salud.circuito, salud.caida_desde, salud.p95_ms), (Circuito::Cerrado, None, Some(20)));
     }
@@ -317,9 +398,35 @@ mod tests {
     fn late_failures_of_jobs_begun_before_the_pause_don_t_lengthen_it() {
         let health = health();
         (0..3).for_each(|n| {
-            health.record(&ruc(), failed(), TOOK, at(n));
+            health.record(&ruc(), doc(n), failed(), TOOK, at(n));
         });
-        health.record(&ruc(), failed(), TOOK, at(10));
+        health.record(&ruc(), doc(10), failed(), TOOK, at(10));
         assert_eq!(health.allowance(at(10)).reopens, Some(at(32)));
+    }
+
+    #[test]
+    fn one_document_that_always_fails_does_not_close_the_way_for_its_neighbours() {
+        let health = health();
+        for n in 0..50 {
+            health.record(&ruc(), doc(1), failed(), TOOK, at(n));
+        }
+        assert_eq!(limit(&health, 50), Some(1), "others still go, one at a time");
+        health.record(&ruc(), doc(2), failed(), TOOK, at(51));
+        assert_eq!(limit(&health, 51), Some(0), "two documents: it is the destination");
+    }
+
+    #[test]
+    fn an_error_in_answer_to_a_document_charges_the_destination_only_when_many_meet_it() {
+        let health = health();
+        for n in 0..50 {
+            health.record(&ruc(), doc(n % 2), Outcome::Declined, TOOK, at(n));
+        }
+        assert_eq!(limit(&health, 50), None, "two documents, however often");
+        assert_eq!(health.salud(&ruc(), at(50)).unwrap().caida_desde, None);
+        health.record(&ruc(), doc(7), Outcome::Declined, TOOK, at(51));
+        assert_eq!(limit(&health, 51), Some(0), "three in a row: its service is down, as the platform says it");
+        assert!(health.in_doubt(&ruc()));
+        assert!(health.record(&ruc(), doc(8), Outcome::Answered, TOOK, at(90)));
+        assert!(!health.in_doubt(&ruc()));
     }
 }

@@ -31,6 +31,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use tokio::sync::RwLock;
 
 pub use acknowledge::NuevaRespuesta;
 pub use api_keys::NuevaClave;
@@ -240,6 +241,9 @@ pub struct Exchange {
     ids: Arc<dyn Ids>,
     settings: Arc<Settings>,
     health: Arc<Health>,
+    /// Held to read while what became of an attempt is committed, to write while a person decides about a job: so that the
+    /// end of an attempt never undoes a decision taken while it was under way.
+    deciding: Arc<RwLock<()>>,
     /// When this process began to work on the store: what was being sent before has ended since.
     started: Timestamp,
 }
@@ -254,7 +258,7 @@ impl Exchange {
     ) -> Self {
         let health = Arc::new(Health::new(settings.retry.breaker.clone()));
         let started = clock.now();
-        Self { store, platform, clock, ids, settings: Arc::new(settings), health, started }
+        Self { store, platform, clock, ids, settings: Arc::new(settings), health, deciding: Arc::default(), started }
     }
 
     /// For reading: lists, records, documents. Changes go through the use cases.

@@ -121,6 +121,7 @@ impl Exchange {
         id: Id,
         motivo: &str,
     ) -> Result<Trabajo, ExchangeError> {
+        let _deciding = self.deciding.write().await;
         let known = self.trabajo(entidad, id).await?.job;
         self.not_being_sent(&known).await?;
         let now = self.now();
@@ -139,6 +140,7 @@ impl Exchange {
         id: Id,
         motivo: &str,
     ) -> Result<(), ExchangeError> {
+        let _deciding = self.deciding.write().await;
         let job = self.trabajo(entidad, id).await?.job;
         self.not_being_sent(&job).await?;
         for _ in 0..RACES_MAX {

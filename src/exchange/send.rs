@@ -66,7 +66,8 @@ impl Exchange {
         };
         let tramite = despacho.tramite(&propia);
         let call = self.platform.recepcionar(&tramite, documento);
-        let answer = self.call(Some(&despacho.destino), |a| matches!(a.codigo(), "0000" | "0003"), call).await;
+        let answer =
+            self.call(Some((&despacho.destino, despacho.id)), |a| matches!(a.codigo(), "0000" | "0003"), call).await;
         self.end_send(job, despacho, read_end(answer)).await
     }
 

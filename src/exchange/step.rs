@@ -6,7 +6,11 @@ use jiff::Timestamp;
 
 use super::{Actor, Exchange, PlatformError, events, health::Outcome};
 use crate::{
-    domain::{Despacho, Falla, Ruc, cargo::Respuesta, despacho::Suceso},
+    domain::{
+        Cuo, Despacho, Falla, Id, Ruc,
+        cargo::{Respuesta, RespuestaConsulta},
+        despacho::Suceso,
+    },
     store::{Change, CommitError, Job, Record, StoreError},
 };
 
@@ -17,6 +21,8 @@ pub(super) enum Step {
     Done,
     /// Try again.
     Again(Again),
+    /// Nothing failed: back to its place in the line, due at once.
+    InLine,
 }
 
 /// Why a job is tried again, and when.
@@ -36,11 +42,11 @@ impl Step {
 }
 
 impl Exchange {
-    /// One call to the platform, with what it says of the health of the destination, or of the platform if it is `None`.
-    /// `clear` tells an answer that can be understood.
-    pub(super) async fn call<T>(
+    /// One call to the platform for a document and its destination, with what it says of the health of that destination, or
+    /// of the platform alone if it is `None`. `clear` tells an answer that can be understood.
+    pub(super) async fn call<T: Coded>(
         &self,
-        destino: Option<&Ruc>,
+        destino: Option<(&Ruc, Id)>,
         clear: impl Fn(&T) -> bool,
         call: impl Future<Output = Result<T, PlatformError>>,
     ) -> Result<T, PlatformError> {
@@ -57,8 +63,11 @@ impl Exchange {
             (Err(error), destino) => self.took_note(destino, failed(error), took, now).await,
             (Ok(answer), destino) => {
                 self.took_note(None, Outcome::Answered, took, now).await;
-                let unclear = || Outcome::Failed("respondió algo que no se entiende".into());
-                let outcome = if clear(answer) { Outcome::Answered } else { unclear() };
+                let outcome = match answer.code() {
+                    _ if clear(answer) => Outcome::Answered,
+                    "-1" => Outcome::Declined,
+                    _ => Outcome::Failed("respondió algo que no se entiende".into()),
+                };
                 if destino.is_some() {
                     self.took_note(destino, outcome, took, now).await;
                 }
@@ -67,12 +76,13 @@ impl Exchange {
         result
     }
 
-    pub(super) async fn took_note(&self, destino: Option<&Ruc>, outcome: Outcome, took: Duration, now: Timestamp) {
+    async fn took_note(&self, destino: Option<(&Ruc, Id)>, outcome: Outcome, took: Duration, now: Timestamp) {
         let recovered = match destino {
-            Some(ruc) => self.health.record(ruc, outcome, took, now),
+            Some((ruc, sujeto)) => self.health.record(ruc, sujeto, outcome, took, now),
             None => self.health.record_pide(outcome, took, now),
         };
         if recovered {
+            let destino = destino.map(|(ruc, _)| ruc);
             tracing::info!(destination = ?destino, "it works again: what waited for it is due now");
             self.store.wake(destino).await;
         }
@@ -105,6 +115,29 @@ impl Exchange {
             },
             |_| Ok(Step::Done),
         )
+    }
+}
+
+/// An answer that may bring a result code.
+pub(super) trait Coded {
+    fn code(&self) -> &str;
+}
+
+impl Coded for Respuesta {
+    fn code(&self) -> &str {
+        self.codigo()
+    }
+}
+
+impl Coded for RespuestaConsulta {
+    fn code(&self) -> &str {
+        self.respuesta.codigo()
+    }
+}
+
+impl Coded for Cuo {
+    fn code(&self) -> &str {
+        ""
     }
 }
 

@@ -1,9 +1,13 @@
 //! Claims jobs that are due, runs each under a lease and a deadline, and decides when one is tried again.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio::{sync::Semaphore, task::JoinSet, time::timeout};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -23,16 +27,27 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// How long it waits after the store failed, before it asks the store again.
 const STORE_PAUSE: Duration = Duration::from_secs(2);
 
+/// An attempt that takes longer gives its slot to another and goes on in the slow lane.
+const SLOW: Duration = Duration::from_secs(5);
+
+/// Attempts in the slow lane, for each slot.
+const SLOW_FACTOR: usize = 3;
+
 /// Runs the jobs of an exchange until it is told to stop.
 pub struct Worker {
     exchange: Exchange,
     slots: Arc<Semaphore>,
+    /// Where attempts go that take long.
+    slow: Arc<Semaphore>,
+    /// Told when a slot became free before its attempt ended.
+    freed: Arc<Notify>,
 }
 
 impl Worker {
     pub fn new(exchange: Exchange) -> Self {
-        let slots = Arc::new(Semaphore::new(exchange.settings.retry.workers.max(1)));
-        Self { exchange, slots }
+        let workers = exchange.settings.retry.workers.max(1);
+        let (slots, slow) = (Arc::new(Semaphore::new(workers)), Arc::new(Semaphore::new(workers * SLOW_FACTOR)));
+        Self { exchange, slots, slow, freed: Arc::default() }
     }
 
     /// Works until `stop`; then lets the attempts under way end, each within its deadline.
@@ -53,6 +68,7 @@ impl Worker {
                 () = stop.cancelled() => {}
                 _ = news.changed() => {}
                 Some(_) = running.join_next(), if !running.is_empty() => {}
+                () = self.freed.notified() => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -75,20 +91,38 @@ impl Worker {
             limit: total,
             concurrency: allowance.concurrency,
             exceptions: allowance.exceptions,
+            in_doubt: allowance.in_doubt,
         };
         let claimed = exchange.store.claim_jobs(&claim).await?;
         let full = claimed.jobs.len() == total;
         for job in claimed.jobs {
             let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else { break };
-            let exchange = exchange.clone();
-            running.spawn(async move {
-                exchange.run_job(job).await;
-                drop(slot);
-            });
+            exchange.health.took(&job.destino, job.creado_en);
+            let attempt = attempt(exchange.clone(), job, slot, Arc::clone(&self.slow), Arc::clone(&self.freed));
+            running.spawn(attempt);
         }
         // With every slot taken, the end of an attempt wakes the worker; there is nothing to look for before.
         let next = claimed.next.filter(|_| !full);
         Ok([next, allowance.reopens].into_iter().flatten().min())
+    }
+}
+
+/// One attempt at a job. Destinations that let us wait for minutes must not hold every slot: after a while the attempt makes
+/// room, while there is some in the slow lane.
+async fn attempt(exchange: Exchange, job: Job, slot: OwnedSemaphorePermit, slow: Arc<Semaphore>, freed: Arc<Notify>) {
+    let mut run = pin!(exchange.run_job(job));
+    tokio::select! {
+        () = &mut run => return,
+        () = tokio::time::sleep(SLOW) => {}
+    }
+    let lane = slow.try_acquire_owned();
+    if lane.is_ok() {
+        drop(slot);
+        freed.notify_one();
+        run.await;
+    } else {
+        run.await;
+        drop(slot);
     }
 }
 
@@ -142,7 +176,8 @@ impl Exchange {
             }
         };
         let result = match timeout(self.settings.retry.attempt, work).await {
-            Ok(Ok(Step::Done)) => return,
+            Ok(Ok(Step::Done)) => Ok(()),
+            Ok(Ok(Step::InLine)) => self.replace(&job, Job { proximo_en: self.now(), ..job.clone() }).await,
             Ok(Ok(Step::Again(again))) => self.reschedule(&job, again).await,
             Ok(Err(error)) => {
                 tracing::error!(%error, job = %job.id, "the store failed during a job");
@@ -157,7 +192,19 @@ impl Exchange {
         if let Err(error) = result {
             // The lease runs out and the job is claimed again.
             tracing::error!(%error, job = %job.id, "a job could not be rescheduled");
+            return;
         }
+        self.store.release_job(job.id).await;
+    }
+
+    /// Commits what became of a job, unless somebody decided about it while it was under way: ended it, or made it anew.
+    async fn replace(&self, held: &Job, change: impl Into<Change>) -> Result<(), CommitError> {
+        let _deciding = self.deciding.read().await;
+        if self.store.job(held.id).await?.as_ref() != Some(held) {
+            tracing::info!(job = %held.id, "somebody decided about it meanwhile");
+            return Ok(());
+        }
+        self.store.commit(change.into()).await.map(|_| ())
     }
 
     async fn reschedule(&self, job: &Job, again: Again) -> Result<(), CommitError> {
@@ -173,18 +220,19 @@ impl Exchange {
         };
         let now = self.now();
         let dead_at = policy.dead_at(job.kind, job.creado_en);
-        let job = Job { intentos, falla: Some(falla), ultimo_error: Some(motivo), ..job.clone() };
+        let held = job;
+        let job = Job { intentos, falla: Some(falla), ultimo_error: Some(motivo), ..held.clone() };
         if now >= dead_at {
-            return self.give_up(job, now).await;
+            return self.give_up(held, job, now).await;
         }
         let proximo_en = later(now, wait).min(dead_at);
         let (subject, reason) = (job.sujeto, job.ultimo_error.as_deref());
         tracing::info!(job = %job.id, %subject, attempts = intentos, ?wait, %falla, reason, "job rescheduled");
-        self.store.commit(Change { jobs: vec![Job { proximo_en, ..job }], ..Change::default() }).await.map(|_| ())
+        self.replace(held, Job { proximo_en, ..job }).await
     }
 
     /// A job that has failed for too long stops: it is kept whole, told of, and waits for a person.
-    async fn give_up(&self, job: Job, now: Timestamp) -> Result<(), CommitError> {
+    async fn give_up(&self, held: &Job, job: Job, now: Timestamp) -> Result<(), CommitError> {
         tracing::warn!(job = %job.id, subject = %job.sujeto, "job given up; a person must decide");
         let what = match job.kind {
             JobKind::Despachar => "El documento no pudo entregarse",
@@ -206,6 +254,6 @@ impl Exchange {
             documentos: Vec::new(),
         };
         let jobs = vec![Job { muerto_en: Some(now), ..job }];
-        self.store.commit(Change { facts: vec![fact], jobs, ..Change::default() }).await.map(|_| ())
+        self.replace(held, Change { facts: vec![fact], jobs, ..Change::default() }).await
     }
 }

@@ -17,7 +17,11 @@ mod samples;
 #[cfg(test)]
 mod suite;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -44,6 +48,13 @@ pub struct Change {
     pub jobs_done: Vec<Id>,
     /// Documents that `records` name and that may not be in the store yet.
     pub documents: Vec<Staged>,
+}
+
+impl From<Job> for Change {
+    /// A job added or replaced, and nothing else.
+    fn from(job: Job) -> Self {
+        Self { jobs: vec![job], ..Self::default() }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -157,6 +168,8 @@ pub struct Claim {
     pub concurrency: usize,
     /// Destinations with another limit; 0: none.
     pub exceptions: HashMap<Ruc, usize>,
+    /// Destinations of which the job that was tried least is taken first, not the oldest.
+    pub in_doubt: HashSet<Ruc>,
 }
 
 impl Claim {
@@ -219,10 +232,11 @@ pub trait Store: Send + Sync + 'static {
     /// Entries after `after`, in order, as they are stored: at most `limit`, and fewer where they are large.
     async fn entries(&self, after: Seq, limit: usize) -> Result<Vec<RawEntry>, StoreError>;
 
-    /// Takes jobs whose time has come, of each destination in turn and in order of age, for a lease; one not committed as
-    /// done or replaced by its end may be claimed again. Dead jobs are never claimed.
+    /// Takes jobs whose time has come, of each destination in turn and in order of age, for a lease. Only the end of the
+    /// lease, its return, or the job's own end frees it: a job that is replaced meanwhile stays with whoever holds it. Dead
+    /// jobs are never claimed.
     async fn claim_jobs(&self, claim: &Claim) -> Result<Claimed, StoreError>;
-    /// Gives a lease back early, so that the job can be claimed at once.
+    /// Gives a lease back, so that the job can be claimed when its time has come.
     async fn release_job(&self, id: Id);
     /// A destination works again, or if `None` the platform: what waits for another attempt there is due now.
     async fn wake(&self, destino: Option<&Ruc>);

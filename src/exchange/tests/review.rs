@@ -162,3 +162,45 @@ async fn a_date_that_is_none_is_told_from_one_that_is_missing() {
     let refused = world.exchange.despachar(&Actor::local(), &ruc(NUESTRA), &wrong, Some(pdf), None).await;
     assert!(matches!(refused, Err(ExchangeError::Defectos(d)) if d[0].motivo.codigo() == "no_valido"));
 }
+
+#[tokio::test]
+async fn a_delivery_discarded_while_it_is_tried_does_not_come_back() {
+    let world = World::new().await;
+    let id = received(&world, "19").await;
+    let pdf = world.stage(b"%PDF-1.7 c").await;
+    let answer = respuesta(Desenlace::Recepcionado);
+    world.exchange.responder(&Actor::local(), None, id, &answer, Some(pdf)).await.unwrap();
+    let (job, exchange) = (Job::id_for(JobKind::EntregarCargo, id), world.exchange.clone());
+    *world.platform.during_cargo.lock().unwrap() = Some(Box::new(move |_| {
+        Box::pin(async move {
+            exchange.descartar_trabajo(&Actor::local(), None, job, "se entregó en papel").await.unwrap();
+        })
+    }));
+    world.platform.cargos.lock().unwrap().push_back(Err(unclear("tiempo agotado")));
+    world.run_due().await;
+    assert!(world.exchange.store().job(job).await.unwrap().is_none(), "a person ended it");
+    world.advance(Duration::from_secs(24 * 3600));
+    assert_eq!(world.run_due().await, 0);
+}
+
+#[tokio::test]
+async fn a_job_retried_by_a_person_while_it_is_tried_is_not_begun_twice_and_is_tried_again_at_once() {
+    let world = World::new().await;
+    let id = received(&world, "19").await;
+    let pdf = world.stage(b"%PDF-1.7 c").await;
+    let answer = respuesta(Desenlace::Recepcionado);
+    world.exchange.responder(&Actor::local(), None, id, &answer, Some(pdf)).await.unwrap();
+    let (job, exchange) = (Job::id_for(JobKind::EntregarCargo, id), world.exchange.clone());
+    let claim = world.claim();
+    *world.platform.during_cargo.lock().unwrap() = Some(Box::new(move |_| {
+        Box::pin(async move {
+            exchange.reintentar_trabajo(&Actor::local(), None, job, "ya atienden").await.unwrap();
+            assert!(exchange.store().claim_jobs(&claim).await.unwrap().jobs.is_empty(), "it is under way");
+        })
+    }));
+    world.platform.cargos.lock().unwrap().push_back(Err(unclear("tiempo agotado")));
+    world.advance(Duration::from_millis(1));
+    world.run_due().await;
+    assert_eq!(world.run_due().await, 1, "what the person asked for stands");
+    assert!(world.recepcion(id).await.cargo_entregado_en.is_some());
+}

@@ -1,7 +1,7 @@
 //! What the tests of the use cases stand on.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{
         Arc, Mutex,
         atomic::{AtomicI64, AtomicU64, Ordering},
@@ -88,6 +88,8 @@ pub struct ScriptedPlatform {
     pub calls: Mutex<Vec<String>>,
     /// Runs while a send is under way, before it is answered.
     pub during_send: Mutex<Option<Hook>>,
+    /// The same for a cargo.
+    pub during_cargo: Mutex<Option<Hook>>,
     next_cuo: AtomicU64,
 }
 
@@ -129,6 +131,10 @@ impl Platform for ScriptedPlatform {
     async fn cargo(&self, cargo: &CargoTramite, documento: BlobReader) -> Answer {
         self.called(format!("cargo {}", cargo.cuo.clone().unwrap()));
         drain(documento).await;
+        let hook = self.during_cargo.lock().unwrap().take();
+        if let Some(hook) = hook {
+            hook(cargo.cuo.clone().unwrap()).await;
+        }
         self.cargos
             .lock()
             .unwrap()
@@ -218,9 +224,16 @@ impl World {
         self.clock.0.fetch_add(i64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
-    fn claim(&self) -> Claim {
+    pub fn claim(&self) -> Claim {
         let lease = self.exchange.settings.retry.lease();
-        Claim { now: self.exchange.now(), lease, limit: 100, concurrency: 100, exceptions: HashMap::new() }
+        Claim {
+            now: self.exchange.now(),
+            lease,
+            limit: 100,
+            concurrency: 100,
+            exceptions: HashMap::new(),
+            in_doubt: HashSet::new(),
+        }
     }
 
     /// Runs every job that is due now, once each; returns how many.

@@ -27,6 +27,7 @@ struct Place {
     /// Jobs of a destination go out in the order in which they were made.
     creado_en: Timestamp,
     proximo_en: Timestamp,
+    intentos: u32,
     kind: JobKind,
 }
 
@@ -42,21 +43,37 @@ struct Destino {
 }
 
 impl Queue {
-    /// Adds or replaces a job; one that is dead leaves the queue.
+    /// Adds or replaces a job; one that is dead leaves the queue. One that is replaced under its lease stays under it: whoever
+    /// holds it is still at work, and a second worker must not begin the same job beside it.
     pub fn put(&mut self, job: &Job) {
+        let lease = self.lease(job.id);
         self.remove(job.id);
         if job.muerto_en.is_some() {
             return;
         }
         let destino = self.destinos.entry(job.destino.clone()).or_default();
-        destino.waiting.insert((job.proximo_en, job.id));
+        match lease {
+            Some(until) => {
+                destino.leased.insert(job.id, until);
+            }
+            None => {
+                destino.waiting.insert((job.proximo_en, job.id));
+            }
+        }
         let place = Place {
             destino: job.destino.clone(),
             creado_en: job.creado_en,
             proximo_en: job.proximo_en,
+            intentos: job.intentos,
             kind: job.kind,
         };
         self.places.insert(job.id, place);
+    }
+
+    /// Until when a job is under lease.
+    fn lease(&self, id: Id) -> Option<Timestamp> {
+        let place = self.places.get(&id)?;
+        self.destinos.get(&place.destino)?.leased.get(&id).copied()
     }
 
     /// Takes a job out for good.
@@ -85,7 +102,12 @@ impl Queue {
                     break;
                 }
                 let Some(destino) = self.destinos.get_mut(ruc) else { continue };
-                if let Some(id) = destino.take(claim.allowed(ruc), until) {
+                let taken = if claim.in_doubt.contains(ruc) {
+                    destino.take_least_tried(claim.allowed(ruc), until, &self.places)
+                } else {
+                    destino.take(claim.allowed(ruc), until)
+                };
+                if let Some(id) = taken {
                     claimed.push(id);
                     self.served = Some(ruc.clone());
                     progress = true;
@@ -100,7 +122,7 @@ impl Queue {
         (claimed, next)
     }
 
-    /// Gives a lease back: the job can be claimed at once.
+    /// Gives a lease back: the job can be claimed when its time has come.
     pub fn release(&mut self, id: Id) {
         let Some(place) = self.places.get(&id) else { return };
         let Some(destino) = self.destinos.get_mut(&place.destino) else { return };
@@ -139,19 +161,22 @@ impl Destino {
     /// Moves what has become due, and what a lease held for too long.
     fn settle(&mut self, now: Timestamp, places: &HashMap<Id, Place>) {
         let made = |id: &Id| places.get(id).map_or(Timestamp::MAX, |place| place.creado_en);
+        let expired: Vec<Id> = self.leased.iter().filter(|(_, until)| **until <= now).map(|(id, _)| *id).collect();
+        for id in expired {
+            self.leased.remove(&id);
+            // It may have been replaced by one that is due later.
+            let due = places.get(&id).map_or(now, |place| place.proximo_en);
+            self.waiting.insert((due, id));
+        }
         while let Some((at, id)) = self.waiting.first().copied()
             && at <= now
         {
             self.waiting.pop_first();
             self.due.insert((made(&id), id));
         }
-        let expired: Vec<Id> = self.leased.iter().filter(|(_, until)| **until <= now).map(|(id, _)| *id).collect();
-        for id in expired {
-            self.leased.remove(&id);
-            self.due.insert((made(&id), id));
-        }
     }
 
+    /// The oldest that is due.
     fn take(&mut self, allowed: usize, until: Timestamp) -> Option<Id> {
         if self.leased.len() >= allowed {
             return None;
@@ -159,6 +184,19 @@ impl Destino {
         let (_, id) = self.due.pop_first()?;
         self.leased.insert(id, until);
         Some(id)
+    }
+
+    /// The one that was tried least, the oldest of these: where the destination is in doubt, a document that fails whatever
+    /// its neighbours do must not be the one that speaks for all.
+    fn take_least_tried(&mut self, allowed: usize, until: Timestamp, places: &HashMap<Id, Place>) -> Option<Id> {
+        if self.leased.len() >= allowed {
+            return None;
+        }
+        let tries = |id: &Id| places.get(id).map_or(u32::MAX, |place| place.intentos);
+        let chosen = self.due.iter().copied().min_by_key(|(made, id)| (tries(id), *made))?;
+        self.due.remove(&chosen);
+        self.leased.insert(chosen.1, until);
+        Some(chosen.1)
     }
 
     /// When a job of this destination could be claimed. Of one that is not allowed any, or is at its limit, only the end of
@@ -186,7 +224,7 @@ impl Destino {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{collections::HashSet, time::Duration};
 
     use super::*;
 
@@ -218,7 +256,7 @@ mod tests {
 
     fn claim(limit: usize, concurrency: usize) -> Claim {
         let lease = Duration::from_secs(60);
-        Claim { now: at(100), lease, limit, concurrency, exceptions: HashMap::new() }
+        Claim { now: at(100), lease, limit, concurrency, exceptions: HashMap::new(), in_doubt: HashSet::new() }
     }
 
     fn ids(queue: &mut Queue, claim: &Claim) -> Vec<u128> {
@@ -271,6 +309,34 @@ mod tests {
         assert_eq!(ids(&mut queue, &later), [1]);
         queue.release(Id::from_u128(1));
         assert_eq!(ids(&mut queue, &later), [1]);
+    }
+
+    #[test]
+    fn a_job_replaced_under_its_lease_stays_under_it_until_it_is_given_back() {
+        let mut queue = filled([job(1, 0, 0)]);
+        assert_eq!(ids(&mut queue, &claim(9, 2)), [1]);
+        queue.put(&Job { proximo_en: at(5), ..job(1, 0, 0) });
+        assert_eq!(ids(&mut queue, &claim(9, 2)), [0; 0], "its worker is still at it");
+        queue.release(Id::from_u128(1));
+        assert_eq!(ids(&mut queue, &claim(9, 2)), [1]);
+        queue.put(&Job { proximo_en: at(500), ..job(1, 0, 0) });
+        let expired = Claim { now: at(161), ..claim(9, 2) };
+        assert_eq!(ids(&mut queue, &expired), [0; 0], "its time has not come");
+        assert_eq!(queue.claim(&expired, at(160)).1, Some(at(500)));
+    }
+
+    #[test]
+    fn a_destination_in_doubt_is_tried_with_the_job_that_was_tried_least() {
+        let tried = |n, times| Job { intentos: times, ..job(n, 0, 0) };
+        let mut queue = filled([tried(1, 7), tried(2, 3), tried(3, 3), tried(4, 4)]);
+        let mut doubt = claim(9, 2);
+        doubt.exceptions.insert(ruc(0), 1);
+        doubt.in_doubt.insert(ruc(0));
+        assert_eq!(ids(&mut queue, &doubt), [2]);
+        queue.remove(Id::from_u128(2));
+        assert_eq!(ids(&mut queue, &doubt), [3]);
+        queue.remove(Id::from_u128(3));
+        assert_eq!(ids(&mut queue, &claim(9, 2)), [1, 4], "and by age once it works");
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod fuse;
 mod network;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
@@ -23,7 +23,7 @@ use std::{
 };
 
 use chance::Chance;
-use fuse::Fuse;
+pub use fuse::Fuse;
 use jiff::{Timestamp, civil::time};
 use network::Network;
 
@@ -235,6 +235,7 @@ impl Simulation {
                 limit: 20,
                 concurrency: 20,
                 exceptions: HashMap::new(),
+                in_doubt: HashSet::new(),
             };
             let Ok(claimed) = exchange.store().claim_jobs(&claim).await else { continue };
             for job in claimed.jobs {

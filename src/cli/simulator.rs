@@ -1,15 +1,23 @@
 //! `chasqui simulator`: the simulated platform alone, for teams that have no access to the real one.
 
-use std::net::SocketAddr;
+use std::{
+    fs::File,
+    io::{self, Read},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{ConfigOption, Failure, output::say, runtime};
+use super::{ConfigOption, Failure, causes, output::say, runtime};
 use crate::{
     config::Config,
     domain::{Ambiente, Ruc},
-    simulator::{Comportamiento, Options, Simulator, SimulatorError},
+    simulator::{
+        Comportamiento, Options, Simulator, SimulatorError,
+        faults::{self, Script},
+    },
     telemetry, wsiotramite,
 };
 
@@ -21,8 +29,28 @@ pub struct SimulatorCommand {
     /// Una entidad registrada y la dirección de su wsiotramite; se repite [además de las de la configuración]
     #[arg(long, value_name = "RUC=URL", value_parser = entity)]
     entity: Vec<(Ruc, String)>,
+    /// Archivo TOML con las fallas que debe simular; docs/simulador.md las explica
+    #[arg(long, value_name = "ARCHIVO")]
+    faults: Option<PathBuf>,
     #[command(flatten)]
     config: ConfigOption,
+}
+
+/// Largest file of faults, in bytes.
+const FAULTS_BYTES_MAX: u64 = 1024 * 1024;
+
+fn script(path: &Path) -> Result<Script, Failure> {
+    let unreadable = |error: &io::Error| {
+        Failure::Usage(format!(
+            "no se puede leer el archivo de fallas {}: {}",
+            path.display(),
+            causes::in_spanish(error)
+        ))
+    };
+    let mut text = String::new();
+    let file = File::open(path).map_err(|error| unreadable(&error))?;
+    file.take(FAULTS_BYTES_MAX).read_to_string(&mut text).map_err(|error| unreadable(&error))?;
+    faults::reading::toml(&path.display().to_string(), &text).map_err(|error| Failure::Usage(error.to_string()))
 }
 
 fn entity(text: &str) -> Result<(Ruc, String), String> {
@@ -42,7 +70,8 @@ impl SimulatorCommand {
     async fn serve(&self, config: &Config) -> Result<(), Failure> {
         let failed = |error: SimulatorError| Failure::Failed(error.to_string());
         let listen = self.listen.unwrap_or(config.simulator.listen);
-        let options = Options { listen, limits: config.limits.clone(), ..Options::default() };
+        let faults = self.faults.as_deref().map_or_else(|| Ok(Script::default()), script)?;
+        let options = Options { listen, limits: config.limits.clone(), faults, ..Options::default() };
         let simulator = Simulator::start(options).await.map_err(failed)?;
         let entities = self.entities(config);
         for (ruc, name, url) in &entities {
@@ -84,6 +113,7 @@ fn show(simulator: &Simulator, entities: &[(Ruc, String, String)]) {
         say(&format!("  {}  {}", c.ruc(), c.explicacion()));
     }
     say("");
+    show_faults(simulator);
     say("Entidades registradas, a las que entrega documentos y cargos:");
     for (ruc, name, url) in entities {
         say(&format!("  {ruc}  {name}"));
@@ -105,6 +135,23 @@ fn show(simulator: &Simulator, entities: &[(Ruc, String, String)]) {
     say(&format!("       http://{}/simulador/enviar", simulator.address()));
     say("");
     say(&format!("Lo que pasa por aquí se ve en http://{}/simulador/mensajes", simulator.address()));
+    say(&format!("y las fallas se piden en http://{}/simulador/fallas", simulator.address()));
+}
+
+fn show_faults(simulator: &Simulator) {
+    let (script, _) = simulator.faults();
+    if script == (Script { semilla: script.semilla, ..Script::default() }) {
+        return;
+    }
+    say(&format!("Fallas pedidas (semilla {}):", script.semilla.unwrap_or_default()));
+    for rule in &script.reglas {
+        let operaciones = rule.operacion.iter().map(|o| o.nombre()).collect::<Vec<_>>().join(", ");
+        say(&format!("  {:<16} {operaciones}", rule.falla.nombre()));
+    }
+    for who in &script.contrapartes {
+        say(&format!("  {}      {}", who.ruc, who.responde.explicacion()));
+    }
+    say("");
 }
 
 #[cfg(test)]

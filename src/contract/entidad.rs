@@ -68,8 +68,13 @@ pub fn respuesta_lista(entidades: &[Entidad]) -> Message {
 
 /// The answer to [`Request::Validar`].
 pub fn respuesta_validar(registrada: bool) -> Message {
+    respuesta_validar_con(if registrada { REGISTRADA } else { NO_REGISTRADA })
+}
+
+/// The same with any code, as services out of order answer.
+pub fn respuesta_validar_con(codigo: &str) -> Message {
     let mut w = Writer::new(NAMESPACE, VALIDAR_RESPONSE);
-    w.text("return", if registrada { REGISTRADA } else { NO_REGISTRADA });
+    w.text("return", codigo);
     w.finish()
 }
 

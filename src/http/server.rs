@@ -41,6 +41,16 @@ pub enum Peer {
     Local,
 }
 
+/// Cuts its connection at once, without an answer; an extension of every request. For who plays a service out of order.
+#[derive(Debug, Clone, Default)]
+pub struct Hangup(CancellationToken);
+
+impl Hangup {
+    pub fn cut(&self) {
+        self.0.cancel();
+    }
+}
+
 pub enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener),
@@ -97,7 +107,8 @@ pub async fn serve(listener: Listener, router: Router, options: Options, stop: C
         match accepted {
             Ok((place, (stream, peer))) => {
                 pause = ACCEPT_PAUSE_FIRST;
-                let connection = Connection { router: router.clone(), options: options.clone(), peer };
+                let hangup = Hangup::default();
+                let connection = Connection { router: router.clone(), options: options.clone(), peer, hangup };
                 connection.spawn(stream, place, &graceful, abort.clone());
             }
             Err(error) if of_one_connection(&error) => {}
@@ -150,6 +161,7 @@ struct Connection {
     router: Router,
     options: Options,
     peer: Peer,
+    hangup: Hangup,
 }
 
 impl Connection {
@@ -168,7 +180,7 @@ impl Connection {
             .max_headers(options.headers_max)
             .max_header_size(options.header_bytes_max)
             .max_buf_size(BUFFER_BYTES.max(options.header_bytes_max));
-        let peer = self.peer;
+        let (peer, hangup) = (self.peer, self.hangup.clone());
         let this = Arc::new(self);
         let service = service_fn(move |request| {
             let this = Arc::clone(&this);
@@ -182,6 +194,7 @@ impl Connection {
                     tracing::debug!(listener = options.name, ?peer, %error, "connection ended early");
                 },
                 () = abort.cancelled() => {}
+                () = hangup.0.cancelled() => {}
             }
             options.metrics.connection_closed(options.name);
             drop(place);
@@ -191,6 +204,7 @@ impl Connection {
     async fn answer(&self, request: http::Request<Incoming>) -> Response {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(self.peer);
+        request.extensions_mut().insert(self.hangup.clone());
         let answered = AssertUnwindSafe(self.router.clone().oneshot(request)).catch_unwind().await;
         let response = match answered {
             Ok(Ok(response)) => response,

@@ -4,6 +4,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -19,7 +20,8 @@ use crate::domain::{
 const RECORDADOS_MAX: usize = 1_000;
 
 /// How a built-in counterpart behaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Comportamiento {
     /// Answers every document with a cargo `R`.
     Recepciona,
@@ -29,6 +31,23 @@ pub enum Comportamiento {
     Calla,
     /// Cannot be reached.
     Caida,
+}
+
+/// An entity that the simulator plays: one of the built-in ones, or another of its directory that a script gave a part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contraparte {
+    pub ruc: String,
+    pub nombre: String,
+    pub responde: Comportamiento,
+    /// How long its cargo takes, if not as long as all others'.
+    pub demora: Option<Duration>,
+}
+
+impl From<Comportamiento> for Contraparte {
+    fn from(responde: Comportamiento) -> Self {
+        let (ruc, nombre) = responde.de();
+        Self { ruc: ruc.into(), nombre: nombre.into(), responde, demora: None }
+    }
 }
 
 impl Comportamiento {
@@ -49,6 +68,16 @@ impl Comportamiento {
 
     pub fn nombre(self) -> &'static str {
         self.de().1
+    }
+
+    /// As scripts call it.
+    pub fn palabra(self) -> &'static str {
+        match self {
+            Self::Recepciona => "recepciona",
+            Self::Observa => "observa",
+            Self::Calla => "calla",
+            Self::Caida => "caida",
+        }
     }
 
     /// What it does, for people.
@@ -154,13 +183,13 @@ impl Counterparts {
     /// A document arrives; the second part is the cargo it will be answered with, if it is new and will be.
     pub fn recibir(
         &self,
-        quien: Comportamiento,
+        quien: &Contraparte,
         tramite: &Tramite,
         documento: &Recepcionado<'_>,
         now: Timestamp,
     ) -> (Respuesta, Option<CargoPorEntregar>) {
         let huella = huella(tramite, documento.sha256);
-        let key = key(quien.ruc(), tramite.cuo.as_deref());
+        let key = key(&quien.ruc, tramite.cuo.as_deref());
         let mut inner = self.lock();
         if let Some(known) = inner.recibidos.entries.get(&key) {
             let same = known.huella == huella;
@@ -171,30 +200,31 @@ impl Counterparts {
         }
         inner.registros += 1;
         let numero = format!("{:06}", inner.registros);
-        let cargo = quien.desenlace().map(|desenlace| cargo(quien, desenlace, &numero, tramite, documento, now));
+        let cargo =
+            quien.responde.desenlace().map(|desenlace| cargo(quien, desenlace, &numero, tramite, documento, now));
         inner.recibidos.insert(key, Recibido { huella, cargo: cargo.clone() });
         (a_disposicion(quien, tramite), cargo)
     }
 
     /// The state of a document that was received: `None` if there is no such document, else the cargo if it has one.
-    pub fn consultar(&self, quien: Comportamiento, cuo: Option<&str>) -> Option<Option<CargoPorEntregar>> {
-        self.lock().recibidos.entries.get(&key(quien.ruc(), cuo)).map(|recibido| recibido.cargo.clone())
+    pub fn consultar(&self, quien: &Contraparte, cuo: Option<&str>) -> Option<Option<CargoPorEntregar>> {
+        self.lock().recibidos.entries.get(&key(&quien.ruc, cuo)).map(|recibido| recibido.cargo.clone())
     }
 
     /// A counterpart sent a document.
-    pub fn enviado(&self, quien: Comportamiento, cuo: &str) {
-        self.lock().enviados.insert(key(quien.ruc(), Some(cuo)), Enviado { cargo: None });
+    pub fn enviado(&self, quien: &Contraparte, cuo: &str) {
+        self.lock().enviados.insert(key(&quien.ruc, Some(cuo)), Enviado { cargo: None });
     }
 
     /// A cargo arrives for a document that a counterpart sent.
-    pub fn recibir_cargo(&self, quien: Comportamiento, cargo: &CargoTramite, sha256: Option<&Sha256>) -> Respuesta {
+    pub fn recibir_cargo(&self, quien: &Contraparte, cargo: &CargoTramite, sha256: Option<&Sha256>) -> Respuesta {
         let stated = Respondido {
             estado: cargo.estado.clone(),
             numero_registro: cargo.numero_registro.clone(),
             sha256: sha256.cloned(),
         };
         let mut inner = self.lock();
-        let Some(enviado) = inner.enviados.entries.get_mut(&key(quien.ruc(), cargo.cuo.as_deref())) else {
+        let Some(enviado) = inner.enviados.entries.get_mut(&key(&quien.ruc, cargo.cuo.as_deref())) else {
             return Respuesta::nueva("-1", "NO SE PUDO REGISTRAR EL CARGO");
         };
         match &enviado.cargo {
@@ -223,19 +253,19 @@ fn huella(tramite: &Tramite, pdf: &Sha256) -> Sha256 {
     Sha256::from_digest(context.finish().as_ref())
 }
 
-fn a_disposicion(quien: Comportamiento, tramite: &Tramite) -> Respuesta {
+fn a_disposicion(quien: &Contraparte, tramite: &Tramite) -> Respuesta {
     let text = format!(
         "El documento N° CUO {} se encuentra a disposición para la recepción formal de la entidad destinataria {} en \
          los horarios de atención de su Mesa de Partes.",
         tramite.cuo.as_deref().unwrap_or_default().trim(),
-        quien.nombre()
+        quien.nombre
     );
     Respuesta::nueva("0000", text)
 }
 
 /// The cargo of a counterpart, with the facts practice puts in one (CONTRACT §8).
 fn cargo(
-    quien: Comportamiento,
+    quien: &Contraparte,
     desenlace: Desenlace,
     numero: &str,
     t: &Tramite,
@@ -266,14 +296,14 @@ fn cargo(
         Desenlace::Observado => "Cargo de observación",
     };
     let hoja = Hoja {
-        membrete: quien.nombre().to_owned(),
+        membrete: quien.nombre.clone(),
         titulo: titulo.to_owned(),
         datos,
         parrafos: Vec::new(),
         pie: "Cargo de prueba emitido por el simulador de chasqui; no está firmado y no tiene valor legal.".to_owned(),
     };
     let cargo = CargoTramite {
-        ruc_emisor: Some(quien.ruc().to_owned()),
+        ruc_emisor: Some(quien.ruc.clone()),
         ruc_destino: t.ruc_remitente.clone(),
         cuo: t.cuo.clone(),
         cuo_referencia: t.cuo_referencia.clone(),
@@ -307,7 +337,7 @@ mod tests {
 
     fn receive(all: &Counterparts, who: Comportamiento, t: &Tramite) -> (Respuesta, Option<CargoPorEntregar>) {
         let sha256 = Sha256::from_digest(&[1; 32]);
-        all.recibir(who, t, &Recepcionado { sha256: &sha256, bytes: 7 }, lima::leer("2026-11-21").unwrap())
+        all.recibir(&who.into(), t, &Recepcionado { sha256: &sha256, bytes: 7 }, lima::leer("2026-11-21").unwrap())
     }
 
     #[test]
@@ -330,7 +360,7 @@ mod tests {
             let cargo = cargo.unwrap();
             assert_eq!(validation::cargo(&cargo.cargo), []);
             assert!(cargo.pdf.starts_with(b"%PDF"));
-            assert_eq!(all.consultar(who, Some("0000000019")).unwrap().unwrap().cargo, cargo.cargo);
+            assert_eq!(all.consultar(&who.into(), Some("0000000019")).unwrap().unwrap().cargo, cargo.cargo);
         }
     }
 
@@ -338,8 +368,8 @@ mod tests {
     fn the_silent_one_has_it_and_says_nothing() {
         let all = Counterparts::default();
         assert!(receive(&all, Comportamiento::Calla, &tramite(19)).1.is_none());
-        assert!(matches!(all.consultar(Comportamiento::Calla, Some("19")), Some(None)));
-        assert!(all.consultar(Comportamiento::Calla, Some("20")).is_none());
+        assert!(matches!(all.consultar(&Comportamiento::Calla.into(), Some("19")), Some(None)));
+        assert!(all.consultar(&Comportamiento::Calla.into(), Some("20")).is_none());
     }
 
     #[test]
@@ -348,7 +378,7 @@ mod tests {
         for n in 0..=RECORDADOS_MAX {
             receive(&all, Comportamiento::Calla, &tramite(n + 1));
         }
-        assert!(all.consultar(Comportamiento::Calla, Some("1")).is_none());
-        assert!(all.consultar(Comportamiento::Calla, Some("2")).is_some());
+        assert!(all.consultar(&Comportamiento::Calla.into(), Some("1")).is_none());
+        assert!(all.consultar(&Comportamiento::Calla.into(), Some("2")).is_some());
     }
 }

@@ -7,8 +7,9 @@ use std::{
 
 use jiff::Timestamp;
 use serde::Serialize;
+use tokio::sync::watch;
 
-use crate::domain::lima;
+use crate::{contract, domain::lima};
 
 /// CUOs remembered; the oldest is forgotten first.
 const CUOS_MAX: usize = 1_000;
@@ -37,7 +38,11 @@ pub struct Mensaje {
 }
 
 #[derive(Default)]
-pub struct Log(Mutex<Inner>);
+pub struct Log {
+    inner: Mutex<Inner>,
+    /// Tells that something was added.
+    news: watch::Sender<()>,
+}
 
 #[derive(Default)]
 struct Inner {
@@ -46,12 +51,28 @@ struct Inner {
 }
 
 impl Log {
-    pub fn add(&self, mut mensaje: Mensaje) {
+    pub fn add(&self, mensaje: Mensaje) {
+        self.keep(mensaje);
+        self.news.send_replace(());
+    }
+
+    /// Changes with every message.
+    pub fn watch(&self) -> watch::Receiver<()> {
+        self.news.subscribe()
+    }
+
+    /// Whether a cargo under this CUO was accepted.
+    pub fn cargo_passed(&self, cuo: &str) -> bool {
+        let cargo = contract::Operation::Cargo.name();
+        self.of(cuo).iter().any(|m| m.operacion == cargo && m.vcodres.as_deref().map(str::trim) == Some("0000"))
+    }
+
+    fn keep(&self, mut mensaje: Mensaje) {
         for text in [&mut mensaje.cuo, &mut mensaje.de, &mut mensaje.a] {
             *text = text.chars().take(TEXT_MAX).collect();
         }
         mensaje.vdesres = mensaje.vdesres.map(|text| text.chars().take(TEXT_MAX).collect());
-        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let inner = &mut *inner;
         let key = key(&mensaje.cuo);
         let messages = inner.by_cuo.entry(key.clone()).or_insert_with(|| {
@@ -70,13 +91,13 @@ impl Log {
 
     /// The messages of one CUO, oldest first.
     pub fn of(&self, cuo: &str) -> Vec<Mensaje> {
-        let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.by_cuo.get(&key(cuo)).cloned().unwrap_or_default()
     }
 
     /// The messages of the newest CUOs, newest CUO first.
     pub fn newest(&self, cuos: usize) -> Vec<Vec<Mensaje>> {
-        let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.order.iter().rev().take(cuos).filter_map(|cuo| inner.by_cuo.get(cuo).cloned()).collect()
     }
 }

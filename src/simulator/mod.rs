@@ -4,12 +4,16 @@
 //! Keeps nothing on disk but documents on their way. Uses the client of `platform` and the HTTP binding of `wsiotramite`;
 //! knows nothing of `exchange` but its ports, nor of the store but its staging.
 
+mod conduct;
 pub mod counterpart;
 mod directory;
+pub mod faults;
+mod ledger;
 pub mod log;
 pub mod pdf;
 mod registry;
 mod relay;
+mod request;
 pub mod send;
 mod services;
 mod spool;
@@ -28,6 +32,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use counterpart::Comportamiento;
+use faults::{Count, Faults, Script};
 pub use log::Mensaje;
 pub use send::{Enviado, EnviarError, Envio};
 
@@ -55,6 +60,8 @@ pub struct Options {
     /// How long the counterparts take to answer.
     pub demora_cargo: Duration,
     pub clock: Arc<dyn Clock>,
+    /// What goes wrong from the start; another script may be given while it runs.
+    pub faults: Script,
 }
 
 impl Default for Options {
@@ -66,6 +73,7 @@ impl Default for Options {
             timeouts: Timeouts { connect: Duration::from_secs(5), total: Duration::from_secs(60) },
             demora_cargo: Duration::from_secs(2),
             clock: Arc::new(SystemClock),
+            faults: Script::default(),
         }
     }
 }
@@ -80,6 +88,10 @@ pub enum SimulatorError {
     Client(#[from] ClientError),
     #[error("«{0}» no es una entidad: {1}")]
     Entidad(String, String),
+    #[error(
+        "[[contraparte]]: el RUC {0} no está en el directorio del simulador; solo sus entidades pueden hacer un papel"
+    )]
+    Contraparte(Ruc),
 }
 
 /// A running simulator. Dropped without [`Simulator::shutdown`], it ends with its runtime.
@@ -101,7 +113,9 @@ impl Simulator {
         let core = Arc::new(relay::Core {
             registry: registry::Registry::new(),
             counterparts: counterpart::Counterparts::default(),
+            faults: Faults::new(Script::default(), seed()),
             log: log::Log::default(),
+            ledger: ledger::Ledger::default(),
             spool: spool::Spool::new(document_bytes_max).map_err(SimulatorError::Folder)?,
             client: client_for(options.timeouts)?,
             clock: options.clock,
@@ -109,6 +123,7 @@ impl Simulator {
             tasks: TaskTracker::new(),
             stop: stop.clone(),
         });
+        core.play(options.faults)?;
         let metrics = Arc::new(Metrics::default());
         let in_flight = InFlight::new(options.limits.bytes_in_flight_max.bytes());
         let intake = Intake::new(&options.limits, options.limits.envelope_max().bytes(), in_flight);
@@ -146,6 +161,11 @@ impl Simulator {
         self.core.enviar(envio).await
     }
 
+    /// What goes wrong, with the seed that chance is drawn from.
+    pub fn faults(&self) -> (Script, Vec<Count>) {
+        self.core.faults.now()
+    }
+
     /// What passed under a CUO, oldest first.
     pub fn mensajes(&self, cuo: &Cuo) -> Vec<Mensaje> {
         self.core.log.of(cuo.as_str())
@@ -158,6 +178,23 @@ impl Simulator {
         self.server.await.ok();
         self.core.tasks.wait().await;
     }
+}
+
+impl relay::Core {
+    /// Takes a script: its faults and the parts of the counterparts. One with an unknown counterpart changes no fault.
+    fn play(&self, script: Script) -> Result<(), SimulatorError> {
+        if let Some(ruc) = self.registry.play(&script.contrapartes).into_iter().next() {
+            return Err(SimulatorError::Contraparte(ruc));
+        }
+        self.faults.replace(script, seed());
+        Ok(())
+    }
+}
+
+/// A seed nobody chose.
+fn seed() -> u64 {
+    // Small enough to be copied by hand and to be exact in JSON.
+    getrandom::u32().map_or(1, u64::from)
 }
 
 /// Entities may be behind https; where the machine has no certificates at all, those behind http can still be reached.

@@ -8,7 +8,10 @@ use std::{
 use jiff::Timestamp;
 use reqwest::Url;
 
-use super::{counterpart::Comportamiento, directory};
+use super::{
+    counterpart::{Comportamiento, Contraparte},
+    directory, faults,
+};
 use crate::domain::{Categoria, Entidad, Ruc};
 
 /// Most entities that can be registered.
@@ -21,8 +24,8 @@ const CUO_END: u64 = 10_000_000_000;
 pub enum Destino {
     /// Its `wsiotramite` service.
     Servicio(Url),
-    /// One of the built-in counterparts.
-    Contraparte(Comportamiento),
+    /// Played by the simulator.
+    Contraparte(Contraparte),
     /// In the directory, and nowhere to be reached.
     Ninguno,
 }
@@ -45,12 +48,35 @@ pub struct Full;
 impl Registry {
     /// With the samples and the counterparts in it.
     pub fn new() -> Self {
-        let samples = directory::muestra().into_iter().map(|entidad| Registrada { entidad, destino: Destino::Ninguno });
-        let counterparts = Comportamiento::TODOS
-            .into_iter()
-            .filter_map(|c| Some(Registrada { entidad: c.entidad()?, destino: Destino::Contraparte(c) }));
-        let entidades = samples.chain(counterparts).map(|r| (r.entidad.ruc.clone(), r)).collect();
+        let entidades = built_in().map(|r| (r.entidad.ruc.clone(), r)).collect();
         Self { entidades: Mutex::new(entidades), last_cuo: Mutex::new(0) }
+    }
+
+    /// Gives entities of the directory their parts, and all others those they began with. Whoever is reached at a service
+    /// keeps it. The RUCs that are not in the directory are given back.
+    pub fn play(&self, parts: &[faults::Contraparte]) -> Vec<Ruc> {
+        let mut entidades = lock(&self.entidades);
+        for begun in built_in() {
+            if let Some(now) = entidades.get_mut(&begun.entidad.ruc).filter(|r| !r.is_service()) {
+                now.destino = begun.destino;
+            }
+        }
+        let mut unknown = Vec::new();
+        for part in parts {
+            match entidades.get_mut(&part.ruc) {
+                Some(now) if !now.is_service() => {
+                    now.destino = Destino::Contraparte(Contraparte {
+                        ruc: part.ruc.to_string(),
+                        nombre: now.entidad.nombre.clone(),
+                        responde: part.responde,
+                        demora: part.demora,
+                    });
+                }
+                Some(_) => {}
+                None => unknown.push(part.ruc.clone()),
+            }
+        }
+        unknown
     }
 
     /// Registers an entity, or gives a registered one another address.
@@ -85,6 +111,21 @@ impl Registry {
         *last = (*last + 1).max(from_clock) % CUO_END;
         format!("{:010}", *last)
     }
+}
+
+impl Registrada {
+    fn is_service(&self) -> bool {
+        matches!(self.destino, Destino::Servicio(_))
+    }
+}
+
+/// The samples, where nobody is, and the counterparts.
+fn built_in() -> impl Iterator<Item = Registrada> {
+    let samples = directory::muestra().into_iter().map(|entidad| Registrada { entidad, destino: Destino::Ninguno });
+    let counterparts = Comportamiento::TODOS
+        .into_iter()
+        .filter_map(|c| Some(Registrada { entidad: c.entidad()?, destino: Destino::Contraparte(c.into()) }));
+    samples.chain(counterparts)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

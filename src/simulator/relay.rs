@@ -3,13 +3,17 @@
 
 use std::{sync::Arc, time::Duration, time::Instant};
 
+use jiff::Timestamp;
 use tokio::time::sleep;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     counterpart::{CargoPorEntregar, Comportamiento, Counterparts, Recepcionado},
+    faults::Faults,
+    ledger::Ledger,
     log::{Log, Mensaje},
     registry::{Destino, Registrada, Registry},
+    request::Asked,
     spool::{self, Spool},
 };
 use crate::{
@@ -36,7 +40,9 @@ const ENTRE_INTENTOS: Duration = Duration::from_secs(1);
 pub struct Core {
     pub registry: Registry,
     pub counterparts: Counterparts,
+    pub faults: Faults,
     pub log: Log,
+    pub ledger: Ledger,
     pub spool: Spool,
     pub client: SoapClient,
     pub clock: Arc<dyn Clock>,
@@ -65,11 +71,11 @@ pub fn tipos_documento() -> Vec<TipoDocumento> {
 
 impl Core {
     /// `recepcionarTramiteResponse`.
-    pub async fn recepcionar(self: &Arc<Self>, t: &Tramite, documento: Option<Staged>) -> Respuesta {
+    pub async fn recepcionar(self: &Arc<Self>, t: &Tramite, documento: Option<&Staged>, now: Timestamp) -> Respuesta {
         let began = Instant::now();
-        let respuesta = self.try_recepcionar(t, documento.as_ref()).await.unwrap_or_else(|refusal| refusal);
+        let respuesta = self.try_recepcionar(t, documento, now).await.unwrap_or_else(|refusal| refusal);
         let parties = [&t.ruc_remitente, &t.ruc_receptor];
-        self.note(Operation::Recepcionar, &t.cuo, parties, &respuesta, documento.as_ref(), began);
+        self.note(Operation::Recepcionar, &t.cuo, parties, &respuesta, documento, began);
         respuesta
     }
 
@@ -77,6 +83,7 @@ impl Core {
         self: &Arc<Self>,
         t: &Tramite,
         documento: Option<&Staged>,
+        now: Timestamp,
     ) -> Result<Respuesta, Respuesta> {
         let receptora = self.registry.find(t.ruc_receptor.as_deref());
         let tipos: Vec<String> = tipos_documento().into_iter().map(|t| t.codigo).collect();
@@ -84,7 +91,7 @@ impl Core {
             tipos_documento: &tipos,
             remitente_registrada: Some(self.registry.find(t.ruc_remitente.as_deref()).is_some()),
             receptora_registrada: Some(receptora.is_some()),
-            ..Contexto::nuevo(self.clock.now())
+            ..Contexto::nuevo(now)
         };
         if let Some(defecto) = validation::tramite(t, &contexto).first() {
             return Err(refused(defecto.texto));
@@ -97,11 +104,11 @@ impl Core {
                 let outgoing = tramite::recepcionar(t, Some(documento.bytes));
                 self.deliver(url, outgoing, documento, Operation::Recepcionar, &receptora).await
             }
-            Destino::Contraparte(quien) if *quien != Comportamiento::Caida => {
+            Destino::Contraparte(quien) if quien.responde != Comportamiento::Caida => {
                 let facts = Recepcionado { sha256: &documento.sha256, bytes: documento.bytes };
-                let (respuesta, cargo) = self.counterparts.recibir(*quien, t, &facts, self.clock.now());
+                let (respuesta, cargo) = self.counterparts.recibir(quien, t, &facts, now);
                 if let Some(cargo) = cargo {
-                    self.deliver_later(cargo);
+                    self.deliver_later(cargo, quien.demora.unwrap_or(self.demora_cargo));
                 }
                 Ok(respuesta)
             }
@@ -110,10 +117,10 @@ impl Core {
     }
 
     /// `cargoResponse`: here `vrucentrem` issues the cargo and `vrucentrec` sent the document (CONTRACT §4).
-    pub async fn cargo(&self, c: &CargoTramite, documento: Option<Staged>) -> Respuesta {
+    pub async fn cargo(&self, c: &CargoTramite, documento: Option<&Staged>) -> Respuesta {
         let began = Instant::now();
-        let respuesta = self.try_cargo(c, documento.as_ref()).await.unwrap_or_else(|refusal| refusal);
-        self.note(Operation::Cargo, &c.cuo, [&c.ruc_emisor, &c.ruc_destino], &respuesta, documento.as_ref(), began);
+        let respuesta = self.try_cargo(c, documento).await.unwrap_or_else(|refusal| refusal);
+        self.note(Operation::Cargo, &c.cuo, [&c.ruc_emisor, &c.ruc_destino], &respuesta, documento, began);
         respuesta
     }
 
@@ -129,8 +136,8 @@ impl Core {
                 let outgoing = tramite::cargo(c, Some(documento.bytes));
                 self.deliver(url, outgoing, documento, Operation::Cargo, &destino).await
             }
-            Destino::Contraparte(quien) if *quien != Comportamiento::Caida => {
-                Ok(self.counterparts.recibir_cargo(*quien, c, Some(&documento.sha256)))
+            Destino::Contraparte(quien) if quien.responde != Comportamiento::Caida => {
+                Ok(self.counterparts.recibir_cargo(quien, c, Some(&documento.sha256)))
             }
             Destino::Contraparte(_) | Destino::Ninguno => Err(unreachable(&destino)),
         }
@@ -152,8 +159,8 @@ impl Core {
         };
         match &receptora.destino {
             Destino::Servicio(url) => self.ask(url, cuo, &receptora).await,
-            Destino::Contraparte(quien) if *quien != Comportamiento::Caida => {
-                match self.counterparts.consultar(*quien, Some(cuo)) {
+            Destino::Contraparte(quien) if quien.responde != Comportamiento::Caida => {
+                match self.counterparts.consultar(quien, Some(cuo)) {
                     None => Err(Respuesta::nueva("0001", "DATOS NO ENCONTRADOS")),
                     Some(cargo) => self.known(cuo, cargo).await,
                 }
@@ -227,22 +234,23 @@ impl Core {
     }
 
     /// A counterpart's cargo goes out after a while, and again if it is not accepted.
-    fn deliver_later(self: &Arc<Self>, cargo: CargoPorEntregar) {
+    fn deliver_later(self: &Arc<Self>, cargo: CargoPorEntregar, after: Duration) {
         if self.tasks.len() >= CARGOS_PENDIENTES_MAX {
             tracing::warn!("too many cargos of counterparts are waiting; this one is only to be had by asking");
             return;
         }
         let core = Arc::clone(self);
         self.tasks.spawn(async move {
-            let mut wait = core.demora_cargo;
+            let mut wait = after;
             for attempt in 0..INTENTOS_MAX {
                 tokio::select! {
                     () = core.stop.cancelled() => return,
                     () = sleep(wait) => {}
                 }
                 let Ok(documento) = core.spool.keep(&cargo.pdf).await else { return };
-                let answer = core.cargo(&cargo.cargo, Some(documento)).await;
-                if matches!(answer.codigo(), "0000" | "0002") {
+                let (said, plan) = core.attend(Asked::Cargo(Box::new(cargo.cargo.clone()), Some(documento))).await;
+                let accepted = said.respuesta().is_some_and(|r| matches!(r.codigo(), "0000" | "0002"));
+                if accepted && plan.answers() {
                     return;
                 }
                 wait = ENTRE_INTENTOS * 2u32.pow(attempt);

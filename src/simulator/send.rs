@@ -5,12 +5,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    counterpart::Comportamiento,
+    counterpart::Contraparte,
     pdf::Hoja,
     registry::Destino,
     relay::{self, Core},
+    request::Asked,
 };
-use crate::domain::{Contenido, Sha256, Tramite, cargo::Respuesta, lima, validation::largo};
+use crate::domain::{Contenido, Sha256, Tramite, lima, validation::largo};
 
 /// What is to be sent. Only the two ends are mandatory.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -50,27 +51,28 @@ impl Core {
             _ => return Err(EnviarError::NoEsContraparte(envio.de.chars().take(20).collect())),
         };
         let cuo = self.registry.cuo(self.clock.now());
-        let tramite = self.tramite(quien, envio, &cuo);
-        let staged = self.spool.keep(&pdf(quien, &tramite)).await.map_err(|error| {
+        let tramite = self.tramite(&quien, envio, &cuo);
+        let staged = self.spool.keep(&pdf(&quien, &tramite)).await.map_err(|error| {
             relay::our_fault(&error);
             EnviarError::Documento
         })?;
         let (sha256, bytes): (Sha256, u64) = (staged.sha256.clone(), staged.bytes);
-        self.counterparts.enviado(quien, &cuo);
-        let Respuesta { codigo, descripcion } = self.recepcionar(&tramite, Some(staged)).await;
-        Ok(Enviado { cuo, sha256: sha256.to_string(), bytes, vcodres: codigo, vdesres: descripcion })
+        self.counterparts.enviado(&quien, &cuo);
+        let (said, plan) = self.attend(Asked::Recepcionar(Box::new(tramite), Some(staged))).await;
+        let (vcodres, vdesres) = if plan.answers() { said.words() } else { (None, None) };
+        Ok(Enviado { cuo, sha256: sha256.to_string(), bytes, vcodres, vdesres })
     }
 
-    fn tramite(&self, quien: Comportamiento, envio: &Envio, cuo: &str) -> Tramite {
+    fn tramite(&self, quien: &Contraparte, envio: &Envio, cuo: &str) -> Tramite {
         let some = |text: &str| Some(text.to_owned());
         let now = self.clock.now();
         let asunto = envio.asunto.as_deref().map(str::trim).filter(|text| !text.is_empty());
         let asunto = asunto.unwrap_or("Documento de prueba enviado por el simulador");
         let anio = lima::en_lima(now).year();
         Tramite {
-            ruc_remitente: some(quien.ruc()),
+            ruc_remitente: some(&quien.ruc),
             ruc_receptor: some(envio.a.trim()),
-            nombre_remitente: some(quien.nombre()),
+            nombre_remitente: some(&quien.nombre),
             unidad_remitente: some("OFICINA DE GESTIÓN DOCUMENTAL"),
             tipo_identidad: some("1"),
             numero_identidad: some("40000001"),
@@ -92,10 +94,10 @@ impl Core {
     }
 }
 
-fn pdf(quien: Comportamiento, t: &Tramite) -> Vec<u8> {
+fn pdf(quien: &Contraparte, t: &Tramite) -> Vec<u8> {
     let text = |field: &Option<String>| field.clone().unwrap_or_default();
     let hoja = Hoja {
-        membrete: quien.nombre().to_owned(),
+        membrete: quien.nombre.clone(),
         titulo: text(&t.numero_documento),
         datos: vec![
             ("Para".to_owned(), format!("{} (RUC {})", text(&t.unidad_destino), text(&t.ruc_receptor))),

@@ -11,11 +11,15 @@ use axum::{
 };
 use http::{HeaderMap, Uri};
 
-use super::relay::{self, Consultada, Core};
+use super::{
+    faults::Plan,
+    relay::{self, Core},
+    request::{Asked, Said},
+};
 use crate::{
     contract::{self, Flavour, Operation, cuo, entidad, iotramite, wsdl},
-    domain::{Categoria, Consulta, Contenido, Ruc},
-    http::limits::Intake,
+    domain::{Categoria, Consulta, Contenido},
+    http::{limits::Intake, server::Hangup},
     soap::{Limits, ReadError},
     store::{BlobWriter, Staged, StoreError},
     telemetry::Metrics,
@@ -92,85 +96,92 @@ fn addresses() -> Vec<(&'static str, Service, &'static str)> {
 
 impl Services {
     async fn call(self, service: Service, request: Request) -> Response {
+        let hangup = request.extensions().get::<Hangup>().cloned().unwrap_or_default();
         let mut call = match Call::accept(&self.intake, &OPERATIONS, request) {
             Ok(call) => call,
             Err(refusal) => return *refusal,
         };
-        let result = match service {
+        let read = match service {
             Service::Tramite => self.tramite(&mut call).await,
-            Service::Entidad => self.entidad(&mut call).await,
-            Service::Cuo => self.cuo(&mut call).await,
+            Service::Entidad => entidad_asked(&mut call).await,
+            Service::Cuo => cuo_asked(&mut call).await,
         };
         binding::count(&self.metrics, call.tolerated.iter().copied());
-        call.answer(result).await
+        let (said, plan) = match read {
+            Ok(Read::Asked(asked)) => self.attend(asked).await,
+            Ok(Read::Failed(said)) => (said, Plan::default()),
+            Err(error) => return call.answer(Err(error)).await,
+        };
+        let response = call.answer(Ok(reply(&said, &plan).await)).await;
+        plan.send(response, hangup).await
     }
 
-    async fn tramite(&self, call: &mut Call) -> Result<Reply, ReadError> {
+    /// Goes on to its end whether or not the caller waits for it, as the platform does.
+    async fn attend(&self, asked: Asked) -> (Said, Plan) {
+        let core = Arc::clone(&self.core);
+        match self.core.tasks.spawn(async move { core.attend(asked).await }).await {
+            Ok(attended) => attended,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    async fn tramite(&self, call: &mut Call) -> Result<Read, ReadError> {
         let limits = Limits::with_document(self.core.spool.document_bytes_max());
         let envelope = call.envelope(limits).await?;
         let mut sink = self.core.spool.writer();
         let incoming = iotramite::read(envelope, &mut sink).await?;
-        Ok(match incoming.request {
-            iotramite::Request::Recepcionar(t) => {
-                let respuesta = match staged(t.contenido, sink).await {
-                    Ok(documento) => self.core.recepcionar(&t, documento).await,
-                    Err(error) => relay::our_fault(&error),
-                };
-                iotramite::respuesta(Operation::Recepcionar, &respuesta).into()
-            }
-            iotramite::Request::Cargo(c) => {
-                let respuesta = match staged(c.contenido, sink).await {
-                    Ok(documento) => self.core.cargo(&c, documento).await,
-                    Err(error) => relay::our_fault(&error),
-                };
-                iotramite::respuesta(Operation::Cargo, &respuesta).into()
-            }
+        Ok(Read::Asked(match incoming.request {
+            iotramite::Request::Recepcionar(t) => match staged(t.contenido, sink).await {
+                Ok(documento) => Asked::Recepcionar(t, documento),
+                Err(error) => {
+                    return Ok(Read::Failed(Said::Respuesta(Operation::Recepcionar, relay::our_fault(&error))));
+                }
+            },
+            iotramite::Request::Cargo(c) => match staged(c.contenido, sink).await {
+                Ok(documento) => Asked::Cargo(c, documento),
+                Err(error) => return Ok(Read::Failed(Said::Respuesta(Operation::Cargo, relay::our_fault(&error)))),
+            },
             iotramite::Request::Consultar(contract::Consulta { ruc_remitente, ruc_receptor, cuo }) => {
-                self.consultar(&Consulta { ruc_remitente, ruc_receptor, cuo }).await
+                Asked::Consultar(Consulta { ruc_remitente, ruc_receptor, cuo })
             }
-            iotramite::Request::TipoDocumento => iotramite::respuesta_tipos_documento(&relay::tipos_documento()).into(),
-        })
+            iotramite::Request::TipoDocumento => Asked::Tipos,
+        }))
     }
+}
 
-    async fn consultar(&self, consulta: &Consulta) -> Reply {
-        let Consultada { respuesta, documento } = self.core.consultar(consulta).await;
-        let message = iotramite::respuesta_consulta(&respuesta, documento.as_ref().map(|d| d.bytes));
-        let reader = match &documento {
-            Some(documento) => super::spool::open(documento).await.map(Some),
-            None => Ok(None),
-        };
-        match reader {
-            Ok(reader) => Reply { message, document: reader.map(relay::boxed) },
-            Err(error) => {
-                let respuesta = relay::our_fault(&error);
-                let answer = crate::domain::cargo::RespuestaConsulta { respuesta, ..Default::default() };
-                iotramite::respuesta_consulta(&answer, None).into()
-            }
+/// What became of reading a request.
+enum Read {
+    Asked(Asked),
+    /// It could not be kept; the answer says so.
+    Failed(Said),
+}
+
+async fn entidad_asked(call: &mut Call) -> Result<Read, ReadError> {
+    let incoming = entidad::read(call.envelope(Limits::SMALL).await?).await?;
+    Ok(Read::Asked(match incoming.request {
+        entidad::Request::Lista { categoria } => {
+            Asked::Lista(categoria.and_then(|text| Categoria::try_from(text.parse::<u8>().ok()?).ok()))
         }
-    }
+        entidad::Request::Validar { ruc } => Asked::Validar(ruc),
+    }))
+}
 
-    async fn entidad(&self, call: &mut Call) -> Result<Reply, ReadError> {
-        let incoming = entidad::read(call.envelope(Limits::SMALL).await?).await?;
-        let registry = &self.core.registry;
-        Ok(match incoming.request {
-            entidad::Request::Lista { categoria } => {
-                let categoria = categoria.and_then(|text| Categoria::try_from(text.parse::<u8>().ok()?).ok());
-                let entidades = categoria.map(|c| registry.category(c)).unwrap_or_default();
-                entidad::respuesta_lista(&entidades).into()
-            }
-            entidad::Request::Validar { ruc } => {
-                entidad::respuesta_validar(registry.find(ruc.as_deref()).is_some()).into()
-            }
-        })
-    }
+async fn cuo_asked(call: &mut Call) -> Result<Read, ReadError> {
+    let cuo::Request { flavour, ruc, servicio } = cuo::read(call.envelope(Limits::SMALL).await?).await?.request;
+    Ok(Read::Asked(Asked::Cuo { flavour, ruc, servicio }))
+}
 
-    async fn cuo(&self, call: &mut Call) -> Result<Reply, ReadError> {
-        let asked = cuo::read(call.envelope(Limits::SMALL).await?).await?.request;
-        let sound = asked.ruc.as_deref().is_some_and(|ruc| Ruc::de_contraparte(ruc).is_ok());
-        let served = asked.servicio.as_deref() == Some(cuo::SERVICIO);
-        // As a number no CUO can be: whoever asks wrongly must notice.
-        let given = if sound && served { self.core.registry.cuo(self.core.clock.now()) } else { "-1".into() };
-        Ok(cuo::respuesta(asked.flavour, &given).into())
+async fn reply(said: &Said, plan: &Plan) -> Reply {
+    if plan.null() {
+        return said.message().null().into();
+    }
+    let reader = match said.documento() {
+        Some(documento) => super::spool::open(documento).await.map(Some),
+        None => Ok(None),
+    };
+    match reader {
+        Ok(reader) => Reply { message: said.message(), document: reader.map(relay::boxed) },
+        Err(error) => Said::consulta(relay::our_fault(&error)).message().into(),
     }
 }
 

@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     counterpart::Comportamiento,
+    faults::{self, Count, Kind, Script},
+    ledger::Operation,
     registry::{Destino, Registrada},
     relay::Core,
     send::{Enviado, Envio},
@@ -26,6 +28,8 @@ use crate::{
 
 /// CUOs shown at once.
 const CUOS_SHOWN: usize = 50;
+/// Operations shown at once.
+const OPERATIONS_SHOWN: usize = 1_000;
 /// The category of an entity that is registered without one: gobierno local distrital.
 pub const CATEGORIA: u8 = 8;
 
@@ -35,6 +39,8 @@ pub fn router(core: Arc<Core>) -> Router {
         .route("/simulador/mensajes", get(messages))
         .route("/simulador/entidades", get(entities).post(register))
         .route("/simulador/enviar", post(send))
+        .route("/simulador/fallas", get(get_faults).put(put_faults).delete(no_faults))
+        .route("/simulador/operaciones", get(operations))
         .route("/healthz", get(|| async { "vivo\n" }))
         .with_state(core)
 }
@@ -65,7 +71,7 @@ async fn entities(State(core): State<Arc<Core>>) -> Json<Vec<Shown>> {
     let shown = |r: Registrada| {
         let (url, contraparte) = match r.destino {
             Destino::Servicio(url) => (Some(url.to_string()), None),
-            Destino::Contraparte(c) => (None, Some(c.explicacion())),
+            Destino::Contraparte(c) => (None, Some(c.responde.explicacion())),
             Destino::Ninguno => (None, None),
         };
         Shown { entidad: r.entidad, url, contraparte }
@@ -110,10 +116,75 @@ fn not_json(rejection: JsonRejection) -> Problem {
     Problem::new(Code::JsonNoValido, rejection.body_text())
 }
 
+#[derive(Serialize)]
+struct InForce {
+    #[serde(flatten)]
+    script: Script,
+    /// Of each rule: how many requests it could have struck, and how many it did.
+    cuentas: Vec<Count>,
+}
+
+async fn get_faults(State(core): State<Arc<Core>>) -> Json<InForce> {
+    faults_now(&core)
+}
+
+fn faults_now(core: &Core) -> Json<InForce> {
+    let (script, cuentas) = core.faults.now();
+    Json(InForce { script, cuentas })
+}
+
+/// Takes a script instead of the one in force.
+async fn put_faults(
+    State(core): State<Arc<Core>>,
+    script: Result<Json<serde_json::Value>, JsonRejection>,
+) -> Result<Json<InForce>, Problem> {
+    let Json(script) = script.map_err(not_json)?;
+    let script =
+        faults::reading::json(&script).map_err(|error| Problem::field("falla", "no_valido", error.0.join("; ")))?;
+    core.play(script).map_err(|error| Problem::field("contraparte", "no_valido", error.to_string()))?;
+    Ok(faults_now(&core))
+}
+
+/// Nothing goes wrong any more.
+async fn no_faults(State(core): State<Arc<Core>>) -> Result<Json<InForce>, Problem> {
+    core.play(Script::default()).map_err(|error| Problem::internal(&error))?;
+    Ok(faults_now(&core))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Page {
+    /// Number of the last operation that is known already.
+    desde: Option<u64>,
+    limite: Option<usize>,
+    cuo: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Operations {
+    items: Vec<Operation>,
+    /// What to give as `desde` to go on; there is more if it is less than `ultima`.
+    siguiente: u64,
+    ultima: u64,
+}
+
+/// What was asked, oldest first.
+async fn operations(State(core): State<Arc<Core>>, Query(page): Query<Page>) -> Json<Operations> {
+    let desde = page.desde.unwrap_or(0);
+    let limite = page.limite.unwrap_or(OPERATIONS_SHOWN).min(OPERATIONS_SHOWN);
+    let (items, ultima) = core.ledger.after(desde, limite, page.cuo.as_deref());
+    let siguiente = items.last().map_or(ultima.max(desde), |o| o.n);
+    Json(Operations { items, siguiente, ultima })
+}
+
 async fn page() -> Html<String> {
     let mut rows = String::new();
     for c in Comportamiento::TODOS {
         write!(rows, "<tr><td><code>{}</code><td>{}<td>{}", c.ruc(), c.nombre(), c.explicacion()).ok();
+    }
+    let mut kinds = String::new();
+    for form in Kind::TODAS.map(Kind::form) {
+        write!(kinds, "<tr><td><code>{}</code><td>{}", form.nombre, form.explicacion).ok();
     }
     let services: String = [services::CUO, services::ENTIDAD, services::TRAMITE]
         .iter()
@@ -127,6 +198,9 @@ async fn page() -> Html<String> {
          <p>Servicios SOAP:</p><ul>{services}</ul>\
          <p>Entidades simuladas que responden solas:</p><table>{rows}</table>\
          <p>Para ver lo que pasó por aquí: <a href=\"/simulador/mensajes\"><code>/simulador/mensajes</code></a>; las \
-         entidades registradas: <a href=\"/simulador/entidades\"><code>/simulador/entidades</code></a>.</p></html>\n"
+         entidades registradas: <a href=\"/simulador/entidades\"><code>/simulador/entidades</code></a>; cada operación \
+         con las fallas que sufrió: <a href=\"/simulador/operaciones\"><code>/simulador/operaciones</code></a>.</p>\
+         <p>Fallas que se pueden pedir en <a href=\"/simulador/fallas\"><code>/simulador/fallas</code></a> (GET, PUT, \
+         DELETE) o con <code>chasqui simulator --faults ARCHIVO</code>:</p><table>{kinds}</table></html>\n"
     ))
 }

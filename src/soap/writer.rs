@@ -18,6 +18,22 @@ pub struct Message {
 }
 
 impl Message {
+    /// The same operation answering null: as services do whose own code failed.
+    pub fn null(&self) -> Self {
+        let start = memchr::memmem::find(&self.before, b"<ns:");
+        let end = start.and_then(|start| {
+            let rest = self.before.get(start..)?;
+            Some(start + memchr::memchr(b'>', rest)? + 1)
+        });
+        let (Some(start), Some(end)) = (start, end) else { return self.clone() };
+        let head = self.before.slice(..end);
+        let name = head.get(start + 1..).unwrap_or_default();
+        let name = name.get(..memchr::memchr2(b' ', b'>', name).unwrap_or(0)).unwrap_or_default();
+        let null = b"<return xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:nil=\"true\"/></";
+        let out = [&head, &null[..], name, b"></soap:Body></soap:Envelope>"].concat();
+        Self { before: out.into(), document_len: None, after: Bytes::new() }
+    }
+
     /// Exact length of the HTTP body, in bytes.
     pub fn content_length(&self) -> u64 {
         let around = self.before.len() as u64 + self.after.len() as u64;

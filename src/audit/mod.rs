@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! audit/            in the folder of the data
-//!   clave           the audit key: Ed25519, for its owner alone
+//!   clave           the audit key: Ed25519, for its owner alone; clave.pub: its public part
 //!   puntos/         <entries, 20 digits>.note: checkpoints; .tsr beside one: its timestamp
 //!   arbol/          hashes of the tree; disposable, the journal gives them again
 //! ```
@@ -15,6 +15,13 @@
 
 pub mod checkpoint;
 mod files;
+pub mod log;
 pub mod merkle;
 pub mod note;
 pub mod tree;
+pub mod verify;
+
+#[cfg(test)]
+mod tests;
+
+pub use log::{AuditError, Log};

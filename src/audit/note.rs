@@ -47,7 +47,9 @@ fn key_id(name: &str, key: &[u8; 32]) -> [u8; 4] {
 }
 
 fn name_is_sound(name: &str) -> bool {
-    !name.is_empty() && name.len() <= NAME_MAX && !name.contains(|c: char| c.is_whitespace() || c.is_control() || c == '+')
+    !name.is_empty()
+        && name.len() <= NAME_MAX
+        && !name.contains(|c: char| c.is_whitespace() || c.is_control() || c == '+')
 }
 
 /// Standard base64 in its one right form.
@@ -71,7 +73,11 @@ impl Verifier {
         let key = decode(key).ok_or(NONE)?;
         let Some((&ALGORITHM, key)) = key.split_first() else { return Err(NONE) };
         let found = Self::new(name, key.try_into().map_err(|_| NONE)?)?;
-        if found.id_text() == id { Ok(found) } else { Err(NoteError("la huella de la clave no corresponde a la clave")) }
+        if found.id_text() == id {
+            Ok(found)
+        } else {
+            Err(NoteError("la huella de la clave no corresponde a la clave"))
+        }
     }
 
     /// The name, which is also the origin of the log.

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ready;
 use crate::{
+    audit::{self, AuditError, Log},
     config::{self, Config},
     exchange::{
         Clock, Exchange, Ids, Platform, RetryPolicy, Settings, SystemClock, SystemIds, Worker, health::BreakerPolicy,
@@ -59,6 +60,8 @@ pub enum StartError {
     Bind { key: &'static str, address: SocketAddr, error: io::Error },
     #[error("no se puede preparar el cliente de la plataforma: {0}")]
     Platform(String),
+    #[error("el registro de auditoría no se puede abrir: {0}")]
+    Audit(#[from] AuditError),
 }
 
 /// What a test or the demo puts in the place of the real thing.
@@ -78,11 +81,13 @@ pub struct Daemon {
     pub api: SocketAddr,
     pub control: PathBuf,
     exchange: Exchange,
+    audit: Arc<Log>,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
     drain: Duration,
     listeners: Vec<JoinHandle<()>>,
     worker: JoinHandle<()>,
+    auditing: JoinHandle<()>,
 }
 
 impl Daemon {
@@ -101,6 +106,7 @@ impl Daemon {
 
     async fn start_on(config: &Config, overrides: Overrides, store: SharedStore) -> Result<Self, StartError> {
         let exchange = exchange(config, overrides, store)?;
+        let audit = audit_log(config, &exchange)?;
         let (soap, soap_address) = bind("listen.soap", config.listen.soap).await?;
         let (api, api_address) = bind("listen.api", config.listen.api).await?;
         let control = config.data_dir.join(CONTROL_SOCKET);
@@ -109,19 +115,27 @@ impl Daemon {
 
         let (metrics, stop) = (Arc::new(Metrics::default()), CancellationToken::new());
         let in_flight = InFlight::new(config.limits.bytes_in_flight_max.bytes());
-        let shared = Shared { config, exchange: &exchange, metrics: &metrics, in_flight, stop: &stop };
+        let shared = Shared { config, exchange: &exchange, audit: &audit, metrics: &metrics, in_flight, stop: &stop };
         let listeners = vec![
             shared.listen(SOAP, Listener::Tcp(soap), shared.soap_router()),
             shared.listen("api", Listener::Tcp(api), shared.api_router()),
             shared.listen("control", Listener::Unix(local), shared.api_router()),
         ];
         let worker = tokio::spawn(Worker::new(exchange.clone()).run(stop.clone()));
+        let clock = exchange.clone();
+        let every = config.audit.checkpoint_every;
+        let auditing = tokio::spawn(Arc::clone(&audit).run(Arc::new(move || clock.now()), every, stop.clone()));
         let drain = config.limits.drain_timeout;
-        Ok(Self { soap: soap_address, api: api_address, control, exchange, metrics, stop, drain, listeners, worker })
+        let (soap, api) = (soap_address, api_address);
+        Ok(Self { soap, api, control, exchange, audit, metrics, stop, drain, listeners, worker, auditing })
     }
 
     pub fn exchange(&self) -> &Exchange {
         &self.exchange
+    }
+
+    pub fn audit(&self) -> &Arc<Log> {
+        &self.audit
     }
 
     pub fn metrics(&self) -> &Metrics {
@@ -156,6 +170,7 @@ impl Daemon {
             }
         };
         tokio::join!(drained, worked);
+        self.auditing.await.ok();
         std::fs::remove_file(&self.control).ok();
         self.exchange.store().close().await
     }
@@ -165,6 +180,7 @@ impl Daemon {
 struct Shared<'a> {
     config: &'a Config,
     exchange: &'a Exchange,
+    audit: &'a Arc<Log>,
     metrics: &'a Arc<Metrics>,
     in_flight: InFlight,
     stop: &'a CancellationToken,
@@ -193,7 +209,7 @@ impl Shared<'_> {
 
     /// What the SGD and people reach.
     fn api_router(&self) -> Router {
-        api_router(self.config, self.exchange, self.metrics, self.in_flight.clone(), self.stop)
+        api_router(self.config, self.exchange, self.audit, self.metrics, self.in_flight.clone(), self.stop)
     }
 }
 
@@ -201,12 +217,14 @@ impl Shared<'_> {
 pub fn api_router(
     config: &Config,
     exchange: &Exchange,
+    audit: &Arc<Log>,
     metrics: &Arc<Metrics>,
     in_flight: InFlight,
     stop: &CancellationToken,
 ) -> Router {
     let api = Api {
         exchange: exchange.clone(),
+        audit: Arc::clone(audit),
         metrics: Arc::clone(metrics),
         json_bytes_max: config.limits.json_max.in_memory(),
         checks: Arc::new([ready::disk(config.data_dir.clone())]),
@@ -214,6 +232,20 @@ pub fn api_router(
     };
     let intake = Intake::new(&config.limits, config.limits.request_max().bytes(), in_flight);
     rest::router(api, intake)
+}
+
+/// The audit log over the open store; its key is made at the first start.
+pub fn audit_log(config: &Config, exchange: &Exchange) -> Result<Arc<Log>, StartError> {
+    let suffix = SystemIds.secret();
+    let installation: String = suffix.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let ruc = config.entities().first().map(|entity| entity.ruc.to_string()).unwrap_or_default();
+    let options = audit::log::Options {
+        data_dir: config.data_dir.clone(),
+        origin: format!("chasqui/{ruc}/{installation}"),
+        seed: SystemIds.secret(),
+        export: config.audit.checkpoint_file.clone(),
+    };
+    Ok(Log::open(Arc::clone(exchange.store()), options)?)
 }
 
 /// The use cases as the configuration wants them.

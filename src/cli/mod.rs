@@ -4,6 +4,7 @@
 //! Exit codes: 0 done, 1 the thing asked about failed, 2 wrong usage or configuration, 3 daemon or network not reachable.
 
 mod api_key;
+mod audit;
 mod causes;
 mod client;
 pub mod daemon;
@@ -42,6 +43,9 @@ enum Command {
     /// Las entregas en marcha y las que no avanzan
     #[command(subcommand)]
     Queue(queue::Queue),
+    /// El registro de auditoría: verificarlo, firmarlo, exportarlo
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Claves de la API para los SGD y las personas
     #[command(subcommand)]
     ApiKey(api_key::ApiKey),
@@ -128,6 +132,7 @@ pub fn main() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Send(send) => send.run(),
         Command::Queue(command) => command.run(),
+        Command::Audit(command) => command.run(),
         Command::ApiKey(command) => command.run(),
         Command::Simulator(command) => command.run(),
         Command::Store(command) => command.run(),

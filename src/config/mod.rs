@@ -47,6 +47,7 @@ pub struct Config {
     pub reception: Reception,
     pub limits: Limits,
     pub retry: Retry,
+    pub audit: Audit,
     pub log: Log,
     pub simulator: Simulator,
 }
@@ -170,6 +171,15 @@ pub struct Retry {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub struct Audit {
+    #[serde(with = "unit::duration")]
+    pub checkpoint_every: Duration,
+    /// Where each new checkpoint is written as well.
+    pub checkpoint_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Log {
     /// A level or a filter by module, as tracing-subscriber's `EnvFilter` reads it.
     pub level: String,
@@ -209,6 +219,7 @@ impl Default for Config {
             reception: Reception::default(),
             limits: Limits::default(),
             retry: Retry::default(),
+            audit: Audit::default(),
             log: Log::default(),
             simulator: Simulator::default(),
         }
@@ -280,6 +291,12 @@ impl Default for Retry {
             breaker_pause: Duration::from_secs(30),
             breaker_pause_max: Duration::from_secs(15 * 60),
         }
+    }
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { checkpoint_every: Duration::from_secs(3600), checkpoint_file: None }
     }
 }
 

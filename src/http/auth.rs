@@ -67,6 +67,8 @@ pub enum Grupo {
     Responder,
     /// Deciding about work that is stuck; the health of counterparts.
     Operar,
+    /// The audit log and its checkpoints.
+    Auditar,
     /// Keys and other affairs of the daemon.
     Administrar,
 }
@@ -79,6 +81,7 @@ impl Grupo {
             Self::Despachar => matches!(rol, Rol::Sgd | Rol::Admin),
             Self::Responder => matches!(rol, Rol::Sgd | Rol::MesaDePartes | Rol::Admin),
             Self::Operar => matches!(rol, Rol::Operador | Rol::Admin),
+            Self::Auditar => matches!(rol, Rol::Auditor | Rol::Admin),
             Self::Administrar => matches!(rol, Rol::Admin),
         }
     }

@@ -13,7 +13,7 @@ pub mod blobs;
 pub mod embedded;
 pub mod record;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 #[cfg(test)]
 mod suite;
 

@@ -4,6 +4,7 @@
 //! A caller sees only the records of its key's entity; those of others do not exist for it. Documents stream both ways.
 
 mod api_keys;
+mod auditoria;
 mod decisions;
 mod despachos;
 mod directory;
@@ -41,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 pub use health::Check;
 
 use crate::{
+    audit::Log,
     domain::{Despacho, Id, Recepcion},
     exchange::Exchange,
     http::{
@@ -56,6 +58,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Api {
     pub exchange: Exchange,
+    pub audit: Arc<Log>,
     pub metrics: Arc<Metrics>,
     /// Largest JSON of a request beside its documents, in bytes.
     pub json_bytes_max: usize,
@@ -95,6 +98,7 @@ pub fn router(api: Api, intake: Intake) -> Router {
         .merge(group(Grupo::Despachar, dispatching()))
         .merge(group(Grupo::Operar, operation()))
         .merge(group(Grupo::Responder, answering()))
+        .merge(group(Grupo::Auditar, auditing()))
         .merge(group(Grupo::Administrar, administration()))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
@@ -154,6 +158,12 @@ fn answering() -> Router<Api> {
         .route("/api/v1/recepciones/{id}/registrar", post(recepciones::file))
         .route("/api/v1/recepciones/{id}/recepcionar", post(recepciones::accept))
         .route("/api/v1/recepciones/{id}/observar", post(recepciones::object))
+}
+
+fn auditing() -> Router<Api> {
+    Router::new()
+        .route("/api/v1/auditoria", get(auditoria::list))
+        .route("/api/v1/auditoria/checkpoint", get(auditoria::latest).post(auditoria::checkpoint))
 }
 
 fn administration() -> Router<Api> {

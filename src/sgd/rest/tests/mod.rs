@@ -1,6 +1,7 @@
 //! The API as its callers meet it: requests into the router, over a real store and a platform that says what a test wants.
 
 mod answering;
+mod auditing;
 mod decisions;
 mod dispatching;
 mod keys;
@@ -18,7 +19,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::{
-    config,
+    audit, config,
     domain::{
         Ambiente, CargoTramite, Categoria, Consulta, Contenido, Cuo, Entidad, EntidadPropia, Falla, Ruc, Tramite,
         calendario::Calendario,
@@ -146,8 +147,15 @@ fn world() -> World {
     };
     let exchange = Exchange::new(store, Arc::new(Agreeable::default()), Arc::new(Still), Arc::new(SystemIds), settings);
     let stop = CancellationToken::new();
+    let audit = audit::log::Options {
+        data_dir: folder.path().to_owned(),
+        origin: "chasqui/prueba".into(),
+        seed: [7; 32],
+        export: None,
+    };
     let api = Api {
         exchange: exchange.clone(),
+        audit: Log::open(Arc::clone(exchange.store()), audit).unwrap(),
         metrics: Arc::new(Metrics::default()),
         json_bytes_max: 20_000,
         checks: Arc::new([Check::new("almacen", || async { Ok(()) })]),

@@ -1,0 +1,4 @@
+//! Whole logs: made over a real store, changed behind its back, verified.
+
+mod tampering;
+pub mod world;

@@ -1,0 +1,211 @@
+//! `chasqui audit`: the audit log.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use http::Method;
+use serde_json::Value;
+
+use super::{ConfigOption, Failure, Format, FormatOption, client::Api, output, runtime, store::bar};
+use crate::{
+    audit::{
+        log::Folder,
+        note::Verifier,
+        verify::{Report, VerifyError, verify_dir},
+    },
+    domain::lima,
+    store::embedded::Reading,
+};
+
+const PATH: &str = "/api/v1/auditoria";
+
+/// Entries asked for at a time.
+const PAGE: usize = 500;
+
+#[derive(Subcommand)]
+pub enum Audit {
+    /// Comprueba el registro entero, sus puntos de control y cada documento; también con el servicio en marcha
+    Verify(Verify),
+    /// Firma un punto de control de todo lo registrado hasta ahora
+    Checkpoint(Checkpoint),
+    /// Escribe los asientos, uno por línea en JSON, con las huellas que los prueban
+    Export(Export),
+    /// Muestra la clave pública con la que se comprueban los puntos de control
+    Key(Key),
+}
+
+#[derive(Args)]
+pub struct Verify {
+    /// Solo lo registrado desde el último punto de control anterior a esta fecha
+    #[arg(long, value_name = "FECHA")]
+    since: Option<String>,
+    /// Clave pública que se guardó aparte [si no se da: la de la carpeta de datos]
+    #[arg(long, value_name = "CLAVE")]
+    key: Option<String>,
+    /// Carpeta de datos [si no se da: la de la configuración]
+    #[arg(long, value_name = "CARPETA")]
+    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigOption,
+    #[command(flatten)]
+    format: FormatOption,
+}
+
+#[derive(Args)]
+pub struct Checkpoint {
+    #[command(flatten)]
+    config: ConfigOption,
+    #[command(flatten)]
+    format: FormatOption,
+}
+
+#[derive(Args)]
+pub struct Export {
+    /// Solo los hechos de este tipo, por ejemplo «clave» o «despacho.enviado»
+    #[arg(long, value_name = "TIPO")]
+    tipo: Option<String>,
+    #[command(flatten)]
+    config: ConfigOption,
+}
+
+#[derive(Args)]
+pub struct Key {
+    /// Carpeta de datos [si no se da: la de la configuración]
+    #[arg(long, value_name = "CARPETA")]
+    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigOption,
+}
+
+impl Audit {
+    pub fn run(&self) -> Result<(), Failure> {
+        match self {
+            Self::Verify(verify) => verify.run(),
+            Self::Checkpoint(checkpoint) => checkpoint.run(),
+            Self::Export(export) => export.run(),
+            Self::Key(key) => key.run(),
+        }
+    }
+}
+
+fn data_dir(given: Option<&PathBuf>, config: &ConfigOption) -> Result<PathBuf, Failure> {
+    let dir = match given {
+        Some(dir) => dir.clone(),
+        None => config.load()?.config.data_dir,
+    };
+    if dir.join("journal").is_dir() {
+        Ok(dir)
+    } else {
+        Err(Failure::Usage(format!("{} no es una carpeta de datos de chasqui", dir.display())))
+    }
+}
+
+impl Verify {
+    fn run(&self) -> Result<(), Failure> {
+        let since = self.since.as_deref().map(|text| {
+            lima::leer(text).ok_or_else(|| {
+                Failure::Usage(format!("«{text}» no es una fecha, como 2026-11-21 o 2026-11-21T09:30:00"))
+            })
+        });
+        let key = self
+            .key
+            .as_deref()
+            .map(|text| Verifier::parse(text.trim()).map_err(|error| Failure::Usage(format!("--key: {error}"))));
+        let dir = data_dir(self.data_dir.as_ref(), &self.config)?;
+        let bar = bar();
+        let mut progress = |reading: Reading| {
+            bar.set_length(reading.bytes_total);
+            bar.set_position(reading.bytes);
+        };
+        let found = verify_dir(&dir, since.transpose()?, key.transpose()?, &mut progress);
+        bar.finish_and_clear();
+        let found = found.map_err(|error: VerifyError| {
+            Failure::Failed(format!("no se pudo verificar {}: {error}", dir.display()))
+        })?;
+        self.report(&found)
+    }
+
+    fn report(&self, found: &Report) -> Result<(), Failure> {
+        if self.format.format == Format::Json {
+            output::json(found)?;
+        } else {
+            found.store.remarks.iter().for_each(|remark| output::say(&format!("nota: {remark}")));
+            found.store.damage.iter().for_each(|damage| output::say(&format!("DAÑO: {damage}")));
+            found.problems.iter().for_each(|problem| output::say(&format!("ALTERADO: {problem}")));
+            if found.from > 1 {
+                output::say(&format!("Leído desde el asiento {}; lo anterior, según su punto de control.", found.from));
+            }
+            output::say(&format!(
+                "{} asientos, {} documentos, {} bytes leídos; {} puntos de control correctos, que cubren {} asientos",
+                found.store.entries, found.store.documents, found.store.bytes, found.checkpoints, found.covered
+            ));
+        }
+        if found.is_whole() {
+            output::note("El registro está íntegro.");
+            return Ok(());
+        }
+        Err(Failure::Failed(match found.store.damage.len() + found.problems.len() {
+            1 => "el registro no está íntegro: 1 problema".into(),
+            n => format!("el registro no está íntegro: {n} problemas"),
+        }))
+    }
+}
+
+impl Checkpoint {
+    fn run(&self) -> Result<(), Failure> {
+        let loaded = self.config.load()?;
+        let made = runtime()?.block_on(async {
+            let api = Api::local(&loaded.config).await?;
+            let made = api.call(Method::POST, &format!("{PATH}/checkpoint"), None).await;
+            let closed = api.close().await;
+            made.and_then(|made| closed.map(|()| made))
+        })?;
+        if self.format.format == Format::Json {
+            return output::json(&made);
+        }
+        output::say(output::text(&made, "nota").trim_end());
+        output::note(&format!("Se comprueba con la clave {}", output::text(&made, "clave")));
+        Ok(())
+    }
+}
+
+impl Export {
+    fn run(&self) -> Result<(), Failure> {
+        let loaded = self.config.load()?;
+        runtime()?.block_on(async {
+            let api = Api::local(&loaded.config).await?;
+            let done = self.write(&api).await;
+            let closed = api.close().await;
+            done.and(closed)
+        })
+    }
+
+    async fn write(&self, api: &Api) -> Result<(), Failure> {
+        let tipo = self.tipo.as_ref().map(|tipo| format!("&tipo={tipo}")).unwrap_or_default();
+        let mut after = "0".to_owned();
+        loop {
+            let page = api.get(&format!("{PATH}?limit={PAGE}&cursor={after}{tipo}")).await?;
+            for item in page.get("items").and_then(Value::as_array).into_iter().flatten() {
+                output::say(&item.to_string());
+            }
+            let next = output::text(&page, "next_cursor").to_owned();
+            if next == after {
+                return Ok(());
+            }
+            after = next;
+        }
+    }
+}
+
+impl Key {
+    fn run(&self) -> Result<(), Failure> {
+        let dir = data_dir(self.data_dir.as_ref(), &self.config)?;
+        let path = Folder::of(&dir).public_key();
+        let key = std::fs::read_to_string(&path).map_err(|error| {
+            let why = super::causes::in_spanish(&error);
+            Failure::Failed(format!("no se puede leer {} (se crea en el primer inicio): {why}", path.display()))
+        })?;
+        output::say(key.trim_end());
+        Ok(())
+    }
+}

@@ -1,6 +1,8 @@
 //! What the XML parser leaves unchecked: names, characters, attributes, references. Only what SOAP messages need is let
 //! through.
 
+use std::borrow::Cow;
+
 use quick_xml::{
     events::{BytesRef, BytesStart},
     name::{NamespaceResolver, QName, ResolveResult},
@@ -25,7 +27,7 @@ pub(super) fn element(tag: &BytesStart<'_>, resolver: &NamespaceResolver) -> Res
     check_name(name)?;
     let (namespace, local) = resolver.resolve_element(name);
     let namespace = match namespace {
-        ResolveResult::Bound(namespace) => namespace.as_ref().to_owned(),
+        ResolveResult::Bound(namespace) => unescape(namespace.as_ref())?.into_owned(),
         ResolveResult::Unbound => String::new(),
         ResolveResult::Unknown(_) => return Err(ill_formed("a prefix that is not declared")),
     };
@@ -41,12 +43,11 @@ pub(super) fn element(tag: &BytesStart<'_>, resolver: &NamespaceResolver) -> Res
         if attribute.value.contains('<') {
             return Err(ill_formed("«<» in an attribute"));
         }
-        let value = quick_xml::escape::unescape(&attribute.value)
-            .map_err(|_| ReadError::Forbidden("una entidad que no es de las cinco de XML"))?;
+        let value = unescape(&attribute.value)?;
         check_chars(&value)?;
         let (ResolveResult::Bound(namespace), local) = resolver.resolve_attribute(attribute.key) else { continue };
         let truth = matches!(value.trim(), "1" | "true");
-        match (namespace.as_ref(), local.as_ref()) {
+        match (unescape(namespace.as_ref())?.as_ref(), local.as_ref()) {
             (XSI_NS, "nil") => element.nil = truth,
             (ENVELOPE_NS, "mustUnderstand") => element.must_understand = truth,
             (ENVELOPE_NS, "actor") => actor_is_other = !matches!(value.trim(), "" | ACTOR_NEXT),
@@ -55,6 +56,11 @@ pub(super) fn element(tag: &BytesStart<'_>, resolver: &NamespaceResolver) -> Res
     }
     element.must_understand &= !actor_is_other;
     Ok(element)
+}
+
+/// An attribute's value with its references resolved; the parser leaves those of namespaces too.
+fn unescape(value: &str) -> Result<Cow<'_, str>, ReadError> {
+    quick_xml::escape::unescape(value).map_err(|_| ReadError::Forbidden("una entidad que no es de las cinco de XML"))
 }
 
 fn check_name(name: QName<'_>) -> Result<(), ReadError> {

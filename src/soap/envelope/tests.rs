@@ -47,6 +47,16 @@ async fn the_operation_is_the_first_child_of_the_body() {
     assert_eq!((r.operation().namespace.as_str(), r.operation().local.as_str()), ("", "op"));
 }
 
+#[tokio::test]
+async fn a_namespace_may_be_written_with_references() {
+    let odd = "http&#58;&#x2f;/schemas.xmlsoap.org/soap/envelope/";
+    let r = open(&format!("<Envelope xmlns='{odd}'><Body><op xmlns='urn:a&amp;b'/></Body></Envelope>")).await.unwrap();
+    assert_eq!(r.operation().namespace, "urn:a&b");
+    let disguised = headed(&format!("<h xmlns:x='{odd}' x:mustUnderstand='1'/>"));
+    assert!(matches!(open(&disguised).await.err().unwrap(), ReadError::MustUnderstand(_)));
+    assert!(open(&headed("<h xmlns='urn:&unknown;'/>")).await.is_err());
+}
+
 fn headed(header: &str) -> String {
     format!("<s:Envelope xmlns:s='{ENVELOPE_NS}'><s:Header>{header}</s:Header><s:Body><op/></s:Body></s:Envelope>")
 }

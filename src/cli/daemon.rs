@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::ready;
+use super::{limits, ready};
 use crate::{
     audit::{self, AuditError, Log},
     config::{self, Config},
@@ -43,8 +43,9 @@ use crate::{
 /// The control socket's name in the folder of the data.
 pub const CONTROL_SOCKET: &str = "control.sock";
 
-/// The platform's listener, in logs and metrics.
-const SOAP: &str = "soap";
+/// The listeners in logs and metrics: the platform's, and the one for the SGD and people.
+const SOAP: &str = wsiotramite::LISTENER;
+const API: &str = "api";
 
 /// How much longer than one call to the platform an attempt at a job may take: it makes several, and they store things.
 const ATTEMPT_MARGIN: Duration = Duration::from_secs(60);
@@ -114,12 +115,13 @@ impl Daemon {
             .map_err(|error| StartError::DataDir { dir: control.clone(), error })?;
 
         let (metrics, stop) = (Arc::new(Metrics::default()), CancellationToken::new());
-        let in_flight = InFlight::new(config.limits.bytes_in_flight_max.bytes());
-        let shared = Shared { config, exchange: &exchange, audit: &audit, metrics: &metrics, in_flight, stop: &stop };
+        limits::show(&config.limits, &metrics);
+        let shared = Shared { config, exchange: &exchange, audit: &audit, metrics: &metrics, stop: &stop };
+        let inside = shared.in_flight(API);
         let listeners = vec![
             shared.listen(SOAP, Listener::Tcp(soap), shared.soap_router()),
-            shared.listen("api", Listener::Tcp(api), shared.api_router()),
-            shared.listen("control", Listener::Unix(local), shared.api_router()),
+            shared.listen(API, Listener::Tcp(api), shared.api_router(inside.clone())),
+            shared.listen("control", Listener::Unix(local), shared.api_router(inside)),
         ];
         let worker = tokio::spawn(Worker::new(exchange.clone()).run(stop.clone()));
         let clock = exchange.clone();
@@ -182,7 +184,6 @@ struct Shared<'a> {
     exchange: &'a Exchange,
     audit: &'a Arc<Log>,
     metrics: &'a Arc<Metrics>,
-    in_flight: InFlight,
     stop: &'a CancellationToken,
 }
 
@@ -191,8 +192,14 @@ impl Shared<'_> {
         let mut options = Options::new(name, &self.config.limits, Arc::clone(self.metrics));
         if name == SOAP {
             options.on_panic = wsiotramite::on_panic;
+            options.on_overload = wsiotramite::on_overload;
         }
         tokio::spawn(server::serve(listener, router, options, self.stop.clone()))
+    }
+
+    /// Room for the bodies that one side sends: what the platform floods us with is not taken from the SGD.
+    fn in_flight(&self, listener: &'static str) -> InFlight {
+        InFlight::shown(self.config.limits.bytes_in_flight_max.bytes(), self.metrics.in_flight(listener))
     }
 
     /// What the platform reaches.
@@ -201,15 +208,15 @@ impl Shared<'_> {
         let public = self.config.listen.soap_public_url.as_deref();
         wsiotramite::router(Wsiotramite {
             exchange: self.exchange.clone(),
-            intake: Intake::new(limits, limits.envelope_max().bytes(), self.in_flight.clone()),
+            intake: Intake::new(limits, limits.envelope_max().bytes(), self.in_flight(SOAP)).with_requests(limits),
             metrics: Arc::clone(self.metrics),
             public_url: public.map(|url| url.trim_end_matches('/').into()),
         })
     }
 
     /// What the SGD and people reach.
-    fn api_router(&self) -> Router {
-        api_router(self.config, self.exchange, self.audit, self.metrics, self.in_flight.clone(), self.stop)
+    fn api_router(&self, in_flight: InFlight) -> Router {
+        api_router(self.config, self.exchange, self.audit, self.metrics, in_flight, self.stop)
     }
 }
 

@@ -9,6 +9,7 @@ mod causes;
 mod client;
 pub mod daemon;
 mod demo;
+mod limits;
 mod output;
 mod queue;
 mod ready;
@@ -54,6 +55,8 @@ enum Command {
     /// El almacén de datos
     #[command(subcommand)]
     Store(store::Store),
+    /// Los límites en vigor: cuánto, en qué unidad y dónde se fijó cada uno
+    Limits(limits::LimitsCommand),
 }
 
 /// How a command ended, if not well.
@@ -136,6 +139,7 @@ pub fn main() -> ExitCode {
         Command::ApiKey(command) => command.run(),
         Command::Simulator(command) => command.run(),
         Command::Store(command) => command.run(),
+        Command::Limits(command) => command.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

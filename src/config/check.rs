@@ -92,6 +92,10 @@ fn limits(config: &Config, found: &mut Vec<Found>) {
         }
     };
     positive("limits.connections_max", limits.connections_max.into());
+    positive("limits.connections_per_peer_max", limits.connections_per_peer_max.into());
+    positive("limits.requests_max", limits.requests_max.into());
+    positive("limits.requests_per_peer_max", limits.requests_per_peer_max.into());
+    positive("limits.gzip_ratio_max", limits.gzip_ratio_max.into());
     positive("limits.headers_max", limits.headers_max.into());
     positive("limits.header_timeout", limits.header_timeout.as_millis());
     positive("limits.body_idle_timeout", limits.body_idle_timeout.as_millis());

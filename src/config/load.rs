@@ -14,6 +14,9 @@ use super::{
 /// The file looked for in the working directory when none is given.
 pub const DEFAULT_FILE: &str = "chasqui.toml";
 
+/// What [`Loaded::file`] says where there is no file.
+pub const EMBEDDED: &str = "la configuración incorporada";
+
 /// Largest configuration file, in bytes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
@@ -25,9 +28,7 @@ pub fn load(file: Option<&Path>) -> Result<Loaded, ConfigError> {
         Some(path) => (path.display().to_string(), read(path, FILE_BYTES_MAX).map_err(|e| unreadable(path, &e))?),
         None => match read(Path::new(DEFAULT_FILE), FILE_BYTES_MAX) {
             Ok(text) => (DEFAULT_FILE.to_owned(), text),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                ("la configuración incorporada".to_owned(), EXAMPLE.to_owned())
-            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => (EMBEDDED.to_owned(), EXAMPLE.to_owned()),
             Err(e) => return Err(unreadable(Path::new(DEFAULT_FILE), &e)),
         },
     };

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::ConfigError;
 pub use key::nearest;
-pub use load::load;
+pub use load::{EMBEDDED, load};
 pub use source::{Loaded, Origin, parse};
 pub use unit::{Secret, Size};
 
@@ -130,6 +130,10 @@ pub struct Limits {
     pub json_max: Size,
     pub bytes_in_flight_max: Size,
     pub connections_max: u32,
+    pub connections_per_peer_max: u32,
+    pub requests_max: u32,
+    pub requests_per_peer_max: u32,
+    pub gzip_ratio_max: u32,
     pub headers_max: u32,
     pub header_bytes_max: Size,
     #[serde(with = "unit::duration")]
@@ -264,6 +268,10 @@ impl Default for Limits {
             json_max: Size::kib(256),
             bytes_in_flight_max: Size::mib(2048),
             connections_max: 512,
+            connections_per_peer_max: 256,
+            requests_max: 256,
+            requests_per_peer_max: 128,
+            gzip_ratio_max: 100,
             headers_max: 100,
             header_bytes_max: Size::kib(32),
             header_timeout: Duration::from_secs(20),

@@ -35,7 +35,7 @@ use tokio::sync::RwLock;
 
 pub use acknowledge::NuevaRespuesta;
 pub use api_keys::NuevaClave;
-pub use dispatch::{Documentacion, Idempotency, NuevoDespacho};
+pub use dispatch::{DESTINOS_MAX, Documentacion, Idempotency, NuevoDespacho};
 pub use query::ConsultaRespondida;
 pub use queue::{Situacion, Trabajo};
 pub use retry::RetryPolicy;

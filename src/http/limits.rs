@@ -17,22 +17,23 @@ use axum::{
 };
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, Sleep, sleep, sleep_until},
 };
 
-use super::problem::Problem;
+use super::{places::Places, problem::Problem};
 use crate::config;
 
 /// Bytes in flight are counted in units of this many.
 const UNIT_BYTES: u64 = 4096;
 
 /// A body must bring this much per second, on average since its request came.
-const RATE_BYTES_PER_S_MIN: u64 = 1024;
+pub const RATE_BYTES_PER_S_MIN: u64 = 1024;
 
 /// How long a body has before that rate is asked of it; at least as long as it may be silent.
-const RATE_GRACE: Duration = Duration::from_secs(15);
+pub const RATE_GRACE: Duration = Duration::from_secs(15);
 
 /// What one listener's requests may send.
 #[derive(Debug, Clone, Copy)]
@@ -43,20 +44,64 @@ pub struct BodyLimits {
     pub idle: Duration,
     /// Longest time for the whole body.
     pub total: Duration,
+    /// How many bytes one byte of a compressed body may become, on average.
+    pub gzip_ratio_max: u64,
 }
 
 /// Bytes of bodies on their way in, over all listeners that share it.
 #[derive(Debug, Clone)]
-pub struct InFlight(Arc<Semaphore>);
+pub struct InFlight {
+    units: Arc<Semaphore>,
+    shown: Gauge,
+}
 
 impl InFlight {
     pub fn new(bytes_max: u64) -> Self {
-        Self(Arc::new(Semaphore::new(units(bytes_max).try_into().unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS))))
+        Self::shown(bytes_max, Gauge::default())
     }
 
-    fn reserve(&self, units: u32) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.0).try_acquire_many_owned(units).ok()
+    /// The same, with the bytes that are taken shown by `gauge`.
+    pub fn shown(bytes_max: u64, gauge: Gauge) -> Self {
+        let units = usize::try_from(units(bytes_max)).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        Self { units: Arc::new(Semaphore::new(units)), shown: gauge }
     }
+
+    fn reserve(&self, units: u32) -> Option<Reserved> {
+        let permit = Arc::clone(&self.units).try_acquire_many_owned(units).ok()?;
+        self.shown.inc_by(bytes(units.into()));
+        Some(Reserved { permit, shown: self.shown.clone() })
+    }
+}
+
+/// Room that one body has taken, until it is dropped.
+#[derive(Debug)]
+struct Reserved {
+    permit: OwnedSemaphorePermit,
+    shown: Gauge,
+}
+
+impl Reserved {
+    fn units(&self) -> u64 {
+        self.permit.num_permits() as u64
+    }
+
+    fn merge(&mut self, mut other: Self) {
+        if let Some(all) = other.permit.split(other.permit.num_permits()) {
+            // What it had is shown as ours from now on: its own drop finds nothing to take away.
+            self.permit.merge(all);
+        }
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.shown.dec_by(bytes(self.units()));
+    }
+}
+
+/// Units as bytes, for a gauge.
+fn bytes(units: u64) -> i64 {
+    i64::try_from(units.saturating_mul(UNIT_BYTES)).unwrap_or(i64::MAX)
 }
 
 fn grace(idle: Duration) -> Duration {
@@ -103,12 +148,26 @@ impl BodyError {
 pub struct Intake {
     pub limits: BodyLimits,
     pub in_flight: InFlight,
+    /// Requests under way; taken by the edges that bound them.
+    pub requests: Places,
 }
 
 impl Intake {
     pub fn new(limits: &config::Limits, bytes_max: u64, in_flight: InFlight) -> Self {
-        let limits = BodyLimits { bytes_max, idle: limits.body_idle_timeout, total: limits.body_total_timeout };
-        Self { limits, in_flight }
+        let limits = BodyLimits {
+            bytes_max,
+            idle: limits.body_idle_timeout,
+            total: limits.body_total_timeout,
+            gzip_ratio_max: limits.gzip_ratio_max.into(),
+        };
+        Self { limits, in_flight, requests: Places::new(usize::MAX, usize::MAX) }
+    }
+
+    /// The same with a bound on requests under way.
+    #[must_use]
+    pub fn with_requests(self, limits: &config::Limits) -> Self {
+        let count = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+        Self { requests: Places::new(count(limits.requests_max), count(limits.requests_per_peer_max)), ..self }
     }
 
     /// Bounds a request's body, or refuses it on what its head says.
@@ -140,7 +199,7 @@ pub async fn bound(State(intake): State<Intake>, request: Request, next: Next) -
 struct Bounded {
     body: Body,
     intake: Intake,
-    permit: OwnedSemaphorePermit,
+    permit: Reserved,
     bytes: u64,
     began: Instant,
     idle: Pin<Box<Sleep>>,
@@ -150,7 +209,7 @@ struct Bounded {
 }
 
 impl Bounded {
-    fn new(body: Body, intake: Intake, permit: OwnedSemaphorePermit) -> Self {
+    fn new(body: Body, intake: Intake, permit: Reserved) -> Self {
         let (idle, total) = (intake.limits.idle, intake.limits.total);
         let slow = Box::pin(sleep(grace(idle)));
         let (idle, total) = (Box::pin(sleep(idle)), Box::pin(sleep(total)));
@@ -162,7 +221,7 @@ impl Bounded {
         if self.bytes > self.intake.limits.bytes_max {
             return Err(BodyError::TooLarge(self.intake.limits.bytes_max));
         }
-        let missing = units(self.bytes).saturating_sub(self.permit.num_permits() as u64);
+        let missing = units(self.bytes).saturating_sub(self.permit.units());
         if missing > 0 {
             let missing = u32::try_from(missing).map_err(|_| BodyError::Busy)?;
             self.permit.merge(self.intake.in_flight.reserve(missing).ok_or(BodyError::Busy)?);
@@ -237,8 +296,9 @@ mod tests {
     const KIB: u64 = 1024;
 
     fn intake(bytes_max: u64, in_flight: u64) -> Intake {
-        let limits = BodyLimits { bytes_max, idle: Duration::from_secs(30), total: Duration::from_secs(100) };
-        Intake { limits, in_flight: InFlight::new(in_flight) }
+        let (idle, total) = (Duration::from_secs(30), Duration::from_secs(100));
+        let limits = BodyLimits { bytes_max, idle, total, gzip_ratio_max: 100 };
+        Intake { limits, in_flight: InFlight::new(in_flight), requests: Places::new(10, 10) }
     }
 
     fn chunked(pieces: usize, size: usize) -> Request {
@@ -282,6 +342,21 @@ mod tests {
         // Past the bound while it comes, it ends.
         let wide = super::tests::intake(10_000 * KIB, 2048 * KIB);
         assert!(why(read(wide.admit(chunked(50, 65_536)).unwrap()).await).starts_with("Se están recibiendo"));
+    }
+
+    #[tokio::test]
+    async fn what_is_taken_is_shown_while_it_is_taken() {
+        let shown = Gauge::default();
+        let intake = Intake { in_flight: InFlight::shown(1000 * KIB, shown.clone()), ..intake(1000 * KIB, 0) };
+        let mut body = intake.admit(chunked(3, 65_536)).unwrap().into_body();
+        let _other = intake.admit(Request::new(Body::from(vec![7; 5000]))).unwrap();
+        assert_eq!(shown.get(), 2 * 4096);
+        for taken in [1, 2, 3] {
+            body.frame().await.unwrap().unwrap();
+            assert_eq!(shown.get(), taken * 65_536 + 4096);
+        }
+        drop(body);
+        assert_eq!(shown.get(), 4096);
     }
 
     #[tokio::test]

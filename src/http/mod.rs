@@ -1,10 +1,12 @@
 //! The listeners' machinery, shared by the edges: accepting connections and serving routers on them ([`server`]), limits on
-//! bodies ([`limits`]), who is calling and what they may do ([`auth`]), and how errors look ([`problem`]).
+//! bodies ([`limits`]) and on how many callers are served at once ([`places`]), who is calling and what they may do
+//! ([`auth`]), and how errors look ([`problem`]).
 //!
 //! Knows no route and no SOAP. May use `exchange` and the floors below it.
 
 pub mod auth;
 pub mod limits;
+pub mod places;
 pub mod problem;
 pub mod server;
 mod stream;

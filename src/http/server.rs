@@ -1,5 +1,6 @@
-//! Our own accept loop over hyper's HTTP/1.1, so that headers have a timer, connections a limit, failures to accept never
-//! end the daemon, and stopping drains what is under way.
+//! Our own accept loop over hyper's HTTP/1.1, so that headers have a timer, connections a limit in all and for each caller,
+//! failures to accept never end the daemon, and stopping drains what is under way. Over the limit a caller is told to come
+//! back (503) on one of a few places kept for that; over those too, its connection is closed.
 
 use std::{any::Any, convert::Infallible, io, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -9,6 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::FutureExt;
+use http::{HeaderValue, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -17,17 +19,31 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener},
-    sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::{problem::Problem, stream::Guarded};
+use super::{
+    places::{Full, Place, Places},
+    problem::{Code, Problem},
+    stream::Guarded,
+};
 use crate::{config, telemetry::Metrics};
 
 /// The read buffer's limit per connection, in bytes, beside what headers need. Bodies arrive in pieces of at most this.
 const BUFFER_BYTES: usize = 64 * 1024;
+
+/// Connections over the limit that are told so at once, in all and of one caller, and how long each may take to ask.
+pub const REFUSALS_MAX: usize = 64;
+pub const REFUSALS_PER_PEER_MAX: usize = 8;
+pub const REFUSAL_HEADER_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long an overloaded listener asks to wait, in seconds.
+pub const RETRY_AFTER_S: u64 = 5;
+
+/// The only path that is answered as ever to a caller over the limit: whoever probes it asks whether we live.
+const PROBE: &str = "/healthz";
 
 /// Waits after failures to accept (no file descriptors left): doubled from the first to the last.
 const ACCEPT_PAUSE_FIRST: Duration = Duration::from_millis(20);
@@ -61,6 +77,7 @@ pub enum Listener {
 pub struct Options {
     pub name: &'static str,
     pub connections_max: usize,
+    pub connections_per_peer_max: usize,
     pub headers_max: usize,
     pub header_bytes_max: usize,
     pub header_timeout: Duration,
@@ -69,6 +86,8 @@ pub struct Options {
     pub metrics: Arc<Metrics>,
     /// What a caller gets whose request ended in a panic of ours.
     pub on_panic: fn() -> Response,
+    /// What a caller gets for whom there is no place; its connection is closed after it.
+    pub on_overload: fn() -> Response,
 }
 
 impl Options {
@@ -77,6 +96,7 @@ impl Options {
         Self {
             name,
             connections_max: count(limits.connections_max),
+            connections_per_peer_max: count(limits.connections_per_peer_max),
             headers_max: count(limits.headers_max),
             header_bytes_max: limits.header_bytes_max.in_memory(),
             header_timeout: limits.header_timeout,
@@ -84,31 +104,31 @@ impl Options {
             drain: limits.drain_timeout,
             metrics,
             on_panic: || Problem::internal(&"a panic while answering").into_response(),
+            on_overload: || {
+                let what = "Hay demasiadas conexiones abiertas a la vez; vuelva a intentarlo en unos segundos";
+                Problem::new(Code::ServicioOcupado, what).into_response()
+            },
         }
     }
 }
 
 /// Serves `router` until `stop`; then lets requests under way end for [`Options::drain`], and returns.
 pub async fn serve(listener: Listener, router: Router, options: Options, stop: CancellationToken) {
-    let places = Arc::new(Semaphore::new(options.connections_max.min(Semaphore::MAX_PERMITS)));
+    let doors = Doors::new(&options);
     let graceful = GracefulShutdown::new();
     let abort = CancellationToken::new();
     let mut pause = ACCEPT_PAUSE_FIRST;
     loop {
-        // The place comes first: over the limit, connections wait in the kernel's queue.
-        let accepted = async {
-            let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
-            Ok::<_, io::Error>((place, accept(&listener).await?))
-        };
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = accepted => accepted,
+            accepted = accept(&listener) => accepted,
         };
         match accepted {
-            Ok((place, (stream, peer))) => {
+            Ok((stream, peer)) => {
                 pause = ACCEPT_PAUSE_FIRST;
-                let hangup = Hangup::default();
-                let connection = Connection { router: router.clone(), options: options.clone(), peer, hangup };
+                let Some((place, refused)) = doors.enter(peer, &options) else { continue };
+                let (router, options, hangup) = (router.clone(), options.clone(), Hangup::default());
+                let connection = Connection { router, options, peer, hangup, refused };
                 connection.spawn(stream, place, &graceful, abort.clone());
             }
             Err(error) if of_one_connection(&error) => {}
@@ -126,6 +146,32 @@ pub async fn serve(listener: Listener, router: Router, options: Options, stop: C
     if timeout(options.drain, graceful.shutdown()).await.is_err() {
         tracing::warn!(listener = options.name, "requests still under way were cut");
         abort.cancel();
+    }
+}
+
+/// Where connections come in: to be served, or only to hear that there is no place.
+struct Doors {
+    served: Places,
+    refused: Places,
+}
+
+impl Doors {
+    fn new(options: &Options) -> Self {
+        Self {
+            served: Places::new(options.connections_max, options.connections_per_peer_max),
+            refused: Places::new(REFUSALS_MAX, REFUSALS_PER_PEER_MAX),
+        }
+    }
+
+    /// A place for a connection, and why it is to be told to come back; `None` if not even for that there is one.
+    fn enter(&self, peer: Peer, options: &Options) -> Option<(Place, Option<Full>)> {
+        match self.served.take(peer) {
+            Ok(place) => Some((place, None)),
+            Err(full) => {
+                options.metrics.refused(options.name, "connections", full.name());
+                self.refused.take(peer).ok().map(|place| (place, Some(full)))
+            }
+        }
     }
 }
 
@@ -162,21 +208,21 @@ struct Connection {
     options: Options,
     peer: Peer,
     hangup: Hangup,
+    /// There was no place for it.
+    refused: Option<Full>,
 }
 
 impl Connection {
-    fn spawn(
-        self,
-        stream: Box<dyn Stream>,
-        place: OwnedSemaphorePermit,
-        graceful: &GracefulShutdown,
-        abort: CancellationToken,
-    ) {
+    fn spawn(self, stream: Box<dyn Stream>, place: Place, graceful: &GracefulShutdown, abort: CancellationToken) {
         let options = self.options.clone();
         let io = TokioIo::new(Guarded::new(stream, options.response_idle));
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
-            .header_read_timeout(options.header_timeout)
+            .header_read_timeout(match self.refused {
+                None => options.header_timeout,
+                Some(_) => options.header_timeout.min(REFUSAL_HEADER_TIMEOUT),
+            })
+            .keep_alive(self.refused.is_none())
             .max_headers(options.headers_max)
             .max_header_size(options.header_bytes_max)
             .max_buf_size(BUFFER_BYTES.max(options.header_bytes_max));
@@ -202,6 +248,12 @@ impl Connection {
     }
 
     async fn answer(&self, request: http::Request<Incoming>) -> Response {
+        if self.refused.is_some() && request.uri().path() != PROBE {
+            let mut response = (self.options.on_overload)();
+            close(&mut response);
+            self.options.metrics.request(self.options.name, response.status().as_u16());
+            return response;
+        }
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(self.peer);
         request.extensions_mut().insert(self.hangup.clone());
@@ -218,6 +270,13 @@ impl Connection {
         self.options.metrics.request(self.options.name, response.status().as_u16());
         response
     }
+}
+
+/// Ends a connection with the answer, and says how long to wait with the next.
+fn close(response: &mut Response) {
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    headers.entry(header::RETRY_AFTER).or_insert(RETRY_AFTER_S.into());
 }
 
 fn said(panic: &(dyn Any + Send)) -> &str {
@@ -318,19 +377,45 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn over_the_limit_of_connections_the_next_waits_for_a_place() {
+    async fn over_the_limit_of_connections_the_next_is_told_to_come_back_and_probes_are_answered() {
+        let router = Router::new().route("/", get(|| async { "fine" })).route("/healthz", get(|| async { "vivo" }));
+        for change in [(|o: &mut Options| o.connections_max = 1) as fn(&mut Options), |o: &mut Options| {
+            o.connections_per_peer_max = 1
+        }] {
+            let running = start(router.clone(), change).await;
+            let mut first = TcpStream::connect(running.address).await.unwrap();
+            first.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+            first.read_exact(&mut [0; 12]).await.unwrap();
+            let answer = ask(running.address, "GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.to_lowercase();
+            assert!(answer.starts_with("http/1.1 503") && answer.contains("\"servicio_ocupado\""), "{answer}");
+            assert!(answer.contains("retry-after: 5") && answer.contains("connection: close"), "{answer}");
+            assert!(ask(running.address, &GET.replace("/ ", "/healthz ")).await.ends_with("vivo"));
+            let page = running.metrics.text().unwrap();
+            assert!(page.contains("chasqui_http_refused_total{listener=\"test\",what=\"connections\""), "{page}");
+            drop(first);
+            while !ask(running.address, GET).await.ends_with("fine") {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn over_the_places_for_refusals_connections_are_closed_and_the_first_still_served() {
         let router = Router::new().route("/", get(|| async { "fine" }));
         let running = start(router, |o| o.connections_max = 1).await;
-        let first = TcpStream::connect(running.address).await.unwrap();
-        let second = tokio::spawn(ask(running.address, GET));
-        let too_early = timeout(Duration::from_millis(100), async {
-            while !second.is_finished() {
-                tokio::task::yield_now().await
-            }
-        });
-        assert!(too_early.await.is_err());
-        drop(first);
-        assert!(second.await.unwrap().ends_with("fine"));
+        let mut first = TcpStream::connect(running.address).await.unwrap();
+        first.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        first.read_exact(&mut [0; 12]).await.unwrap();
+        let mut told = Vec::new();
+        for _ in 0..REFUSALS_PER_PEER_MAX {
+            told.push(TcpStream::connect(running.address).await.unwrap());
+        }
+        let mut over = TcpStream::connect(running.address).await.unwrap();
+        assert!(matches!(over.read(&mut [0; 1]).await, Ok(0) | Err(_)), "it is closed without a word");
+        first.write_all(GET.as_bytes()).await.unwrap();
+        let mut rest = String::new();
+        first.read_to_string(&mut rest).await.unwrap();
+        assert!(rest.ends_with("fine"), "{rest}");
     }
 
     #[tokio::test]

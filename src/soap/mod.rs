@@ -21,5 +21,6 @@ pub use body::{DocumentSource, MessageBody};
 pub use envelope::{EnvelopeReader, Limits};
 pub use error::ReadError;
 pub use fault::{Fault, FaultCode};
+pub use markup::{ATTRIBUTES_MAX, NAME_BYTES_MAX};
 pub use sink::{DocumentSink, SinkError};
 pub use writer::{CONTENT_TYPE, Message};

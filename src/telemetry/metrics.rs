@@ -28,12 +28,28 @@ struct Tolerance {
     name: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Refusal {
+    listener: &'static str,
+    what: &'static str,
+    bound: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Limit {
+    name: &'static str,
+}
+
 /// All that is counted. Shared by reference; counting is atomic.
 pub struct Metrics {
     registry: Registry,
     requests: Family<Request, Counter>,
     connections: Family<Listener, Gauge>,
     panics: Family<Listener, Counter>,
+    refusals: Family<Refusal, Counter>,
+    under_way: Family<Listener, Gauge>,
+    in_flight: Family<Listener, Gauge>,
+    limits: Family<Limit, Gauge>,
     tolerances: Family<Tolerance, Counter>,
 }
 
@@ -41,11 +57,16 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("chasqui");
         let (requests, connections, panics, tolerances) = Default::default();
+        let (refusals, under_way, in_flight, limits) = Default::default();
         registry.register("http_requests", "Requests answered", Family::clone(&requests));
         registry.register("http_connections", "Connections open", Family::clone(&connections));
         registry.register("http_panics", "Requests that ended in a panic of ours", Family::clone(&panics));
+        registry.register("http_refused", "Callers told to come back, by what was full", Family::clone(&refusals));
+        registry.register("http_requests_under_way", "Requests being answered", Family::clone(&under_way));
+        registry.register("http_bytes_in_flight", "Bytes of bodies being received", Family::clone(&in_flight));
+        registry.register("limit", "Limits in force, in bytes, seconds or pieces", Family::clone(&limits));
         registry.register("tolerances", "Deviations from the contract that were accepted", Family::clone(&tolerances));
-        Self { registry, requests, connections, panics, tolerances }
+        Self { registry, requests, connections, panics, refusals, under_way, in_flight, limits, tolerances }
     }
 }
 
@@ -66,6 +87,28 @@ impl Metrics {
         self.panics.get_or_create(&Listener { listener }).inc();
     }
 
+    /// A caller was told to come back: `what` was full (connections, requests, bytes), for all or for this peer.
+    pub fn refused(&self, listener: &'static str, what: &'static str, bound: &'static str) {
+        self.refusals.get_or_create(&Refusal { listener, what, bound }).inc();
+    }
+
+    /// A request is being answered until what is returned is dropped.
+    pub fn under_way(&self, listener: &'static str) -> UnderWay {
+        let gauge = self.under_way.get_or_create(&Listener { listener }).clone();
+        gauge.inc();
+        UnderWay(gauge)
+    }
+
+    /// The gauge of bytes that a listener is receiving.
+    pub fn in_flight(&self, listener: &'static str) -> Gauge {
+        self.in_flight.get_or_create(&Listener { listener }).clone()
+    }
+
+    /// A limit in force. Names come from the configuration's keys.
+    pub fn limit(&self, name: &'static str, value: u64) {
+        self.limits.get_or_create(&Limit { name }).set(i64::try_from(value).unwrap_or(i64::MAX));
+    }
+
     /// A deviation from the contract was accepted (CONTRACT §2 to §4); each has a name.
     pub fn tolerated(&self, name: &'static str) {
         self.tolerances.get_or_create(&Tolerance { name }).inc();
@@ -75,6 +118,16 @@ impl Metrics {
         let mut page = String::new();
         text::encode(&mut page, &self.registry)?;
         Ok(page)
+    }
+}
+
+/// A request that is being answered.
+#[derive(Debug)]
+pub struct UnderWay(Gauge);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 
@@ -89,8 +142,15 @@ mod tests {
         metrics.tolerated("part_named_request");
         metrics.request("soap", 200);
         metrics.connection_opened("api");
+        metrics.refused("soap", "requests", "peer");
+        metrics.limit("connections_max", 512);
+        let _one = metrics.under_way("soap");
+        drop(metrics.under_way("soap"));
         let page = metrics.text().unwrap();
         for line in [
+            "chasqui_http_refused_total{listener=\"soap\",what=\"requests\",bound=\"peer\"} 1",
+            "chasqui_http_requests_under_way{listener=\"soap\"} 1",
+            "chasqui_limit{name=\"connections_max\"} 512",
             "chasqui_tolerances_total{name=\"part_named_request\"} 2",
             "chasqui_http_requests_total{listener=\"soap\",status=\"200\"} 1",
             "chasqui_http_connections{listener=\"api\"} 1",

@@ -8,16 +8,20 @@ use axum::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 
-use super::body::{BodyReader, Broken};
+use super::{
+    body::{BodyReader, Broken},
+    gunzip::Gunzip,
+};
 use crate::{
-    http::limits::{BodyError, Intake},
+    http::{
+        limits::{BodyError, Intake},
+        server::RETRY_AFTER_S,
+    },
     soap::{self, DocumentSource, EnvelopeReader, Fault, Limits, Message, ReadError, wsdl},
     telemetry::Metrics,
 };
 
 const SOAP_ACTION: HeaderName = HeaderName::from_static("soapaction");
-/// How long an overloaded service asks to wait, in seconds.
-const RETRY_AFTER_S: u64 = 5;
 /// Longest name of a host, in bytes: DNS allows 253, a port is five digits and a colon.
 const HOST_BYTES_MAX: usize = 260;
 
@@ -48,10 +52,12 @@ impl Call {
     /// Checks a request's head and bounds its body. `Err` is the whole answer.
     pub fn accept(intake: &Intake, operations: &[&str], request: Request) -> Result<Self, Refusal> {
         let (charset, mut tolerated) = content_type(request.headers())?;
-        identity(request.headers())?;
+        let gzip = gzip(request.headers())?;
+        tolerated.extend(gzip.then_some("content_encoding_gzip"));
         tolerated.extend(soap_action(request.headers(), operations));
+        let gunzip = gzip.then(|| Gunzip::new(intake.limits.gzip_ratio_max));
         match intake.admit(request) {
-            Ok(request) => Ok(Self { tolerated, charset, body: BodyReader::new(request.into_body()) }),
+            Ok(request) => Ok(Self { tolerated, charset, body: BodyReader::new(request.into_body(), gunzip) }),
             Err(error) => Err(broken(Broken::from(&error), Some(&error)).into()),
         }
     }
@@ -106,14 +112,22 @@ fn content_type(headers: &HeaderMap) -> Result<(Option<String>, Vec<&'static str
     Ok((charset.map(|(_, value)| value.trim().to_owned()), tolerated))
 }
 
-fn identity(headers: &HeaderMap) -> Result<(), Refusal> {
-    match headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
-        None | Some(b"" | b"identity") => Ok(()),
-        Some(_) => {
-            let said = "El cuerpo debe llegar sin comprimir (Content-Encoding: identity).";
-            Err(plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, said).into())
+/// Whether the body is compressed. A coding that is not taken off, or several, are refused.
+fn gzip(headers: &HeaderMap) -> Result<bool, Refusal> {
+    let mut codings = headers.get_all(header::CONTENT_ENCODING).iter().map(|v| v.as_bytes().trim_ascii());
+    let coding = codings.next().unwrap_or_default();
+    if codings.next().is_none() {
+        if coding.is_empty() || coding.eq_ignore_ascii_case(b"identity") {
+            return Ok(false);
+        }
+        if coding.eq_ignore_ascii_case(b"gzip") || coding.eq_ignore_ascii_case(b"x-gzip") {
+            return Ok(true);
         }
     }
+    let said = "El cuerpo debe llegar sin comprimir o comprimido una vez con gzip (Content-Encoding).";
+    let mut refusal = plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, said);
+    refusal.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    Err(refusal.into())
 }
 
 /// How the SOAPAction departs from the contract's `""`. Nothing is decided by it (CONTRACT §2).
@@ -145,14 +159,21 @@ fn broken(why: Broken, error: Option<&BodyError>) -> Response {
         Broken::TooLarge => wrong("El mensaje excede el tamaño permitido."),
         Broken::Slow => wrong("El mensaje tardó demasiado en llegar."),
         Broken::Cut => wrong("El mensaje llegó incompleto."),
-        Broken::Busy => {
-            let text = "El servicio está recibiendo todo lo que admite a la vez; vuelva a intentarlo en unos segundos.";
-            let mut response = fault_response(StatusCode::SERVICE_UNAVAILABLE, &Fault::server(text));
-            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_S.into());
-            response
-        }
+        Broken::NotGzip => wrong("El mensaje dice venir comprimido con gzip y no se puede descomprimir."),
+        Broken::Bomb => wrong("El mensaje comprimido crece más de lo que se admite."),
+        Broken::Busy => busy(),
     };
     tracing::debug!(?why, ?error, "a message did not come whole");
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// The answer of a service that serves all it can already: whoever gets it has delivered nothing and may try again. The
+/// connection is closed after it, as what the caller is sending is not read.
+pub fn busy() -> Response {
+    let text = "El servicio está atendiendo todo lo que admite a la vez; vuelva a intentarlo en unos segundos.";
+    let mut response = fault_response(StatusCode::SERVICE_UNAVAILABLE, &Fault::server(text));
+    response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_S.into());
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }

@@ -15,12 +15,13 @@ use tokio::{
     time::timeout,
 };
 
+use super::gunzip::{Gunzip, Spoilt};
 use crate::http::limits::BodyError;
 
 /// What is still read of a request whose answer is decided already, so that a caller who writes all before it reads gets
 /// to hear it: so many bytes, and for so long.
-const DRAIN_BYTES_MAX: u64 = 64 * 1024 * 1024;
-const DRAIN_TIME_MAX: Duration = Duration::from_secs(10);
+pub const DRAIN_BYTES_MAX: u64 = 64 * 1024 * 1024;
+pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Why a body did not come whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +32,19 @@ pub enum Broken {
     Busy,
     /// The connection.
     Cut,
+    /// Said to be gzip and is not, or not whole.
+    NotGzip,
+    /// A few bytes of gzip that become far too many.
+    Bomb,
+}
+
+impl From<Spoilt> for Broken {
+    fn from(spoilt: Spoilt) -> Self {
+        match spoilt {
+            Spoilt::Malformed => Self::NotGzip,
+            Spoilt::Bomb => Self::Bomb,
+        }
+    }
 }
 
 impl From<&BodyError> for Broken {
@@ -46,18 +60,23 @@ impl From<&BodyError> for Broken {
 
 pub struct BodyReader {
     body: Body,
+    /// What arrived and is compressed still.
+    packed: Bytes,
+    /// What is to be read next.
     piece: Bytes,
+    gunzip: Option<Gunzip>,
     bytes: u64,
     ended: bool,
     broken: Option<Broken>,
 }
 
 impl BodyReader {
-    pub fn new(body: Body) -> Self {
-        Self { body, piece: Bytes::new(), bytes: 0, ended: false, broken: None }
+    /// `gunzip`: the body is compressed.
+    pub fn new(body: Body, gunzip: Option<Gunzip>) -> Self {
+        Self { body, packed: Bytes::new(), piece: Bytes::new(), gunzip, bytes: 0, ended: false, broken: None }
     }
 
-    /// Bytes that have arrived so far.
+    /// Bytes that have arrived so far, as they came.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -68,8 +87,51 @@ impl BodyReader {
 
     /// Reads the rest, within bounds, for nothing but the caller's sake.
     pub async fn drain(&mut self) {
+        (self.gunzip, self.packed) = (None, Bytes::new());
         let mut rest = self.take(DRAIN_BYTES_MAX);
         timeout(DRAIN_TIME_MAX, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await.ok();
+    }
+}
+
+impl BodyReader {
+    /// Waits for the next piece of the body. Its end is no piece.
+    fn poll_arrived(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        let piece = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+            None => {
+                self.ended = true;
+                Bytes::new()
+            }
+            Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+            Some(Err(error)) => {
+                self.ended = true;
+                self.broken = Some(BodyError::find(&error).map_or(Broken::Cut, Broken::from));
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, error)));
+            }
+        };
+        self.bytes += piece.len() as u64;
+        Poll::Ready(Ok(piece))
+    }
+
+    /// One step towards the next piece to be read; it may bring none yet.
+    fn poll_step(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.packed.is_empty() {
+            let arrived = ready!(self.poll_arrived(context))?;
+            match self.gunzip {
+                None => self.piece = arrived,
+                Some(_) => self.packed = arrived,
+            }
+        }
+        let Some(gunzip) = &mut self.gunzip else { return Poll::Ready(Ok(())) };
+        let out = if self.ended { gunzip.finish() } else { gunzip.step(&mut self.packed) };
+        match out {
+            Ok(piece) => self.piece = piece,
+            Err(spoilt) => {
+                self.ended = true;
+                self.broken = Some(spoilt.into());
+                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -77,16 +139,7 @@ impl AsyncRead for BodyReader {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         while this.piece.is_empty() && !this.ended {
-            match ready!(Pin::new(&mut this.body).poll_frame(context)) {
-                None => this.ended = true,
-                Some(Ok(frame)) => this.piece = frame.into_data().unwrap_or_default(),
-                Some(Err(error)) => {
-                    this.ended = true;
-                    this.broken = Some(BodyError::find(&error).map_or(Broken::Cut, Broken::from));
-                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, error)));
-                }
-            }
-            this.bytes += this.piece.len() as u64;
+            ready!(this.poll_step(context))?;
         }
         let n = this.piece.len().min(out.remaining());
         out.put_slice(this.piece.get(..n).unwrap_or_default());

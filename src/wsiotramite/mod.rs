@@ -8,6 +8,7 @@ pub mod binding;
 pub mod body;
 mod cargo;
 mod consultar;
+mod gunzip;
 mod recepcionar;
 #[cfg(test)]
 mod tests;
@@ -31,7 +32,7 @@ use crate::{
     },
     domain::{Contenido, Cuo, cargo::Respuesta},
     exchange::Exchange,
-    http::limits::Intake,
+    http::{limits::Intake, places::Full, server::Peer},
     soap::{Fault, Limits, ReadError},
     store::{BlobWriter, Staged, StoreError},
     telemetry::Metrics,
@@ -39,6 +40,9 @@ use crate::{
 
 /// Where the service is; entities have this path registered today.
 pub const PATH: &str = "/wsiotramite/Tramite";
+
+/// The listener it is on, in logs and metrics.
+pub const LISTENER: &str = "soap";
 
 /// What the service needs.
 #[derive(Clone)]
@@ -84,10 +88,19 @@ fn page() -> Response {
 
 async fn call(State(state): State<Wsiotramite>, request: Request) -> Response {
     let began = Instant::now();
+    let peer = request.extensions().get().copied().unwrap_or(Peer::Local);
+    let _place = match state.intake.requests.take(peer) {
+        Ok(place) => place,
+        Err(full) => {
+            state.metrics.refused(LISTENER, "requests", full.name());
+            return binding::busy();
+        }
+    };
+    let _under_way = state.metrics.under_way(LISTENER);
     let names = Operation::ALL.map(Operation::name);
     let mut call = match Call::accept(&state.intake, &names, request) {
         Ok(call) => call,
-        Err(refusal) => return *refusal,
+        Err(refusal) => return state.counted(*refusal),
     };
     let result = state.serve(&mut call).await;
     binding::count(&state.metrics, call.tolerated.iter().copied());
@@ -96,12 +109,20 @@ async fn call(State(state): State<Wsiotramite>, request: Request) -> Response {
         tracing::debug!(%error, "why it was refused");
     }
     let bytes = call.bytes();
-    let response = call.answer(result).await;
+    let response = state.counted(call.answer(result).await);
     tracing::debug!(bytes, ms = began.elapsed().as_millis(), status = response.status().as_u16(), "answered");
     response
 }
 
 impl Wsiotramite {
+    /// Counts an answer that asks to come back: here, there was no room for the body.
+    fn counted(&self, response: Response) -> Response {
+        if response.status() == http::StatusCode::SERVICE_UNAVAILABLE {
+            self.metrics.refused(LISTENER, "bytes", Full::All.name());
+        }
+        response
+    }
+
     async fn serve(&self, call: &mut Call) -> Result<Reply, ReadError> {
         let limits = Limits::with_document(self.exchange.settings().document_bytes_max);
         let envelope = call.envelope(limits).await?;
@@ -125,6 +146,11 @@ impl Wsiotramite {
 pub fn on_panic() -> Response {
     let text = "El servicio de la entidad tuvo un error interno y no registró la operación; vuelva a intentarlo.";
     binding::fault_response(http::StatusCode::INTERNAL_SERVER_ERROR, &Fault::server(text))
+}
+
+/// What a caller gets for whom there is no place ([`crate::http::server::Options::on_overload`]).
+pub fn on_overload() -> Response {
+    binding::busy()
 }
 
 /// The document that was taken in, if what came was one. Anything else that was staged is dropped here.

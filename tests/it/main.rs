@@ -15,6 +15,7 @@ mod hostile;
 mod intake;
 mod manual;
 mod memory;
+mod overload;
 mod patience;
 mod pdf;
 mod platform;

@@ -83,6 +83,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+pub use committer::WAITING_MAX;
 pub use handle::EmbeddedStore;
 pub use verification::{verify_dir, verify_dir_from};
 

@@ -98,6 +98,14 @@ fn world() -> World {
 }
 
 fn world_with(in_flight: InFlight, public_url: Option<&str>) -> World {
+    world_of(&limits(), in_flight, public_url)
+}
+
+fn world_bounded(limits: config::Limits) -> World {
+    world_of(&limits, InFlight::new(10_000_000), None)
+}
+
+fn world_of(limits: &config::Limits, in_flight: InFlight, public_url: Option<&str>) -> World {
     let folder = tempfile::tempdir().unwrap();
     let store = EmbeddedStore::open(folder.path(), Options::new(Still.now())).unwrap();
     let nombre = "MUNICIPALIDAD DISTRITAL DE EJEMPLO".to_owned();
@@ -111,10 +119,9 @@ fn world_with(in_flight: InFlight, public_url: Option<&str>) -> World {
     };
     let exchange = Exchange::new(store, Arc::new(Nowhere), Arc::new(Still), Arc::new(SystemIds), settings);
     let metrics = Arc::new(Metrics::default());
-    let limits = limits();
     let state = Wsiotramite {
         exchange: exchange.clone(),
-        intake: Intake::new(&limits, limits.envelope_max().bytes(), in_flight),
+        intake: Intake::new(limits, limits.envelope_max().bytes(), in_flight).with_requests(limits),
         metrics: Arc::clone(&metrics),
         public_url: public_url.map(Into::into),
     };

@@ -133,12 +133,88 @@ async fn media_types_are_taken_as_toolkits_write_them_and_others_refused() {
         &[("content-type", "application/json")][..],
         &[("content-type", "text/plain")],
         &[("content-type", "multipart/related; type=\"application/xop+xml\"")],
-        &[("content-type", "text/xml"), ("content-encoding", "gzip")],
+        &[("content-type", "text/xml"), ("content-encoding", "br")],
+        &[("content-type", "text/xml"), ("content-encoding", "gzip, gzip")],
+        &[("content-type", "text/xml"), ("content-encoding", "gzip"), ("content-encoding", "gzip")],
     ] {
         let answer = world.post(headers, ask()).await;
         assert_eq!(answer.status, 415, "{headers:?}");
         assert!(answer.text().lines().count() == 1, "{}", answer.text());
     }
+}
+
+const GZIPPED: [(&str, &str); 2] = [("content-type", "text/xml"), ("content-encoding", "gzip")];
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    std::io::Write::write_all(&mut encoder, bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[tokio::test]
+async fn a_compressed_message_is_taken_and_counted() {
+    let world = world();
+    let whole = wire(tramite::recepcionar(&documento(), Some(LARGE as u64)).message, &pdf(LARGE)).await;
+    let answer = world.post(&GZIPPED, gzip(&whole)).await;
+    assert_eq!(answer.respuesta(Operation::Recepcionar).await.0, "0000");
+    assert!(world.tolerated("content_encoding_gzip"));
+    let stored = world.arrivals(CUO).await;
+    assert!(world.document(&stored[0].documento.sha256).await == pdf(LARGE), "the bytes that were packed");
+}
+
+#[tokio::test]
+async fn a_compressed_message_that_is_none_or_a_bomb_leaves_nothing() {
+    let world = world();
+    let before = world.on_disk();
+    let whole = wire(tramite::recepcionar(&documento(), Some(LARGE as u64)).message, &pdf(LARGE)).await;
+    let packed = gzip(&whole);
+    let (head, tail) = whole.split_at(whole.len() / 2);
+    // Within the message's limit, and over it.
+    let bombs = [1_500_000, 64 << 20].map(|spaces| gzip(&[head, &vec![b' '; spaces], tail].concat()));
+    let small = wire(tramite::recepcionar(&documento(), Some(900)).message, &pdf(900)).await;
+    let inside = memchr::memmem::find(&small, b"</bpdfdoc>").unwrap();
+    let bomb = gzip(&[&small[..inside], &vec![b' '; 3_500_000], &small[inside..]].concat());
+    let cannot = "El mensaje dice venir comprimido con gzip y no se puede descomprimir.";
+    for (what, body, said) in [
+        ("plain", whole.clone(), Some(cannot)),
+        ("cut", packed[..packed.len() / 2].to_vec(), Some(cannot)),
+        ("trailing", [&packed[..], b"x"].concat(), Some(cannot)),
+        ("twice", gzip(&packed), None),
+        ("over the message's limit", bombs[1].clone(), None),
+        ("spaces without end", gzip(&vec![b' '; 64 << 20]), None),
+        ("a bomb", bomb, Some("El mensaje comprimido crece más de lo que se admite.")),
+    ] {
+        let answer = world.post(&GZIPPED, body).await;
+        let (code, text) = answer.fault(500).await;
+        assert_eq!(code, "Client", "{what}: {text}");
+        assert!(said.is_none_or(|said| said == text), "{what}: {text}");
+        assert_eq!(world.on_disk(), before, "{what}");
+    }
+    let spaced = world.post(&GZIPPED, bombs[0].clone()).await;
+    assert_eq!(spaced.respuesta(Operation::Recepcionar).await.0, "0000", "whitespace alone is no bomb");
+}
+
+#[tokio::test]
+async fn callers_over_the_requests_at_once_are_told_to_come_back() {
+    let world = world_bounded(config::Limits { requests_max: 1, ..limits() });
+    let (_open, body) = tokio::io::duplex(64);
+    let stuck = Body::from_stream(tokio_util::io::ReaderStream::new(body));
+    let stuck = Request::builder().method(Method::POST).uri(PATH).header("content-type", "text/xml").body(stuck);
+    let mut stuck = Box::pin(world.send(stuck.unwrap()));
+    assert!(futures_util::poll!(&mut stuck).is_pending());
+    let ask = operation(tramite::NAMESPACE, "consultarTramiteResponse", "<request>19</request>");
+    let answer = world.xml(ask.clone()).await;
+    assert_eq!(answer.fault(503).await.0, "Server");
+    assert_eq!(
+        (&answer.headers["retry-after"], &answer.headers["connection"]),
+        (&"5".parse().unwrap(), &"close".parse().unwrap())
+    );
+    assert_eq!(world.get("/healthz").await.status, 200);
+    let page = world.metrics.text().unwrap();
+    assert!(page.contains("chasqui_http_requests_under_way{listener=\"soap\"} 1"), "{page}");
+    assert!(page.contains("what=\"requests\",bound=\"all\"} 1"), "{page}");
+    drop(stuck);
+    assert_eq!(world.xml(ask).await.respuesta(Operation::Consultar).await.0, "0001");
 }
 
 #[tokio::test]

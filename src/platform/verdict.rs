@@ -36,6 +36,7 @@ pub fn not_sent(host: &str, timeouts: Timeouts, error: &reqwest::Error) -> Platf
 /// An answer began and is none.
 pub fn no_answer(host: &str, code: StatusCode, total: Duration, error: &AnswerError) -> PlatformError {
     let (falla, detalle) = match error {
+        AnswerError::Fault(fault) if is_busy(code) => return status(host, code, Some(&fault.text)),
         AnswerError::Fault(fault) if fault.text.is_empty() => {
             (Falla::FalloSoap, format!("{host} respondió con un fallo SOAP sin explicación"))
         }
@@ -56,6 +57,9 @@ pub fn no_answer(host: &str, code: StatusCode, total: Duration, error: &AnswerEr
             (Falla::PaginaWeb, format!("{host} respondió algo que no es SOAP: «{}»", excerpt(text)))
         }
         AnswerError::Null => (Falla::SinCodigo, format!("{host} respondió nulo")),
+        AnswerError::Version => {
+            (Falla::RespuestaIlegible, format!("{host} respondió con una versión de SOAP que no es la 1.1"))
+        }
         AnswerError::Unexpected(name) => {
             (Falla::RespuestaIlegible, format!("{host} respondió otra operación: «{}»", excerpt(name)))
         }
@@ -75,15 +79,17 @@ pub fn status(host: &str, code: StatusCode, text: Option<&str>) -> PlatformError
         _ if code.is_redirection() => " (una redirección, que no se sigue)",
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => " (no autorizado: ¿está registrada la IP pública?)",
         StatusCode::NOT_FOUND => " (no existe: ¿es correcta la dirección?)",
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => " (pide volver más tarde)",
+        code if is_busy(code) => " (pide volver más tarde)",
         _ => "",
     };
     let said = text.map(excerpt).filter(|text| !text.is_empty()).map_or(String::new(), |text| format!(": «{text}»"));
-    let falla = match code {
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Falla::Ocupada,
-        _ => Falla::ErrorHttp,
-    };
+    let falla = if is_busy(code) { Falla::Ocupada } else { Falla::ErrorHttp };
     PlatformError::new(falla, format!("{host} respondió HTTP {}{what}{said}", code.as_u16()))
+}
+
+/// Whoever answers this takes no more for the moment, whether it says so in a fault or not.
+fn is_busy(code: StatusCode) -> bool {
+    matches!(code, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
 }
 
 fn too_late(host: &str, total: Duration) -> String {

@@ -49,7 +49,8 @@ pub(super) fn element(tag: &BytesStart<'_>, resolver: &NamespaceResolver) -> Res
         let truth = matches!(value.trim(), "1" | "true");
         match (unescape(namespace.as_ref())?.as_ref(), local.as_ref()) {
             (XSI_NS, "nil") => element.nil = truth,
-            (ENVELOPE_NS, "mustUnderstand") => element.must_understand = truth,
+            // What does not plainly say no may mean yes.
+            (ENVELOPE_NS, "mustUnderstand") => element.must_understand = !matches!(value.trim(), "0" | "false"),
             (ENVELOPE_NS, "actor") => actor_is_other = !matches!(value.trim(), "" | ACTOR_NEXT),
             _ => {}
         }

@@ -265,6 +265,11 @@ impl<R: AsyncRead + Unpin> AsyncBufRead for Source<R> {
     }
 }
 
+/// Whether a charset of an HTTP header is one that is read.
+pub fn reads(charset: &str) -> bool {
+    eight_bit(charset.trim_matches(['"', '\'', ' ']).as_bytes()).is_some()
+}
+
 /// The encoding of `label`, for text whose first bytes are plainly not UTF-16: a declaration that says UTF-16 there is
 /// wrong about itself (seen from writers that declare what they held in memory).
 fn eight_bit(label: &[u8]) -> Option<&'static Encoding> {

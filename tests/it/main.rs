@@ -23,3 +23,5 @@ mod port;
 mod process;
 mod rest;
 mod unclear;
+mod wire;
+mod wsi;

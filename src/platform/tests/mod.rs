@@ -1,5 +1,7 @@
 //! The client against a server that gives whatever answer a test wants, byte by byte.
 
+mod wsi;
+
 use std::{
     io::Write,
     net::SocketAddr,

@@ -173,7 +173,8 @@ impl Falla {
                 "La red, el cortafuegos o la plataforma no dejaron abrir la conexión; nada salió de aquí.",
                 Q::Operador,
                 R::Si,
-                "Compruebe la salida a Internet y que la IP pública de la entidad siga autorizada en la plataforma.",
+                "Compruebe la salida a Internet y que la IP pública de la entidad siga autorizada en la plataforma. En el \
+                 ambiente de simulación, compruebe que «chasqui simulator» esté en marcha.",
             ),
             Self::TiempoAgotado => (
                 "La respuesta no llegó a tiempo",

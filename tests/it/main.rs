@@ -10,6 +10,7 @@ mod decisions;
 mod durability;
 mod envelope;
 mod exchange;
+mod faults;
 mod floors;
 mod hostile;
 mod intake;

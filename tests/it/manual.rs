@@ -117,8 +117,15 @@ async fn every_example_of_the_integration_page_works() {
 
 #[test]
 fn every_link_of_the_pages_leads_to_a_file() {
-    let pages =
-        ["README.md", "README.es.md", "CHANGELOG.md", "ARCHITECTURE.md", "docs/instalacion.md", "docs/integracion.md"];
+    let pages = [
+        "README.md",
+        "README.es.md",
+        "CHANGELOG.md",
+        "ARCHITECTURE.md",
+        "docs/instalacion.md",
+        "docs/integracion.md",
+        "docs/simulador.md",
+    ];
     for page in pages {
         let text = std::fs::read_to_string(root().join(page)).unwrap();
         let folder = root().join(Path::new(page).parent().unwrap());

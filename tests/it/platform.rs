@@ -39,6 +39,11 @@ pub struct Platform {
 impl Platform {
     /// A platform that relays to these daemons, and the daemons, all running.
     pub async fn with<const N: usize>(setups: [Setup; N]) -> (Self, Vec<Daemon>) {
+        Self::with_faults(json!({}), setups).await
+    }
+
+    /// The same, with faults that are there before the daemons are.
+    pub async fn with_faults<const N: usize>(faults: Value, setups: [Setup; N]) -> (Self, Vec<Daemon>) {
         let port = Port::reserve();
         let address = port.address().to_string();
         let mut daemons: Vec<Daemon> = setups.into_iter().map(|setup| Daemon::prepare(setup, &address)).collect();
@@ -54,10 +59,31 @@ impl Platform {
         let entities = daemons.iter().flat_map(registered).collect();
         let mut platform = Self { process: None, dir, port, entities };
         platform.run().await;
+        platform.faults(&faults).await;
         for daemon in &mut daemons {
             daemon.run().await;
         }
         (platform, daemons)
+    }
+
+    /// What goes wrong from now on, in the place of what did.
+    pub async fn faults(&self, script: &Value) {
+        let told = client().put(self.url("/simulador/fallas")).json(script).send().await.expect("the simulator");
+        assert!(told.status().is_success(), "{script}: {}", told.text().await.unwrap_or_default());
+    }
+
+    /// Everything the platform has been asked, oldest first.
+    pub async fn operations(&self) -> Vec<Value> {
+        let (client, mut all, mut after) = (client(), Vec::new(), 0);
+        loop {
+            let url = self.url(&format!("/simulador/operaciones?desde={after}"));
+            let page: Value = client.get(url).send().await.expect("the simulator").json().await.expect("JSON");
+            all.extend(page["items"].as_array().expect("items").iter().cloned());
+            after = page["siguiente"].as_u64().expect("a number");
+            if page["siguiente"] == page["ultima"] {
+                return all;
+            }
+        }
     }
 
     fn url(&self, path: &str) -> String {

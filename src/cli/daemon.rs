@@ -34,9 +34,10 @@ use crate::{
     sgd::rest::{self, Api},
     store::{
         SharedStore, StoreError,
+        blobs::disk_refuses,
         embedded::{self, EmbeddedStore, Reading},
     },
-    telemetry::Metrics,
+    telemetry::{Metrics, failpoint},
     wsiotramite::{self, Wsiotramite},
 };
 
@@ -46,6 +47,12 @@ pub const CONTROL_SOCKET: &str = "control.sock";
 /// The listeners in logs and metrics: the platform's, and the one for the SGD and people.
 const SOAP: &str = wsiotramite::LISTENER;
 const API: &str = "api";
+
+/// The control socket's listener.
+const CONTROL: &str = "control";
+
+/// Between two attempts at making the control socket on a disk that took nothing.
+const CONTROL_AGAIN: Duration = Duration::from_secs(2);
 
 /// How much longer than one call to the platform an attempt at a job may take: it makes several, and they store things.
 const ATTEMPT_MARGIN: Duration = Duration::from_secs(60);
@@ -111,8 +118,13 @@ impl Daemon {
         let (soap, soap_address) = bind("listen.soap", config.listen.soap).await?;
         let (api, api_address) = bind("listen.api", config.listen.api).await?;
         let control = config.data_dir.join(CONTROL_SOCKET);
-        let local = bind_control(&config.data_dir, &control)
-            .map_err(|error| StartError::DataDir { dir: control.clone(), error })?;
+        let local = match bind_control(&config.data_dir, &control) {
+            Err(error) if disk_refuses(&error) => {
+                tracing::error!(%error, "no control socket until the disk takes one");
+                None
+            }
+            bound => Some(bound.map_err(|error| StartError::DataDir { dir: control.clone(), error })?),
+        };
 
         let (metrics, stop) = (Arc::new(Metrics::default()), CancellationToken::new());
         limits::show(&config.limits, &metrics);
@@ -121,7 +133,10 @@ impl Daemon {
         let listeners = vec![
             shared.listen(SOAP, Listener::Tcp(soap), shared.soap_router()),
             shared.listen(API, Listener::Tcp(api), shared.api_router(inside.clone())),
-            shared.listen("control", Listener::Unix(local), shared.api_router(inside)),
+            match local {
+                Some(local) => shared.listen(CONTROL, Listener::Unix(local), shared.api_router(inside)),
+                None => shared.listen_later(control.clone(), shared.api_router(inside)),
+            },
         ];
         let worker = tokio::spawn(Worker::new(exchange.clone()).run(stop.clone()));
         let clock = exchange.clone();
@@ -200,6 +215,24 @@ impl Shared<'_> {
     /// Room for the bodies that one side sends: what the platform floods us with is not taken from the SGD.
     fn in_flight(&self, listener: &'static str) -> InFlight {
         InFlight::shown(self.config.limits.bytes_in_flight_max.bytes(), self.metrics.in_flight(listener))
+    }
+
+    /// Makes the control socket as soon as the disk takes one.
+    fn listen_later(&self, path: PathBuf, router: Router) -> JoinHandle<()> {
+        let (data_dir, stop) = (self.config.data_dir.clone(), self.stop.clone());
+        let options = Options::new(CONTROL, &self.config.limits, Arc::clone(self.metrics));
+        tokio::spawn(async move {
+            let listener = loop {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(CONTROL_AGAIN) => {}
+                }
+                if let Ok(listener) = bind_control(&data_dir, &path) {
+                    break listener;
+                }
+            };
+            server::serve(Listener::Unix(listener), router, options, stop).await;
+        })
     }
 
     /// What the platform reaches.
@@ -307,6 +340,8 @@ pub async fn open_store(config: &Config, clock: &dyn Clock) -> Result<SharedStor
     let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
     made.map_err(|error| StartError::DataDir { dir: dir.clone(), error })?;
     let mut options = embedded::Options::new(clock.now());
+    options.segment_bytes = failpoint::size("CHASQUI_SEGMENT_BYTES", options.segment_bytes);
+    options.pack_bytes = failpoint::size("CHASQUI_PACK_BYTES", options.pack_bytes);
     options.progress = Some(Arc::new(replaying));
     let opened = tokio::task::spawn_blocking(move || EmbeddedStore::open(&dir, options)).await;
     Ok(opened.map_err(|_| StoreError::Closed)??)

@@ -190,9 +190,9 @@ impl Exchange {
             }
         };
         if let Err(error) = result {
-            // The lease runs out and the job is claimed again.
+            // Nothing is on record: what the job was is due again, after a while in which nobody else takes its place.
             tracing::error!(%error, job = %job.id, "a job could not be rescheduled");
-            return;
+            tokio::time::sleep(STORE_PAUSE).await;
         }
         self.store.release_job(job.id).await;
     }

@@ -141,11 +141,13 @@ impl DocumentSink for BlobWriter {
 
 /// A full or read-only disk is told from other failures: it ends by itself and nothing is damaged.
 pub fn unwritable(error: std::io::Error) -> StoreError {
+    if disk_refuses(&error) { StoreError::Unwritable(error.to_string()) } else { StoreError::Io(error) }
+}
+
+/// Whether an error says that the disk takes nothing now.
+pub fn disk_refuses(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-    match error.kind() {
-        StorageFull | QuotaExceeded | ReadOnlyFilesystem => StoreError::Unwritable(error.to_string()),
-        _ => StoreError::Io(error),
-    }
+    matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
 }
 
 /// Runs file work off the runtime's threads.

@@ -79,6 +79,17 @@ pub enum StoreError {
     Closed,
 }
 
+impl StoreError {
+    /// Whether the disk takes nothing now: it is full or read-only.
+    pub fn disk_refuses(&self) -> bool {
+        match self {
+            Self::Unwritable(_) => true,
+            Self::Io(error) => blobs::disk_refuses(error),
+            _ => false,
+        }
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
     /// The record changed since it was read: read it again and decide again.

@@ -35,11 +35,21 @@ pub struct Setup {
     pub binary: PathBuf,
     /// Further TOML, at the end of the file.
     pub more: String,
+    /// What the daemon finds in its environment.
+    pub environment: Vec<(String, String)>,
+    /// Where its data are, if not in a folder of its own.
+    pub data_dir: Option<PathBuf>,
 }
 
 impl Setup {
     pub fn of(entities: &[Entity]) -> Self {
-        Self { entities: entities.to_vec(), binary: process::binary(), more: String::new() }
+        Self {
+            entities: entities.to_vec(),
+            binary: process::binary(),
+            more: String::new(),
+            environment: Vec::new(),
+            data_dir: None,
+        }
     }
 
     #[must_use]
@@ -91,9 +101,13 @@ impl Daemon {
 
     /// Starts it, on its ports and its folder, and waits until it says that it is ready.
     pub async fn run(&mut self) {
-        let config = self.config();
-        let args = ["serve", "--config", config.to_str().unwrap()];
-        let mut process = Process::start(&self.setup.binary, "serve", self.dir.path(), &args);
+        self.run_until(200).await;
+    }
+
+    /// Starts it and waits until `/readyz` answers with `status`.
+    pub async fn run_until(&mut self, status: u16) {
+        self.start();
+        let process = self.process.as_mut().expect("it was started");
         let url = format!("http://{}/readyz", self.api.address());
         let client = client();
         until("the daemon is ready", 60, || {
@@ -104,14 +118,27 @@ impl Daemon {
                     panic!("{ended}");
                 }
                 match request.await {
-                    Ok(response) if response.status() == 200 => Ok(()),
+                    Ok(response) if response.status() == status => Ok(()),
                     Ok(response) => Err(response.text().await.unwrap_or_default()),
                     Err(error) => Err(error.to_string()),
                 }
             }
         })
         .await;
-        self.process = Some(process);
+    }
+
+    /// Starts it and waits for nothing.
+    pub fn start(&mut self) {
+        let config = self.config();
+        let args = ["serve", "--config", config.to_str().unwrap()];
+        let Setup { binary, environment, .. } = &self.setup;
+        self.process = Some(Process::start_with(binary, "serve", self.dir.path(), &args, environment));
+    }
+
+    /// What it finds in its environment from its next start on.
+    #[allow(dead_code)] // the crash tests use it
+    pub fn environment(&mut self) -> &mut Vec<(String, String)> {
+        &mut self.setup.environment
     }
 
     pub fn entities(&self) -> &[Entity] {
@@ -123,7 +150,7 @@ impl Daemon {
     }
 
     pub fn data_dir(&self) -> PathBuf {
-        self.dir.path().join("data")
+        self.setup.data_dir.clone().unwrap_or_else(|| self.dir.path().join("data"))
     }
 
     pub fn config(&self) -> PathBuf {

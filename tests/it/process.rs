@@ -10,9 +10,9 @@ use std::{
 /// Lines of a process's output shown when its test fails.
 const SHOWN: usize = 60;
 
-/// The binary that is judged.
+/// The binary that is judged; `CHASQUI_BIN` names another.
 pub fn binary() -> PathBuf {
-    env!("CARGO_BIN_EXE_chasqui").into()
+    std::env::var_os("CHASQUI_BIN").map_or_else(|| env!("CARGO_BIN_EXE_chasqui").into(), PathBuf::from)
 }
 
 /// `chasqui ARGS` with nothing of the caller's configuration in its environment.
@@ -49,9 +49,16 @@ pub struct Process {
 impl Process {
     /// Starts `chasqui ARGS`; its output is added to `NAME.log` in `dir`.
     pub fn start(binary: &Path, name: &str, dir: &Path, args: &[&str]) -> Self {
+        Self::start_with(binary, name, dir, args, &[])
+    }
+
+    /// The same with more in its environment.
+    pub fn start_with(binary: &Path, name: &str, dir: &Path, args: &[&str], environment: &[(String, String)]) -> Self {
         let log = dir.join(format!("{name}.log"));
         let open = || File::options().create(true).append(true).open(&log).expect("the log file");
-        let child = command(binary, dir, args).stdout(open()).stderr(open()).spawn().expect("the binary starts");
+        let mut command = command(binary, dir, args);
+        command.envs(environment.iter().cloned());
+        let child = command.stdout(open()).stderr(open()).spawn().expect("the binary starts");
         Self { child, name: name.to_owned(), log }
     }
 

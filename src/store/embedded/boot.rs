@@ -21,8 +21,8 @@ pub struct Boot {
     pub id: Option<String>,
 }
 
-/// Beside the index while it is in use. The folder's identity tells a copy from the original: a copy made while sled was
-/// writing is not sound.
+/// Beside the index while it is in use. The folder's identity tells a copy from the original: a copy made while the index
+/// was written is not sound.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Mark {
     boot_id: Option<String>,

@@ -1,5 +1,5 @@
-//! The one thread that writes. It takes every change that waits, validates them in order, writes their documents and
-//! entries with shared syncs, applies them to the index, and only then answers.
+//! How a batch of changes is written: validated in order, their documents and entries with shared syncs, applied to the
+//! index, and only then answered.
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -7,12 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::{
     disk::Disk,
     documents::Documents,
-    entry::{Prepared, json},
+    entry::{Entry, Prepared, json},
     frame::{self, Parts},
     index::{IndexError, Writes},
     journal::Journal,
@@ -26,24 +26,16 @@ use super::{
 use crate::{
     domain::Id,
     store::{CommitError, Job, Record, Seq, Staged, StoreError, blobs::StagedBody},
+    telemetry::failpoint,
 };
 
-/// Changes that may wait for the committer; further callers wait to be let in.
-pub const WAITING_MAX: usize = 256;
-/// Most changes, and about the most bytes of entries and small documents, that share one sync.
-const BATCH_MAX: usize = 256;
-const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Least time between a failed attempt to rebuild the index and the next.
 const REBUILD_PAUSE: Duration = Duration::from_secs(2);
 
 pub type Answer = oneshot::Sender<Result<Seq, CommitError>>;
 
-pub enum Request {
-    Commit(Box<Prepared>, Answer),
-    /// Somebody found the index unusable.
-    Rebuild,
-    Close(oneshot::Sender<Result<(), StoreError>>),
-}
+/// A change that waits, and who is told of its end.
+pub type Waiting = (Box<Prepared>, Answer);
 
 pub struct Committer {
     pub shared: Arc<Shared>,
@@ -59,6 +51,8 @@ pub struct Committer {
 struct Admitted {
     seq: Seq,
     jobs: Jobs,
+    /// What its first fact tells.
+    what: Option<String>,
     answer: Answer,
 }
 
@@ -67,6 +61,7 @@ struct Admission {
     parts: Parts,
     writes: Writes,
     jobs: Jobs,
+    what: Option<String>,
 }
 
 /// What a change does to the queue.
@@ -103,44 +98,8 @@ impl From<CommitError> for Refusal {
 }
 
 impl Committer {
-    /// Serves requests until it is closed or the store is dropped.
-    pub fn run(mut self, mut requests: mpsc::Receiver<Request>) {
-        let mut closing = Vec::new();
-        while let Some(first) = requests.blocking_recv() {
-            let mut batch = Vec::new();
-            let mut rebuild = false;
-            let (mut next, mut bytes) = (Some(first), 0);
-            while let Some(request) = next.take() {
-                match request {
-                    Request::Commit(prepared, answer) => {
-                        bytes += prepared.size();
-                        batch.push((prepared, answer));
-                    }
-                    Request::Rebuild => rebuild = true,
-                    Request::Close(answer) => {
-                        // What was sent before this is served; what comes later is told that the store is closed.
-                        requests.close();
-                        closing.push(answer);
-                    }
-                }
-                if batch.len() < BATCH_MAX && bytes < BATCH_BYTES_MAX {
-                    next = requests.try_recv().ok();
-                }
-            }
-            self.serve(batch, rebuild);
-        }
-        if !closing.is_empty() {
-            let result = self.shared.leave_mark(&*self.disk, self.journal.next() - 1);
-            let text = result.as_ref().err().map(ToString::to_string);
-            for answer in closing {
-                let result = text.clone().map_or(Ok(()), |text| Err(StoreError::Unwritable(text)));
-                answer.send(result).ok();
-            }
-        }
-    }
-
     /// A panic costs this batch its answers, not the thread. What of it became durable is brought into the index.
-    pub fn serve(&mut self, batch: Vec<(Box<Prepared>, Answer)>, rebuild: bool) {
+    pub fn serve(&mut self, batch: Vec<Waiting>, rebuild: bool) {
         let work = AssertUnwindSafe(|| {
             if rebuild || !batch.is_empty() {
                 self.rebuild_if_lost();
@@ -158,7 +117,7 @@ impl Committer {
         }
     }
 
-    fn commit(&mut self, batch: Vec<(Box<Prepared>, Answer)>) {
+    fn commit(&mut self, batch: Vec<Waiting>) {
         let start = match self.packs.repair().and_then(|()| self.journal.prepare()) {
             Ok(start) => start,
             Err(error) => return refuse_all(batch.into_iter().map(|(_, answer)| answer), &error.to_string()),
@@ -176,10 +135,10 @@ impl Committer {
             let seq = self.journal.next() + admitted.len() as u64;
             let place = Place { offset: start.offset + frames.len() as u64, ..start };
             match self.admit(View::new(&**index, Some(&writes)), seq, place, *prepared) {
-                Ok(Admission { parts, writes: more, jobs }) => {
+                Ok(Admission { parts, writes: more, jobs, what }) => {
                     frame::encode(seq, durable, &parts, &mut frames);
                     writes.extend(more);
-                    admitted.push(Admitted { seq, jobs, answer });
+                    admitted.push(Admitted { seq, jobs, what, answer });
                 }
                 Err(Refusal::Change(error)) => refused.push((error, answer)),
                 Err(Refusal::Index(error)) => {
@@ -226,6 +185,10 @@ impl Committer {
         prepared: Prepared,
     ) -> Result<Admission, Refusal> {
         let Prepared { entry, mut parts, documents } = prepared;
+        let what = what(&entry);
+        if let Some(what) = &what {
+            failpoint::reach(&format!("before:{what}"));
+        }
         for record in &entry.records {
             validate(&view, record)?;
             view.put_record(seq, record)?;
@@ -242,7 +205,7 @@ impl Committer {
         view.put_rest(seq, place, &entry)?;
         parts.placement = json(&placed).map_err(CommitError::Store)?;
         let jobs = Jobs { put: entry.jobs, done: entry.jobs_done };
-        Ok(Admission { parts, writes: view.writes, jobs })
+        Ok(Admission { parts, writes: view.writes, jobs, what })
     }
 
     /// Writes a document unless it is stored already.
@@ -285,7 +248,10 @@ impl Committer {
         let applied = {
             let state = self.shared.index.write().unwrap_or_else(PoisonError::into_inner);
             match &*state {
-                IndexState::Ready(index) => index.apply(writes),
+                IndexState::Ready(index) => {
+                    failpoint::reach("index.apply");
+                    index.apply(writes).inspect(|()| failpoint::reach("index.applied"))
+                }
                 IndexState::Lost(_) => Ok(()),
             }
         };
@@ -300,7 +266,10 @@ impl Committer {
         }
         drop(queue);
         self.shared.publish(last);
-        for Admitted { seq, answer, .. } in admitted {
+        for Admitted { seq, what, answer, .. } in admitted {
+            if let Some(what) = what {
+                failpoint::reach(&format!("after:{what}"));
+            }
             answer.send(Ok(seq)).ok();
         }
     }
@@ -331,7 +300,12 @@ fn validate(view: &View<'_>, record: &Record) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn refuse_all(answers: impl Iterator<Item = Answer>, why: &str) {
+/// What a change tells first, in debug builds.
+fn what(entry: &Entry) -> Option<String> {
+    entry.facts.first().filter(|_| cfg!(debug_assertions)).map(|fact| fact.tipo.clone())
+}
+
+pub fn refuse_all(answers: impl Iterator<Item = Answer>, why: &str) {
     for answer in answers {
         answer.send(Err(CommitError::Store(StoreError::Unwritable(why.to_owned())))).ok();
     }

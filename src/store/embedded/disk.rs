@@ -7,6 +7,8 @@ use std::{
     path::Path,
 };
 
+use crate::telemetry::failpoint;
+
 pub trait Disk: Send + Sync {
     /// Opens a file for reading and writing; makes it, empty, if `fresh`.
     fn open(&self, path: &Path, fresh: bool) -> io::Result<File> {
@@ -46,10 +48,12 @@ impl Disk for OsDisk {}
 
 /// Replaces a small file whole: written beside it, synced, renamed over it.
 pub fn replace(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
+    failpoint::reach("replace.write");
     let beside = path.with_extension("new");
     let file = disk.open(&beside, true)?;
     disk.write_at(&file, content, 0)?;
     disk.sync(&file)?;
+    failpoint::reach("replace.rename");
     disk.rename(&beside, path)?;
     match path.parent() {
         Some(dir) => disk.sync_dir(dir),

@@ -19,6 +19,7 @@ use crate::{
         BlobReader, StoreError,
         blobs::{BlobSource, blocking},
     },
+    telemetry::failpoint,
 };
 
 /// What is read of a file at a time, in bytes.
@@ -84,7 +85,9 @@ impl Documents {
             fs::create_dir(&folder)?;
             self.touched.insert(self.dir.clone());
         }
+        failpoint::reach("document.rename");
         self.disk.rename(&staged, &target)?;
+        failpoint::reach("document.renamed");
         self.touched.insert(folder);
         self.new.push((target, staged));
         Ok(())
@@ -93,6 +96,7 @@ impl Documents {
     /// Makes the new names durable.
     pub fn sync(&mut self) -> io::Result<()> {
         for folder in &self.touched {
+            failpoint::reach("document.sync_dir");
             self.disk.sync_dir(folder)?;
         }
         Ok(())

@@ -11,11 +11,10 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Options,
-    committer::Request,
-    documents,
+    Options, documents,
     entry::Prepared,
     index::IndexError,
+    keeper::Request,
     keys::Listed,
     lookup::Lookup,
     opening::{self, Opened},

@@ -1,4 +1,4 @@
-//! The index: an ordered map that can be thrown away and rebuilt from the journal. sled is behind a small trait, and its
+//! The index: an ordered map that can be thrown away and rebuilt from the journal. redb is behind a small trait, and its
 //! panics are contained: whatever it does wrong costs a rebuild, not the process.
 
 use std::{
@@ -7,7 +7,12 @@ use std::{
     ops::ControlFlow,
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError, RwLock},
 };
+
+use redb::{Database, Durability, ReadOnlyTable, ReadableDatabase, TableDefinition};
+
+use super::pages::Pages;
 
 /// The index cannot be relied on any more.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -30,7 +35,7 @@ pub trait Index: Send + Sync {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError>;
 
     /// Visits the keys that begin with `prefix`, in order, beyond `after` (exclusive) if given. The visitor must not use the
-    /// index: sled holds a lock of its own meanwhile.
+    /// index: it is locked meanwhile.
     fn scan(
         &self,
         prefix: &[u8],
@@ -46,25 +51,92 @@ pub trait Index: Send + Sync {
     fn flush(&self) -> Result<(), IndexError>;
 }
 
-/// Opens the index in a folder, or makes it; the bound of its cache is in bytes.
-pub type Opener = fn(&Path, u64) -> Result<Box<dyn Index>, IndexError>;
+/// Where an index keeps what it is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeping {
+    /// In its file, which is made if it is missing.
+    OnDisk,
+    /// In memory over its file, which nothing is written to.
+    OverFile,
+    /// In memory, empty at first.
+    InMemory,
+}
 
-pub struct SledIndex(sled::Db);
+/// Opens the index in a folder; the bound of its cache is in bytes.
+pub type Opener = fn(&Path, u64, Keeping) -> Result<Box<dyn Index>, IndexError>;
 
-impl SledIndex {
-    pub fn open(path: &Path, cache_bytes: u64) -> Result<Box<dyn Index>, IndexError> {
+const TABLE: TableDefinition<&[u8], &[u8]> = TableDefinition::new("index");
+const FILE: &str = "index.redb";
+/// Keys written between two states that a killed process leaves behind: what came after them is replayed from the
+/// journal, and each costs redb a walk over its free pages.
+const SAVE_EVERY: usize = 16 * 1024;
+
+type Snapshot = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
+pub struct RedbIndex {
+    db: Database,
+    /// The state as of the last batch.
+    snapshot: RwLock<Snapshot>,
+    /// Keys written since the file was last in a state to be left behind.
+    unsaved: Mutex<usize>,
+    pages: Pages,
+}
+
+impl RedbIndex {
+    pub fn open(path: &Path, cache_bytes: u64, keeping: Keeping) -> Result<Box<dyn Index>, IndexError> {
         contained(|| {
-            let config = sled::Config::new().path(path).cache_capacity(cache_bytes).mode(sled::Mode::LowSpace);
-            // Nothing relies on what sled has on disk; it is flushed at a clean stop.
-            let db = config.flush_every_ms(None).open().map_err(failed)?;
-            Ok(Box::new(Self(db)) as Box<dyn Index>)
+            let pages = match keeping {
+                Keeping::OnDisk => Pages::open(path, FILE),
+                Keeping::OverFile => Pages::over(fs::File::open(path.join(FILE)).map(Some)),
+                Keeping::InMemory => Pages::over(Ok(None)),
+            };
+            let pages = pages.map_err(failed)?;
+            let db = Database::builder()
+                .set_cache_size(usize::try_from(cache_bytes).unwrap_or(usize::MAX))
+                // Nothing here was synced: what is found is believed page by page.
+                .set_check_integrity_on_open(true)
+                .create_with_backend(pages.clone())
+                .map_err(failed)?;
+            let txn = db.begin_write().map_err(failed)?;
+            txn.open_table(TABLE).map_err(failed)?;
+            txn.commit().map_err(failed)?;
+            let snapshot = RwLock::new(snapshot(&db)?);
+            Ok(Box::new(Self { db, snapshot, unsaved: Mutex::new(0), pages }) as Box<dyn Index>)
         })
+    }
+
+    fn write(&self, writes: Writes, save: bool) -> Result<(), IndexError> {
+        let mut txn = self.db.begin_write().map_err(failed)?;
+        txn.set_durability(if save { Durability::Immediate } else { Durability::None }).map_err(failed)?;
+        // With what a start needs to know of the free pages, so that it need not look for them.
+        txn.set_quick_repair(save);
+        let mut table = txn.open_table(TABLE).map_err(failed)?;
+        // In order, neighbours share their pages while these are at hand.
+        let mut writes: Vec<_> = writes.into_iter().collect();
+        writes.sort_unstable();
+        for (key, value) in &writes {
+            match value {
+                Some(value) => table.insert(key.as_slice(), value.as_slice()).map(drop),
+                None => table.remove(key.as_slice()).map(drop),
+            }
+            .map_err(failed)?;
+        }
+        drop(table);
+        txn.commit().map_err(failed)?;
+        let snapshot = snapshot(&self.db)?;
+        *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
+        Ok(())
     }
 }
 
-impl Index for SledIndex {
+fn snapshot(db: &Database) -> Result<Snapshot, IndexError> {
+    db.begin_read().map_err(failed)?.open_table(TABLE).map_err(failed)
+}
+
+impl Index for RedbIndex {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
-        contained(|| Ok(self.0.get(key).map_err(failed)?.map(|value| value.to_vec())))
+        let table = self.snapshot.read().unwrap_or_else(PoisonError::into_inner);
+        contained(|| Ok(table.get(key).map_err(failed)?.map(|value| value.value().to_vec())))
     }
 
     fn scan(
@@ -75,18 +147,19 @@ impl Index for SledIndex {
         each: &mut Visitor<'_>,
     ) -> Result<(), IndexError> {
         use std::ops::Bound::{Excluded, Included, Unbounded};
-        let low = Included(prefix.to_vec());
-        let high = successor(prefix).map_or(Unbounded, Excluded);
-        let after = after.map(|key| Excluded(key.to_vec()));
+        let end = successor(prefix);
+        let (mut low, mut high) = (Included(prefix), end.as_deref().map_or(Unbounded, Excluded));
+        match (after, direction) {
+            (Some(after), Direction::Forward) => low = Excluded(after),
+            (Some(after), Direction::Back) => high = Excluded(after),
+            (None, _) => {}
+        }
+        let table = self.snapshot.read().unwrap_or_else(PoisonError::into_inner);
         contained(|| {
-            let (range, back) = match direction {
-                Direction::Forward => (self.0.range((after.unwrap_or(low), high)), false),
-                Direction::Back => (self.0.range((low, after.unwrap_or(high))), true),
-            };
-            let mut range = range;
-            while let Some(pair) = if back { range.next_back() } else { range.next() } {
+            let mut range = table.range::<&[u8]>((low, high)).map_err(failed)?;
+            while let Some(pair) = if direction == Direction::Back { range.next_back() } else { range.next() } {
                 let (key, value) = pair.map_err(failed)?;
-                if each(&key, &value).is_break() {
+                if each(key.value(), value.value()).is_break() {
                     break;
                 }
             }
@@ -95,20 +168,20 @@ impl Index for SledIndex {
     }
 
     fn apply(&self, writes: Writes) -> Result<(), IndexError> {
-        contained(|| {
-            let mut batch = sled::Batch::default();
-            for (key, value) in writes {
-                match value {
-                    Some(value) => batch.insert(key, value),
-                    None => batch.remove(key),
-                }
-            }
-            self.0.apply_batch(batch).map_err(failed)
-        })
+        let mut unsaved = self.unsaved.lock().unwrap_or_else(PoisonError::into_inner);
+        *unsaved += writes.len();
+        let save = *unsaved >= SAVE_EVERY;
+        contained(|| self.write(writes, save))?;
+        if save {
+            *unsaved = 0;
+            self.pages.settle();
+        }
+        Ok(())
     }
 
     fn flush(&self) -> Result<(), IndexError> {
-        contained(|| self.0.flush().map(drop).map_err(failed))
+        contained(|| self.write(Writes::new(), true))?;
+        if self.pages.settle() { Ok(()) } else { Err(IndexError("the disk does not take the index".into())) }
     }
 }
 
@@ -124,7 +197,7 @@ fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
     None
 }
 
-fn failed(error: sled::Error) -> IndexError {
+fn failed(error: impl std::fmt::Display) -> IndexError {
     IndexError(error.to_string())
 }
 
@@ -136,7 +209,7 @@ fn contained<T>(work: impl FnOnce() -> Result<T, IndexError>) -> Result<T, Index
     })
 }
 
-/// Every file and folder of a flushed index on the disk: sled's own flush does not outlive a power cut.
+/// Every file and folder of a flushed index on the disk: until now nothing of it was synced.
 pub fn sync_files(path: &Path) -> std::io::Result<()> {
     for entry in path.read_dir()? {
         let path: PathBuf = entry?.path();
@@ -166,7 +239,7 @@ mod tests {
     #[test]
     fn scans_keep_to_their_prefix_in_both_directions() {
         let dir = tempfile::tempdir().unwrap();
-        let index = SledIndex::open(dir.path(), 1 << 20).unwrap();
+        let index = RedbIndex::open(dir.path(), 1 << 20, Keeping::OnDisk).unwrap();
         let names: [&[u8]; 6] = [b"a", b"b", b"b1", b"b2", b"b\xFF", b"c"];
         index.apply(names.iter().map(|n| (n.to_vec(), Some(vec![]))).collect()).unwrap();
         assert_eq!(keys(&*index, b"b", None, Direction::Forward), [&b"b"[..], b"b1", b"b2", b"b\xFF"]);

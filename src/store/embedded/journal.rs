@@ -12,7 +12,10 @@ use super::{
     frame::{Frame, Read1},
     segment::{self, Place, Segment, Walker},
 };
-use crate::store::{Seq, StoreError};
+use crate::{
+    store::{Seq, StoreError},
+    telemetry::failpoint,
+};
 
 /// Where a sound journal ends, and what stands behind its end.
 #[derive(Debug)]
@@ -132,9 +135,18 @@ impl Torn {
     pub fn cut(&self, dir: &Path, disk: &dyn Disk) -> Result<u64, StoreError> {
         let mut file = OpenOptions::new().read(true).write(true).open(&self.segment.path)?;
         file.seek(SeekFrom::Start(self.offset))?;
-        let mut kept = cut_file(dir, self.seq, self.offset)?;
-        let bytes = io::copy(&mut (&file).take(u64::MAX), &mut kept)?;
-        disk.sync(&kept)?;
+        let (mut kept, path) = cut_file(dir, self.seq, self.offset)?;
+        let copied = io::copy(&mut (&file).take(u64::MAX), &mut kept).and_then(|n| disk.sync(&kept).map(|()| n));
+        let bytes = match copied {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                disk::remove(&path)?;
+                return Err(error.into());
+            }
+        };
+        if bytes == 0 {
+            disk::remove(&path)?;
+        }
         if self.offset >= segment::HEADER {
             disk.truncate(&file, self.offset)?;
         } else {
@@ -146,14 +158,14 @@ impl Torn {
 }
 
 /// A new, empty file for what is cut off: `cut-<seq>-<offset>.bin`, with a number behind if there is one already.
-pub fn cut_file(dir: &Path, seq: Seq, offset: u64) -> io::Result<File> {
+pub fn cut_file(dir: &Path, seq: Seq, offset: u64) -> io::Result<(File, PathBuf)> {
     let mut n = 0;
     loop {
         let suffix = if n == 0 { String::new() } else { format!(".{n}") };
         let path = dir.join(format!("cut-{seq:020}-{offset}{suffix}.bin"));
-        match OpenOptions::new().write(true).create_new(true).open(path) {
+        match OpenOptions::new().write(true).create_new(true).open(&path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => n += 1,
-            opened => return opened,
+            opened => return opened.map(|file| (file, path)),
         }
     }
 }
@@ -228,9 +240,12 @@ impl Journal {
     pub fn append(&mut self, frames: &[u8], count: u64) -> io::Result<()> {
         let Some(current) = &mut self.current else { return Err(io::Error::other("no segment to append to")) };
         current.dirty = true;
+        failpoint::reach("journal.write");
         self.disk.write_at(&current.file, frames, current.length)?;
         current.distrusted = true;
+        failpoint::reach("journal.sync");
         self.disk.sync(&current.file)?;
+        failpoint::reach("journal.synced");
         current.distrusted = false;
         current.dirty = false;
         current.length += frames.len() as u64;
@@ -252,11 +267,14 @@ impl Journal {
         let header = segment.header();
         // A file of this name can only be what an earlier attempt left: the entry it is named by does not exist.
         let file = self.disk.open(&segment.path, true)?;
+        failpoint::reach("segment.write");
         let made = self
             .disk
             .write_at(&file, &header, 0)
             .and_then(|()| self.disk.sync(&file))
-            .and_then(|()| self.disk.sync_dir(&self.dir));
+            .inspect(|()| failpoint::reach("segment.sync_dir"))
+            .and_then(|()| self.disk.sync_dir(&self.dir))
+            .inspect(|()| failpoint::reach("segment.made"));
         if let Err(error) = made {
             disk::remove(&segment.path)?;
             return Err(error);

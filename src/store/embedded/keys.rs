@@ -13,7 +13,7 @@ pub const APPLIED: &[u8] = b"mapplied";
 pub const PACK_END: &[u8] = b"mpack";
 /// The layout of the index; another one means a rebuild.
 pub const FORMAT: &[u8] = b"mformat";
-pub const FORMAT_VALUE: &[u8] = b"4";
+pub const FORMAT_VALUE: &[u8] = b"5";
 
 pub const RECORDS: &[u8] = b"r";
 pub const API_KEYS: &[u8] = b"k";

@@ -6,7 +6,7 @@
 //! packs/            <number, 10 digits>.pack: documents of up to 256 KiB
 //! documents/aa/     <sha256>: larger documents
 //! incoming/         documents being taken in; emptied at start
-//! index/            sled; index.boot says under which boot of the kernel it was written
+//! index/            redb; index.boot says under which boot of the kernel it was written
 //! clean-stop        left by a clean stop
 //! recortado.json    entries found missing, until a fact about it is in the journal
 //! ```
@@ -49,9 +49,8 @@
 //! # The index
 //!
 //! It holds keys and places, not records: what a lookup finds is read from the journal. So it is small, its values are
-//! short, and damage in a record is seen where it is read. Jobs are the exception; they are few and short-lived. sled keeps
-//! about 250 bytes of memory for every entry, whatever its cache; where that matters another map can take its place behind
-//! the trait.
+//! short, and damage in a record is seen where it is read. Jobs are the exception; they are few and short-lived. None of it
+//! is synced while in use: after a power cut it is built anew.
 //!
 //! May use what `store` may use. Blocking file work stays off the runtime's threads; reading the index and the frames it
 //! points to does not: both are microseconds from the kernel's cache, less than handing them to another thread.
@@ -65,10 +64,12 @@ mod frame;
 mod handle;
 mod index;
 mod journal;
+mod keeper;
 mod keys;
 mod lookup;
 mod opening;
 mod packs;
+mod pages;
 mod placement;
 mod queue;
 mod recovery;
@@ -99,12 +100,15 @@ pub struct Reading {
 /// Is told of a replay's progress.
 pub type Progress = dyn Fn(Reading) + Send + Sync;
 
+/// Memory for the pages of the index, in bytes.
+pub const CACHE_BYTES: u64 = 8 * 1024 * 1024;
+
 /// How to open a store.
 #[derive(Clone)]
 pub struct Options {
     /// The present time, for facts about the store itself.
     pub now: Timestamp,
-    /// Bound of the index's cache, in bytes as sled counts them: those on disk. In memory they are several times more.
+    /// Bound of the index's cache, in bytes.
     pub cache_bytes: u64,
     /// Length at which a segment of the journal is followed by another, in bytes.
     pub segment_bytes: u64,
@@ -119,12 +123,12 @@ impl Options {
     pub fn new(now: Timestamp) -> Self {
         Self {
             now,
-            cache_bytes: 1024 * 1024,
+            cache_bytes: CACHE_BYTES,
             segment_bytes: 64 * 1024 * 1024,
             pack_bytes: 256 * 1024 * 1024,
             progress: None,
             disk: Arc::new(disk::OsDisk),
-            index: index::SledIndex::open,
+            index: index::RedbIndex::open,
         }
     }
 }

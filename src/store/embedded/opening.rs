@@ -6,6 +6,7 @@ use std::{
     path::Path,
     sync::{Arc, Mutex, RwLock},
     thread::{self, JoinHandle},
+    time::Instant,
 };
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -13,11 +14,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     Options,
     boot::Boot,
-    committer::{Committer, Request, WAITING_MAX},
+    committer::Committer,
     disk::{self, Disk},
     documents::{self, Documents},
     entry::Prepared,
-    journal::{self, Journal},
+    index::{Index, IndexError},
+    journal::{self, Journal, Scanned},
+    keeper::{Keeper, Request, WAITING_MAX},
     lookup::Lookup,
     packs::Packs,
     queue::Queue,
@@ -26,8 +29,11 @@ use super::{
 };
 use crate::{
     domain::Id,
-    store::{Change, CommitError, Fact, StoreError},
+    store::{Change, CommitError, Fact, StoreError, blobs::disk_refuses},
 };
+
+/// What is written to see whether the disk takes anything, in bytes: more than a little, or it would refuse again at once.
+const PROBE_BYTES: usize = 256 * 1024;
 
 /// A store that is open and whose committer runs.
 pub struct Opened {
@@ -36,19 +42,139 @@ pub struct Opened {
     pub thread: JoinHandle<()>,
 }
 
+/// A store on a disk that takes nothing: what is there is read.
+pub struct Refused {
+    shared: Arc<Shared>,
+    options: Options,
+    /// For whoever wants to write.
+    pub why: String,
+}
+
+/// What is read, up to the entry `scanned.next`, and what is written to.
+struct Ready {
+    index: Box<dyn Index>,
+    scanned: Scanned,
+    missing: Option<Missing>,
+    writer: Writer,
+}
+
+struct Writer {
+    journal: Journal,
+    packs: Packs,
+    documents: Documents,
+}
+
 pub fn open(dir: &Path, options: &Options) -> Result<Opened, StoreError> {
     make_folders(dir, &*options.disk)?;
-    let lock = lock(dir)?;
-    empty(&dir.join("incoming"))?;
-    let (boot, journal_dir) = (Boot::read(), dir.join("journal"));
-    let setting = Setting {
+    let (lock, boot) = (lock(dir)?, Boot::read());
+    let ready = match ready(&setting(dir, &boot, options), options) {
+        Err(error) if error.disk_refuses() => Err(error.to_string()),
+        ready => Ok(ready?),
+    };
+    let (index, scanned, ready) = match ready {
+        Ok(Ready { index, scanned, missing, writer }) => (index, scanned, Ok((missing, writer))),
+        Err(why) => {
+            tracing::error!(why, "the disk takes nothing: what is stored can be read, and nothing is taken in");
+            let (index, scanned) = recovery::read(&setting(dir, &boot, options))?;
+            (index, scanned, Err(why))
+        }
+    };
+    let mut queue = Queue::default();
+    let (jobs, _) = Lookup::new(&*index, &dir.join("journal")).jobs_after(None, usize::MAX).map_err(index_failed)?;
+    jobs.iter().for_each(|job| queue.put(job));
+    let shared = Arc::new(Shared {
+        data_dir: dir.to_owned(),
+        journal_dir: dir.join("journal"),
+        boot,
+        open_index: options.index,
+        cache_bytes: options.cache_bytes,
+        progress: options.progress.clone(),
+        index: RwLock::new(IndexState::Ready(index)),
+        queue: Mutex::new(queue),
+        published: watch::Sender::new(scanned.next - 1),
+        _lock: lock,
+    });
+    let refused = |shared, why| Box::new(Refused { shared, options: options.clone(), why });
+    let keeper = match ready {
+        Err(why) => Keeper::Refusing(refused(shared.clone(), why), Instant::now()),
+        Ok((missing, writer)) => {
+            let mut committer = committer(&shared, writer, options);
+            match finish(&mut committer, missing, options) {
+                Err(error) if error.disk_refuses() => {
+                    tracing::error!(%error, "the disk takes nothing: what is stored can be read, and nothing is taken in");
+                    Keeper::Refusing(refused(shared.clone(), error.to_string()), Instant::now())
+                }
+                finished => {
+                    finished?;
+                    Keeper::Writing(Box::new(committer))
+                }
+            }
+        }
+    };
+    let (requests, inbox) = mpsc::channel(WAITING_MAX);
+    let thread = thread::Builder::new().name("store".into()).spawn(move || keeper.run(inbox))?;
+    Ok(Opened { shared, requests, thread })
+}
+
+/// Looks whether a disk that refused takes something again, and if so goes on as after a start.
+pub fn resume(refused: Refused) -> Keeper {
+    let Refused { shared, options, .. } = &refused;
+    match take_up(shared, options) {
+        Ok(committer) => {
+            tracing::warn!("the disk takes what is written again: work goes on");
+            Keeper::Writing(Box::new(committer))
+        }
+        Err(error) => {
+            tracing::error!(%error, "the disk still takes nothing");
+            let why = error.to_string();
+            Keeper::Refusing(Box::new(Refused { why, ..refused }), Instant::now())
+        }
+    }
+}
+
+fn take_up(shared: &Arc<Shared>, options: &Options) -> Result<Committer, StoreError> {
+    probe(&shared.data_dir, &*options.disk)?;
+    let setting = recovery::Setting::of(shared);
+    // The index that is read from stands on the file that is about to be written.
+    shared.lose(&IndexError("se está volviendo a abrir".into()));
+    let result = ready(&setting, options).and_then(|Ready { index, scanned, missing, writer }| {
+        shared.replace_index(index);
+        shared.publish(scanned.next - 1);
+        let mut committer = committer(shared, writer, options);
+        finish(&mut committer, missing, options).map(|()| committer)
+    });
+    if result.is_err() && shared.is_lost() {
+        let (index, _) = recovery::read(&setting)?;
+        shared.replace_index(index);
+    }
+    result
+}
+
+/// Whether a file can be written.
+fn probe(dir: &Path, disk: &dyn Disk) -> io::Result<()> {
+    let path = dir.join("incoming").join("prueba");
+    let file = disk.open(&path, true)?;
+    let written = disk.write_at(&file, &[0; PROBE_BYTES], 0).and_then(|()| disk.sync(&file));
+    disk::remove(&path)?;
+    written
+}
+
+fn setting<'a>(dir: &'a Path, boot: &'a Boot, options: &'a Options) -> Setting<'a> {
+    Setting {
         data_dir: dir,
-        boot: &boot,
+        boot,
         open_index: options.index,
         cache_bytes: options.cache_bytes,
         progress: options.progress.as_deref(),
-    };
-    let Recovered { index, scanned, clean, missing } = recovery::recover(&setting, &*options.disk)?;
+    }
+}
+
+/// Makes everything ready to be written. Fails if the disk refuses, and can then be tried again.
+fn ready(setting: &Setting<'_>, options: &Options) -> Result<Ready, StoreError> {
+    let (dir, disk) = (setting.data_dir, &options.disk);
+    let journal_dir = dir.join("journal");
+    empty(&dir.join("incoming"))?;
+    let Recovered { index, scanned, clean, missing } = recovery::recover(setting, &**disk)?;
     if let Some(missing) = missing {
         keep_note(dir, missing)?;
     }
@@ -59,39 +185,29 @@ pub fn open(dir: &Path, options: &Options) -> Result<Opened, StoreError> {
     }
     // What stands behind the end of the last pack may be the documents of entries that were cut off: it stays.
     let pack_end = lookup.pack_end().map_err(index_failed)?.filter(|_| !cuts);
-    let mut queue = Queue::default();
-    let (jobs, _) = lookup.jobs_after(None, usize::MAX).map_err(index_failed)?;
-    jobs.iter().for_each(|job| queue.put(job));
-    let disk = Arc::clone(&options.disk);
-    let shared = Arc::new(Shared {
-        data_dir: dir.to_owned(),
-        journal_dir: journal_dir.clone(),
-        boot,
-        open_index: options.index,
-        cache_bytes: options.cache_bytes,
-        progress: options.progress.clone(),
-        index: RwLock::new(IndexState::Ready(index)),
-        queue: Mutex::new(queue),
-        published: watch::Sender::new(scanned.next - 1),
-        _lock: lock,
-    });
-    let mut committer = Committer {
-        shared: Arc::clone(&shared),
-        journal: Journal::new(journal_dir, Arc::clone(&disk), options.segment_bytes, &scanned)?,
-        packs: Packs::open(dir.join("packs"), Arc::clone(&disk), options.pack_bytes, pack_end)?,
-        documents: Documents::new(dir.join("documents"), Arc::clone(&disk)),
-        disk,
-        rebuild_failed: None,
+    let writer = Writer {
+        journal: Journal::new(journal_dir, Arc::clone(disk), options.segment_bytes, &scanned)?,
+        packs: Packs::open(dir.join("packs"), Arc::clone(disk), options.pack_bytes, pack_end)?,
+        documents: Documents::new(dir.join("documents"), Arc::clone(disk)),
     };
+    Ok(Ready { index, scanned, missing, writer })
+}
+
+fn committer(shared: &Arc<Shared>, writer: Writer, options: &Options) -> Committer {
+    let Writer { journal, packs, documents } = writer;
+    let disk = Arc::clone(&options.disk);
+    Committer { shared: Arc::clone(shared), disk, journal, packs, documents, rebuild_failed: None }
+}
+
+/// The last steps before the first change: what is missing is on record, and the stop is clean no more.
+fn finish(committer: &mut Committer, missing: Option<Missing>, options: &Options) -> Result<(), StoreError> {
+    let shared = Arc::clone(&committer.shared);
     if let Some(missing) = missing {
-        record_missing(&mut committer, missing, options)?;
-        recovery::missing_recorded(dir)?;
+        record_missing(committer, missing, options)?;
+        recovery::missing_recorded(&shared.data_dir)?;
     }
-    disk::remove(&dir.join("clean-stop"))?;
-    options.disk.sync_dir(dir)?;
-    let (requests, inbox) = mpsc::channel(WAITING_MAX);
-    let thread = thread::Builder::new().name("store".into()).spawn(move || committer.run(inbox))?;
-    Ok(Opened { shared, requests, thread })
+    disk::remove(&shared.data_dir.join("clean-stop"))?;
+    Ok(options.disk.sync_dir(&shared.data_dir)?)
 }
 
 fn make_folders(dir: &Path, disk: &dyn Disk) -> io::Result<()> {
@@ -99,7 +215,10 @@ fn make_folders(dir: &Path, disk: &dyn Disk) -> io::Result<()> {
     for folder in ["", "journal", "packs", "documents", "incoming"] {
         fs::create_dir_all(dir.join(folder))?;
     }
-    disk.sync_dir(dir)?;
+    match disk.sync_dir(dir) {
+        Err(error) if disk_refuses(&error) && !new => {}
+        synced => synced?,
+    }
     // A new store's own name must last too; the folders above may be somebody else's to read.
     if let Some(parent) = dir.canonicalize()?.parent().filter(|_| new) {
         disk.sync_dir(parent).or_else(|e| if e.kind() == io::ErrorKind::PermissionDenied { Ok(()) } else { Err(e) })?;
@@ -109,7 +228,11 @@ fn make_folders(dir: &Path, disk: &dyn Disk) -> io::Result<()> {
 
 /// One process writes. The lock goes with the process, however it ends.
 fn lock(dir: &Path) -> Result<File, StoreError> {
-    let file = File::options().read(true).write(true).create(true).truncate(false).open(dir.join("lock"))?;
+    let path = dir.join("lock");
+    let file = match File::options().read(true).write(true).create(true).truncate(false).open(&path) {
+        Err(error) if disk_refuses(&error) => File::open(&path)?,
+        opened => opened?,
+    };
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked(dir.display().to_string())),
@@ -141,7 +264,7 @@ fn remove_orphans(dir: &Path, lookup: &Lookup<'_>) -> Result<(), StoreError> {
 fn keep_note(dir: &Path, missing: Missing) -> Result<(), StoreError> {
     let Missing { first, last } = missing;
     tracing::error!(first, last, "acknowledged entries are missing at the journal's end");
-    let mut file = journal::cut_file(&dir.join("journal"), first, 0)?;
+    let (mut file, _) = journal::cut_file(&dir.join("journal"), first, 0)?;
     io::Write::write_all(&mut file, format!("faltan los asientos {first} a {last}\n").as_bytes())?;
     Ok(file.sync_all()?)
 }

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     domain::Sha256,
     store::{StoreError, blobs::SMALL_MAX},
+    telemetry::failpoint,
 };
 
 const FILE_MAGIC: &[u8; 8] = b"CHQPACK1";
@@ -148,6 +149,7 @@ impl Packs {
         let disk = Arc::clone(&self.disk);
         let current = self.pack()?;
         current.dirty = true;
+        failpoint::reach("pack.write");
         disk.write_at(&current.file, &record, current.written)?;
         let offset = current.written;
         current.written += record.len() as u64;
@@ -158,7 +160,9 @@ impl Packs {
     pub fn sync(&mut self) -> io::Result<()> {
         if let Some(current) = self.current.as_mut().filter(|c| c.written > c.length) {
             current.distrusted = true;
+            failpoint::reach("pack.sync");
             self.disk.sync(&current.file)?;
+            failpoint::reach("pack.synced");
             current.distrusted = false;
         }
         Ok(())
@@ -215,10 +219,12 @@ impl Packs {
         let number = self.last + 1;
         let (path, header) = (path(&self.dir, number), file_header(number));
         let file = self.disk.open(&path, true)?;
+        failpoint::reach("pack.begin");
         let made = self
             .disk
             .write_at(&file, &header, 0)
             .and_then(|()| self.disk.sync(&file))
+            .inspect(|()| failpoint::reach("pack.sync_dir"))
             .and_then(|()| self.disk.sync_dir(&self.dir));
         if let Err(error) = made {
             disk::remove(&path)?;

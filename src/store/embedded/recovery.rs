@@ -3,7 +3,6 @@
 use std::{
     fs, io,
     path::Path,
-    sync::PoisonError,
     time::{Duration, Instant},
 };
 
@@ -15,18 +14,21 @@ use super::{
     disk::{self, Disk, OsDisk},
     entry::{Entry, json},
     frame::Frame,
-    index::{self, Index, IndexError, Writes},
+    index::{self, Index, IndexError, Keeping, Writes},
     journal::{self, Scanned},
     keys, lookup,
     segment::{self, Place, Segment},
-    shared::{CleanStop, IndexState, Shared},
+    shared::{CleanStop, Shared},
     view::{View, ViewError},
 };
-use crate::store::{Seq, StoreError};
+use crate::{
+    store::{Seq, StoreError},
+    telemetry::failpoint,
+};
 
 /// Entries, and about the bytes of them, that are applied to the index at once while replaying.
-const STEP_ENTRIES: u64 = 128;
-const STEP_BYTES: usize = 1024 * 1024;
+const STEP_ENTRIES: u64 = 2048;
+const STEP_BYTES: usize = 4 * 1024 * 1024;
 /// Time between two lines of the log on a replay's progress.
 const LOG_EVERY: Duration = Duration::from_secs(2);
 
@@ -54,12 +56,7 @@ pub fn recover(shared: &Setting<'_>, disk: &dyn Disk) -> Result<Recovered, Store
     let journal_dir = dir.join("journal");
     let mark = clean_stop(dir);
     let noted: Option<Missing> = read_json(&dir.join(MISSING));
-    let trusted = match shared.boot.judge(dir) {
-        Trust::Same => true,
-        Trust::Other => mark.is_some(),
-        Trust::None => false,
-    };
-    let existing = if trusted { open_existing(shared, disk) } else { None };
+    let existing = if trusted(shared, mark.is_some()) { usable(open_index(shared, disk)) } else { None };
     let known = mark.as_ref().map_or(0, |m| m.last_seq).max(existing.as_ref().map_or(0, |(_, applied)| *applied));
     let brought = existing.map(|(index, applied)| bring_up(shared, index, applied)).transpose()?;
     let (index, scanned) = match brought.flatten() {
@@ -75,6 +72,7 @@ pub fn recover(shared: &Setting<'_>, disk: &dyn Disk) -> Result<Recovered, Store
     };
     let missing = note_missing(dir, disk, known, scanned.next, noted)?;
     if let Some(torn) = &scanned.torn {
+        failpoint::reach("torn.cut");
         let bytes = torn.cut(&journal_dir, disk)?;
         let (place, seq, why) = (torn.segment.place(torn.offset), torn.seq, torn.why);
         tracing::warn!(%place, seq, why, bytes, "the journal ended in an unfinished entry, which was cut off");
@@ -82,8 +80,30 @@ pub fn recover(shared: &Setting<'_>, disk: &dyn Disk) -> Result<Recovered, Store
     Ok(Recovered { index, scanned, clean: mark.is_some(), missing })
 }
 
+/// The store as found, for reading: nothing is written to the disk, which takes nothing.
+pub fn read(shared: &Setting<'_>) -> Result<UpToDate, StoreError> {
+    let open = |keeping| (shared.open_index)(&shared.data_dir.join("index"), shared.cache_bytes, keeping);
+    let clean = clean_stop(shared.data_dir).is_some();
+    let existing = if trusted(shared, clean) { usable(open(Keeping::OverFile).map_err(index_failed)) } else { None };
+    let brought = existing.map(|(index, applied)| bring_up(shared, index, applied)).transpose()?;
+    if let Some(up_to_date) = brought.flatten() {
+        return Ok(up_to_date);
+    }
+    let index = empty(open(Keeping::InMemory))?;
+    let scanned = replay(shared, &*index, 1)?;
+    Ok((index, scanned))
+}
+
+fn trusted(shared: &Setting<'_>, clean: bool) -> bool {
+    match shared.boot.judge(shared.data_dir) {
+        Trust::Same => true,
+        Trust::Other => clean,
+        Trust::None => false,
+    }
+}
+
 /// An index that has everything the journal has.
-type UpToDate = (Box<dyn Index>, Scanned);
+pub type UpToDate = (Box<dyn Index>, Scanned);
 
 /// What recovery needs to know of the store.
 pub struct Setting<'a> {
@@ -110,15 +130,14 @@ fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
     fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())
 }
 
-/// The index as it was left, and the last entry applied to it; `None` if it is of no use.
-fn open_existing(shared: &Setting<'_>, disk: &dyn Disk) -> Option<(Box<dyn Index>, Seq)> {
-    let open = || -> Result<_, StoreError> {
-        let index = open_index(shared, disk)?;
+/// An index as it was left, and the last entry applied to it; `None` if it is of no use.
+fn usable(opened: Result<Box<dyn Index>, StoreError>) -> Option<(Box<dyn Index>, Seq)> {
+    let look = |index: Box<dyn Index>| -> Result<_, StoreError> {
         let sound = index.get(keys::FORMAT).map_err(index_failed)?.as_deref() == Some(keys::FORMAT_VALUE);
         let applied = lookup::applied(&*index).map_err(index_failed)?;
         Ok(applied.filter(|_| sound).map(|applied| (index, applied)))
     };
-    open().unwrap_or_else(|error| {
+    opened.and_then(look).unwrap_or_else(|error| {
         tracing::warn!(%error, "the index does not open; it is discarded and rebuilt from the journal");
         None
     })
@@ -126,8 +145,13 @@ fn open_existing(shared: &Setting<'_>, disk: &dyn Disk) -> Option<(Box<dyn Index
 
 fn open_index(shared: &Setting<'_>, disk: &dyn Disk) -> Result<Box<dyn Index>, StoreError> {
     Boot::doubt(shared.data_dir)?;
-    let index = (shared.open_index)(&shared.data_dir.join("index"), shared.cache_bytes).map_err(index_failed)?;
-    shared.boot.vouch(disk, shared.data_dir)?;
+    let folder = shared.data_dir.join("index");
+    let index = (shared.open_index)(&folder, shared.cache_bytes, Keeping::OnDisk).map_err(index_failed)?;
+    match shared.boot.vouch(disk, shared.data_dir) {
+        // Without the mark the next start builds the index anew.
+        Err(error) if error.disk_refuses() => tracing::warn!(%error, "the index opened, which cannot be written down"),
+        vouched => vouched?,
+    }
     Ok(index)
 }
 
@@ -137,7 +161,11 @@ fn new_index(shared: &Setting<'_>, disk: &dyn Disk) -> Result<Box<dyn Index>, St
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
-    let index = open_index(shared, disk)?;
+    empty(open_index(shared, disk).map_err(|error| IndexError(error.to_string())))
+}
+
+fn empty(opened: Result<Box<dyn Index>, IndexError>) -> Result<Box<dyn Index>, StoreError> {
+    let index = opened.map_err(index_failed)?;
     let mut writes = Writes::new();
     writes.insert(keys::FORMAT.to_vec(), Some(keys::FORMAT_VALUE.to_vec()));
     writes.insert(keys::APPLIED.to_vec(), Some(0_u64.to_le_bytes().to_vec()));
@@ -185,12 +213,19 @@ pub fn missing_recorded(dir: &Path) -> io::Result<()> {
 pub fn rebuild(shared: &Shared) -> Result<(), StoreError> {
     tracing::warn!("rebuilding the index from the journal");
     let setting = Setting::of(shared);
-    let index = new_index(&setting, &OsDisk)?;
+    let index = match new_index(&setting, &OsDisk) {
+        // Reading must go on: in memory, until the next start.
+        Err(error) if error.disk_refuses() => {
+            let folder = setting.data_dir.join("index");
+            empty((setting.open_index)(&folder, setting.cache_bytes, Keeping::InMemory))?
+        }
+        index => index?,
+    };
     let scanned = replay(&setting, &*index, 1)?;
     if let Some(torn) = scanned.torn {
         return Err(StoreError::Damaged { place: torn.segment.place(torn.offset), what: torn.why.into() });
     }
-    *shared.index.write().unwrap_or_else(PoisonError::into_inner) = IndexState::Ready(index);
+    shared.replace_index(index);
     shared.publish(scanned.next - 1);
     tracing::warn!(entries = scanned.next - 1, "the index is rebuilt");
     Ok(())

@@ -61,6 +61,10 @@ impl Shared {
         }
     }
 
+    pub fn replace_index(&self, index: Box<dyn Index>) {
+        *self.index.write().unwrap_or_else(PoisonError::into_inner) = IndexState::Ready(index);
+    }
+
     pub fn is_lost(&self) -> bool {
         matches!(&*self.index.read().unwrap_or_else(PoisonError::into_inner), IndexState::Lost(_))
     }

@@ -364,10 +364,15 @@ impl<'a> Verifier<'a> {
         }
         for (number, length) in packs::list(&self.dir.join("packs"))? {
             let place = format!("packs/{number:010}.pack");
-            if !packs::header_is_sound(&self.dir.join("packs"), number)? {
-                self.damage(place.clone(), "su cabecera no es válida");
+            let sound = packs::header_is_sound(&self.dir.join("packs"), number)?;
+            let named = self.packs.get(&number).copied();
+            match (sound, named) {
+                (true, _) => {}
+                (false, Some(_)) => self.damage(place.clone(), "su cabecera no es válida"),
+                // It was being made when the process died.
+                (false, None) => self.result.remarks.push(format!("{place}: se estaba creando y ningún asiento lo nombra")),
             }
-            let named = self.packs.get(&number).copied().unwrap_or(packs::FILE_HEADER);
+            let named = named.unwrap_or(packs::FILE_HEADER);
             if let Some(more) = length.checked_sub(named).filter(|more| *more > 0 && self.upto.is_none()) {
                 self.result.remarks.push(format!("{place}: {more} bytes que ningún asiento nombra"));
             }

@@ -67,8 +67,8 @@ async fn a_lost_or_spoilt_index_is_rebuilt() {
         &|| spoil(2, 10),
         &|| spoil(3, 600_000),
         &|| {
-            // A flipped byte here and there in sled's own file.
-            let path = index.join("db");
+            // A flipped byte here and there in redb's own file.
+            let path = index.join("index.redb");
             let mut content = fs::read(&path).unwrap();
             for byte in content.iter_mut().step_by(501) {
                 *byte ^= 0x5A;

@@ -1,0 +1,42 @@
+//! Places at which a test lets the process die, as a killed one does: nothing is saved, nothing is answered. Only in debug
+//! builds; in the others there is nothing of it.
+//!
+//! `CHASQUI_FAILPOINT=NAME` ends the process when it comes to that place, `NAME*3` when it comes there for the third time.
+
+/// The process dies here if a test asked for it.
+#[cfg(debug_assertions)]
+pub fn reach(name: &str) {
+    use std::sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    };
+    static ARMED: OnceLock<Option<(String, AtomicU64)>> = OnceLock::new();
+    let armed = ARMED.get_or_init(|| {
+        let text = std::env::var("CHASQUI_FAILPOINT").ok()?;
+        let (name, times) = text.split_once('*').unwrap_or((&text, "1"));
+        Some((name.to_owned(), AtomicU64::new(times.parse().ok()?)))
+    });
+    if let Some((wanted, left)) = armed
+        && wanted == name
+        && left.fetch_sub(1, Ordering::SeqCst) == 1
+    {
+        tracing::error!(name, "the process ends here because a test asked for it");
+        std::process::abort();
+    }
+}
+
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub fn reach(_name: &str) {}
+
+/// A size that a test wants smaller than it is, so that files roll over while it looks.
+#[cfg(debug_assertions)]
+pub fn size(variable: &str, usual: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub fn size(_variable: &str, usual: u64) -> u64 {
+    usual
+}

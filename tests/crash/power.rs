@@ -1,0 +1,38 @@
+//! The current is cut while documents flow: what was on the disk at that moment, and only that, is there afterwards.
+
+use std::time::Duration;
+
+use crate::{Random, disk::Disk, number, seed, world::World};
+
+/// Cuts of a usual run.
+const CUTS: u64 = 3;
+/// Longest time between two cuts, in milliseconds.
+const APART_MS: u64 = 1_500;
+/// Documents of each kind that are read after each cut; all of them are at the end.
+const RECENT: usize = 40;
+/// Size of the disk, in megabytes.
+const DISK: u64 = 800;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whenever_the_current_is_cut_all_that_was_answered_is_there_once() {
+    let (seed, cuts) = (seed(), number("CHASQUI_CRASH_CUTS", CUTS));
+    let mut random = Random::new(seed);
+    let mut disk = Disk::new(DISK);
+    let mut world = World::start(seed, &[disk.root().join("data")]).await;
+    let traffic = world.traffic();
+    for cut in 0..cuts {
+        tokio::time::sleep(Duration::from_millis(100 + random.below(APART_MS))).await;
+        // Answered before the cut, so it must be there after it.
+        let answered = world.ledger.of(0);
+        disk.cut();
+        world.daemons[0].kill();
+        disk.come_back();
+        world.daemons[0].run().await;
+        let api = world.api(0);
+        answered.kept_by(0, &api, RECENT).await;
+        println!("{} cuts of {cuts}: {}", cut + 1, world.ledger.summary());
+    }
+    traffic.stop().await;
+    assert!(world.ledger.documents() as u64 > cuts, "documents flowed: {}", world.ledger.summary());
+    world.judge().await;
+}

@@ -23,7 +23,10 @@ use super::{
 };
 use crate::{
     domain::{Id, Sha256},
-    store::{Change, CommitError, Fact, RawEntry, Seq, SharedStore, StoreError, blobs::blocking},
+    store::{
+        Change, CommitError, Fact, RawEntry, Seq, SharedStore, StoreError,
+        blobs::{blocking, disk_refuses},
+    },
 };
 
 /// A checkpoint was made.
@@ -126,6 +129,8 @@ pub struct Log {
     signer: Signer,
     export: Option<PathBuf>,
     tree: Arc<Mutex<Tree>>,
+    /// Where the tree is if its own folder could not be written.
+    _apart: Option<tempfile::TempDir>,
     /// The tree was compared with the journal since it was opened.
     looked: AtomicBool,
 }
@@ -141,9 +146,18 @@ impl Log {
         if files::read(&folder.public_key(), 1024)?.as_deref() != Some(public.as_bytes()) {
             files::replace(&folder.public_key(), public.as_bytes(), 0o644)?;
         }
-        let tree = Arc::new(Mutex::new(Tree::open(&folder.tree())?));
+        let (tree, apart) = match Tree::open(&folder.tree()) {
+            // It can be made anew from the journal, so on a disk that takes nothing it stands elsewhere until the next start.
+            Err(error) if disk_refuses(&error) => {
+                tracing::error!(%error, "the audit tree is kept in a temporary folder");
+                let apart = tempfile::tempdir()?;
+                (Tree::open(apart.path())?, Some(apart))
+            }
+            tree => (tree?, None),
+        };
+        let tree = Arc::new(Mutex::new(tree));
         let (kept, looked) = (folder.checkpoints(), AtomicBool::new(false));
-        Ok(Arc::new(Self { store, folder, kept, signer, export, tree, looked }))
+        Ok(Arc::new(Self { store, folder, kept, signer, export, tree, _apart: apart, looked }))
     }
 
     /// Once after a start: the tree's last leaf must be the journal's; else it is put aside for who investigates, and a new

@@ -84,8 +84,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-pub use committer::WAITING_MAX;
 pub use handle::EmbeddedStore;
+pub use keeper::WAITING_MAX;
 pub use verification::{verify_dir, verify_dir_from};
 
 /// How far a replay of the journal, or a verification, has come.

@@ -370,7 +370,9 @@ impl<'a> Verifier<'a> {
                 (true, _) => {}
                 (false, Some(_)) => self.damage(place.clone(), "su cabecera no es válida"),
                 // It was being made when the process died.
-                (false, None) => self.result.remarks.push(format!("{place}: se estaba creando y ningún asiento lo nombra")),
+                (false, None) => {
+                    self.result.remarks.push(format!("{place}: se estaba creando y ningún asiento lo nombra"))
+                }
             }
             let named = named.unwrap_or(packs::FILE_HEADER);
             if let Some(more) = length.checked_sub(named).filter(|more| *more > 0 && self.upto.is_none()) {

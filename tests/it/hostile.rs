@@ -21,17 +21,17 @@ use crate::{
 const LIMITS: &str = "[limits]\ndocument_max = \"2MiB\"\nheader_timeout = \"2s\"\n\
                       body_idle_timeout = \"2s\"\nbody_total_timeout = \"20s\"";
 
-async fn victim() -> (Platform, Daemon) {
+pub async fn victim() -> (Platform, Daemon) {
     let (platform, mut daemons) = Platform::with([Setup::of(&[LIMA]).with(LIMITS)]).await;
     (platform, daemons.pop().unwrap())
 }
 
-fn document() -> Fields {
+pub fn document() -> Fields {
     Fields::document(CUSCO.ruc, LIMA.ruc, "0000000019", &pdf(1, 600_000))
 }
 
 /// Nothing of what was refused is in the store, and a good document still is taken.
-async fn unharmed(daemon: &mut Daemon) {
+pub async fn unharmed(daemon: &mut Daemon) {
     let api = daemon.api();
     assert!(api.list("/api/v1/recepciones").await.is_empty(), "a refused document has a record");
     until("no file is left behind", 10, || async {

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // how a test says that it failed
 
+mod attacker;
+mod attacks;
 mod clients;
 mod commands;
 mod component;

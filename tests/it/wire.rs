@@ -30,7 +30,11 @@ pub async fn rest(stream: &mut TcpStream) -> String {
     said
 }
 
-/// The answers in what a connection said.
+/// How many answers a connection gave.
+pub fn answers(said: &str) -> usize {
+    said.matches("HTTP/1.1 ").count() + said.matches("HTTP/1.0 ").count()
+}
+
 /// Status, type and body of the first answer.
 pub fn first(said: &str) -> Answer {
     let (head, body) = said.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {said}"));

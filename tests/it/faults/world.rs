@@ -12,6 +12,9 @@ use crate::{
     rest::{Api, text},
 };
 
+/// Looks at the feeds without finding anything new, after which nothing more will come.
+const QUIET_MAX: u32 = 1_000;
+
 /// Entities with sound RUCs that belong to nobody.
 pub struct Entities(pub Vec<Entity>);
 
@@ -65,10 +68,9 @@ impl World {
     pub async fn answer_all(&mut self, count: usize) {
         let mut answered = std::mem::take(&mut self.answered);
         let mut feed = self.feed.clone();
-        let mut rounds = 0;
+        let mut quiet = 0;
         while answered.len() < count {
-            rounds += 1;
-            assert!(rounds < 3_000, "only {} of {count} arrived", answered.len());
+            assert!(quiet < QUIET_MAX, "only {} of {count} arrived", answered.len());
             let mut news = 0;
             for (api, cursor) in [&self.sender, &self.receiver].into_iter().zip(&mut feed) {
                 let page = api.get(&format!("/api/v1/eventos?limit=200&desde={cursor}")).await.expect(200);
@@ -81,6 +83,7 @@ impl World {
                     }
                 }
             }
+            quiet = if news == 0 { quiet + 1 } else { 0 };
             if news == 0 {
                 tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             }

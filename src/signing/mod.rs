@@ -3,10 +3,13 @@
 
 pub mod asn1;
 pub mod cades;
+pub mod cargo_pdf;
 pub mod identity;
+pub mod pades;
 pub mod pdf;
 #[cfg(test)]
 pub mod samples;
+pub mod sheet;
 pub mod timestamp;
 
 pub use identity::{Identity, IdentityError};

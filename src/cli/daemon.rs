@@ -19,12 +19,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{limits, ready};
+use super::{identities, limits, ready};
 use crate::{
     audit::{self, AuditError, Log},
     config::{self, Config},
     exchange::{
-        Clock, Exchange, Ids, Platform, RetryPolicy, Settings, SystemClock, SystemIds, Worker, health::BreakerPolicy,
+        Clock, Emisores, Exchange, Ids, Platform, RetryPolicy, Settings, SystemClock, SystemIds, Worker,
+        health::BreakerPolicy,
     },
     http::{
         limits::{InFlight, Intake},
@@ -32,6 +33,7 @@ use crate::{
     },
     platform::{self, PlatformSoap},
     sgd::rest::{self, Api},
+    signing::timestamp::Timestamper,
     store::{
         SharedStore, StoreError,
         blobs::disk_refuses,
@@ -68,6 +70,8 @@ pub enum StartError {
     Bind { key: &'static str, address: SocketAddr, error: io::Error },
     #[error("no se puede preparar el cliente de la plataforma: {0}")]
     Platform(String),
+    #[error("no se puede usar lo que se configuró para firmar: {0}")]
+    Signing(String),
     #[error("el registro de auditoría no se puede abrir: {0}")]
     Audit(#[from] AuditError),
 }
@@ -307,7 +311,12 @@ pub fn exchange(config: &Config, overrides: Overrides, store: SharedStore) -> Re
     };
     let clock = overrides.clock.unwrap_or_else(|| Arc::new(SystemClock));
     let ids = overrides.ids.unwrap_or_else(|| Arc::new(SystemIds));
-    Ok(Exchange::new(store, platform, clock, ids, settings))
+    let sellador = identities::timestamper(config).transpose().map_err(StartError::Signing)?;
+    let emisores = Emisores {
+        por_ruc: identities::issuers(config).map_err(StartError::Signing)?,
+        sellador: sellador.map(|client| client as Arc<dyn Timestamper>),
+    };
+    Ok(Exchange::new(store, platform, clock, ids, settings).with_emisores(emisores))
 }
 
 fn retry(config: &Config) -> RetryPolicy {

@@ -9,8 +9,10 @@ mod causes;
 mod client;
 pub mod daemon;
 mod demo;
+mod identities;
 mod limits;
 mod output;
+mod pdf;
 mod queue;
 mod ready;
 mod send;
@@ -50,6 +52,9 @@ enum Command {
     /// Claves de la API para los SGD y las personas
     #[command(subcommand)]
     ApiKey(api_key::ApiKey),
+    /// Firma documentos PDF
+    #[command(subcommand)]
+    Pdf(pdf::Pdf),
     /// La plataforma simulada, para quien aún no tiene acceso a la real
     Simulator(simulator::SimulatorCommand),
     /// El almacén de datos
@@ -137,6 +142,7 @@ pub fn main() -> ExitCode {
         Command::Queue(command) => command.run(),
         Command::Audit(command) => command.run(),
         Command::ApiKey(command) => command.run(),
+        Command::Pdf(command) => command.run(),
         Command::Simulator(command) => command.run(),
         Command::Store(command) => command.run(),
         Command::Limits(command) => command.run(),

@@ -1,7 +1,7 @@
 //! What types cannot say: values that are well formed and still make no sense, alone or together.
 
 use super::{Config, Size, StoreKind};
-use crate::domain::{Ruc, validation::largo};
+use crate::domain::{EmisionCargo, Ruc, validation::largo};
 
 /// Path of the key and what is wrong with it.
 type Found = (String, String);
@@ -12,6 +12,7 @@ pub fn check(config: &Config) -> Vec<Found> {
     listeners(config, &mut found);
     urls(config, &mut found);
     limits(config, &mut found);
+    signing(config, &mut found);
     retry(config, &mut found);
     if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&config.log.level) {
         found.push(("log.level".into(), format!("«{}» no es un nivel ni un filtro: {error}", config.log.level)));
@@ -61,6 +62,7 @@ fn urls(config: &Config, found: &mut Vec<Found>) {
         ("pide.tramite_url", &pide.tramite_url),
         ("pide.entidad_url", &pide.entidad_url),
         ("pide.cuo_url", &pide.cuo_url),
+        ("tsa.url", &config.tsa.url),
     ];
     for (path, url) in given {
         let Some(url) = url else { continue };
@@ -71,6 +73,32 @@ fn urls(config: &Config, found: &mut Vec<Found>) {
         } else if path.starts_with("listen.") && parsed.as_ref().is_some_and(|uri| uri.path().len() > 1) {
             found.push((path.into(), format!("«{url}» debe ser solo protocolo y servidor, sin ruta")));
         }
+    }
+}
+
+fn signing(config: &Config, found: &mut Vec<Found>) {
+    for (n, entity) in config.entity.iter().enumerate() {
+        match (&entity.identity, entity.cargo) {
+            (None, Some(mode @ (EmisionCargo::Generado | EmisionCargo::Sellado))) => {
+                let word = if mode == EmisionCargo::Generado { "generate" } else { "stamp" };
+                let what = format!("con cargo = \"{word}\" hace falta una identidad que lo firme: identity.file");
+                found.push((format!("entity.{n}.cargo"), what));
+            }
+            (Some(identity), _) if identity.file.as_os_str().is_empty() => {
+                let what = "falta el archivo de la identidad: identity.file";
+                found.push((format!("entity.{n}.identity"), what.into()));
+            }
+            _ => {}
+        }
+    }
+    if let Some(policy) = &config.tsa.policy
+        && policy.parse::<der::asn1::ObjectIdentifier>().is_err()
+    {
+        let what = format!("«{policy}» no es un identificador de objeto: se escribe como 1.2.3.4");
+        found.push(("tsa.policy".into(), what));
+    }
+    if config.tsa.timeout.is_zero() {
+        found.push(("tsa.timeout".into(), "debe ser mayor que cero".into()));
     }
 }
 

@@ -26,7 +26,7 @@ pub use load::{EMBEDDED, load};
 pub use source::{Loaded, Origin, parse};
 pub use unit::{Secret, Size};
 
-use crate::domain::{Ambiente, EntidadPropia, calendario::Calendario, validation::Rigor};
+use crate::domain::{Ambiente, EmisionCargo, EntidadPropia, calendario::Calendario, validation::Rigor};
 
 /// Every key with its default and a comment, in the words operators read.
 pub const EXAMPLE: &str = include_str!("../../config.example.toml");
@@ -44,6 +44,7 @@ pub struct Config {
     #[serde(default)]
     pub entity: Vec<Entity>,
     pub pide: Pide,
+    pub tsa: Tsa,
     pub reception: Reception,
     pub limits: Limits,
     pub retry: Retry,
@@ -88,6 +89,33 @@ pub struct Entity {
     pub name: String,
     #[serde(deserialize_with = "unit::optional_time", serialize_with = "unit::write_optional_time")]
     pub reception_closes: Option<Time>,
+    /// With which its cargos, and what it is told to, are signed.
+    pub identity: Option<IdentityFile>,
+    /// Else: `generate` with an identity, `given` without.
+    #[serde(deserialize_with = "unit::cargo")]
+    pub cargo: Option<EmisionCargo>,
+    /// PNG or JPEG, for the cargos.
+    pub logo: Option<PathBuf>,
+}
+
+/// A key with its certificate, in a file.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct IdentityFile {
+    /// PKCS#12, or PEM with key and certificates.
+    pub file: PathBuf,
+    pub password: Option<Secret>,
+}
+
+/// The timestamp authority (RFC 3161); without `url` nothing is timestamped.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tsa {
+    pub url: Option<String>,
+    /// The only policy accepted, as an object identifier.
+    pub policy: Option<String>,
+    #[serde(with = "unit::duration")]
+    pub timeout: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -218,8 +246,9 @@ impl Default for Config {
             data_dir: "data".into(),
             listen: Listen::default(),
             store: Store::default(),
-            entity: vec![Entity { ruc: "20900000015".into(), name, reception_closes: None }],
+            entity: vec![Entity { ruc: "20900000015".into(), name, ..Entity::default() }],
             pide: Pide::default(),
+            tsa: Tsa::default(),
             reception: Reception::default(),
             limits: Limits::default(),
             retry: Retry::default(),
@@ -252,6 +281,12 @@ impl Default for Pide {
             total_timeout: Duration::from_secs(120),
             directory_age: Duration::from_secs(24 * 3600),
         }
+    }
+}
+
+impl Default for Tsa {
+    fn default() -> Self {
+        Self { url: None, policy: None, timeout: Duration::from_secs(10) }
     }
 }
 

@@ -100,11 +100,7 @@ impl Reader<'_> {
         let table = self.text.parse::<Table>().map_err(|e| self.failure(&e, ""))?;
         // The types are read from the document itself, which knows the lines; they don't know files of secrets.
         let mut plain = document;
-        for (section, name) in secret_files() {
-            if let Some(DeValue::Table(section)) = plain.get_mut().get_mut(section).map(Spanned::get_mut) {
-                section.remove(name.as_str());
-            }
-        }
+        without_files_in(plain.get_mut(), "");
         Config::deserialize(toml::de::Deserializer::from(plain)).map_err(|e| self.failure(&e, ""))?;
         Ok(table)
     }
@@ -179,43 +175,111 @@ impl Reader<'_> {
     }
 
     fn secrets(&mut self, table: &mut Table, read: &dyn Fn(&Path) -> io::Result<String>) {
-        for path in key::SECRETS {
-            let Some((section, name)) = path.split_once('.') else { continue };
-            let Some(section_table) = table.get_mut(section).and_then(Value::as_table_mut) else { continue };
-            let named = format!("{name}_file");
-            let Some(file) = section_table.remove(&named) else { continue };
-            let here = place(self.file, &format!("{section}.{named}"), &self.origins);
-            let Some(file) = file.as_str() else {
-                self.at(here, format!("«{section}.{named}» debe ser un texto: la ruta de un archivo"));
+        self.secrets_in(table, ["", ""], read);
+    }
+
+    /// `at` is the table's path twice: as keys are known and with indexes of lists.
+    fn secrets_in(&mut self, table: &mut Table, at: [&str; 2], read: &dyn Fn(&Path) -> io::Result<String>) {
+        let [path, origin] = at;
+        for (name, value) in table.iter_mut() {
+            let below = key::join(path, name);
+            match value {
+                Value::Table(inner) => self.secrets_in(inner, [&below, &key::join(origin, name)], read),
+                Value::Array(items) => {
+                    for (n, inner) in items.iter_mut().enumerate() {
+                        let Some(inner) = inner.as_table_mut() else { continue };
+                        self.secrets_in(inner, [&below, &format!("{}.{n}", key::join(origin, name))], read);
+                    }
+                }
+                _ => {}
+            }
+        }
+        for secret in key::SECRETS {
+            let Some((section, name)) = secret.rsplit_once('.').filter(|(section, _)| *section == path) else {
                 continue;
             };
-            if section_table.contains_key(name) {
-                self.at(here, format!("«{path}» y «{path}_file» no pueden estar a la vez"));
-                continue;
+            let Some(file) = table.remove(&format!("{name}_file")) else { continue };
+            match self.secret([section, origin, name], &file, table.contains_key(name), read) {
+                Some(text) => table.insert(name.to_owned(), text.into()),
+                None => continue,
+            };
+        }
+    }
+
+    /// The secret in a file, or a problem.
+    fn secret(
+        &mut self,
+        [section, origin, name]: [&str; 3],
+        file: &Value,
+        given_too: bool,
+        read: &dyn Fn(&Path) -> io::Result<String>,
+    ) -> Option<String> {
+        let named = format!("{name}_file");
+        let set = key::join(origin, &named);
+        let here = place(self.file, &set, &self.origins);
+        let Some(file) = file.as_str() else {
+            self.at(here, format!("«{section}.{named}» debe ser un texto: la ruta de un archivo"));
+            return None;
+        };
+        if given_too {
+            self.at(here, format!("«{section}.{name}» y «{section}.{named}» no pueden estar a la vez"));
+            return None;
+        }
+        match read(Path::new(file)) {
+            Ok(text) => {
+                let line = self.origins.get(&set).cloned();
+                self.origins.extend(line.map(|line| (key::join(origin, name), line)));
+                Some(text.trim_end_matches(['\r', '\n']).to_owned())
             }
-            match read(Path::new(file)) {
-                Ok(text) => {
-                    section_table.insert(name.to_owned(), text.trim_end_matches(['\r', '\n']).into());
-                    let origin = self.origins.get(&format!("{section}.{named}")).cloned();
-                    self.origins.extend(origin.map(|origin| (path.to_owned(), origin)));
-                }
-                Err(error) => self.at(here, format!("no se puede leer el secreto de {file}: {error}")),
+            Err(error) => {
+                self.at(here, format!("no se puede leer el secreto de {file}: {error}"));
+                None
             }
         }
     }
 }
 
-/// Section and name of each `NAME_file`.
-fn secret_files() -> impl Iterator<Item = (&'static str, String)> {
-    key::SECRETS.iter().filter_map(|path| path.split_once('.')).map(|(section, name)| (section, format!("{name}_file")))
+/// Names of the files of secrets in a section.
+fn secret_files(path: &str) -> impl Iterator<Item = String> {
+    let in_it = move |secret: &&'static str| secret.rsplit_once('.').filter(|(section, _)| *section == path);
+    key::SECRETS.iter().filter_map(in_it).map(|(_, name)| format!("{name}_file"))
+}
+
+fn without_files_in(table: &mut DeTable<'_>, path: &str) {
+    for name in secret_files(path) {
+        table.remove(name.as_str());
+    }
+    for (name, value) in table.iter_mut() {
+        let below = key::join(path, name.get_ref());
+        match value.get_mut() {
+            DeValue::Table(inner) => without_files_in(inner, &below),
+            DeValue::Array(items) => {
+                for item in items.iter_mut() {
+                    if let DeValue::Table(inner) = item.get_mut() {
+                        without_files_in(inner, &below);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 fn without_secret_files(mut table: Table) -> Table {
-    for (section, name) in secret_files() {
-        if let Some(inner) = table.get_mut(section).and_then(Value::as_table_mut) {
-            inner.remove(&name);
+    fn clean(table: &mut Table, path: &str) {
+        for name in secret_files(path) {
+            table.remove(&name);
+        }
+        for (name, value) in table.iter_mut() {
+            let below = key::join(path, name);
+            match value {
+                Value::Table(inner) => clean(inner, &below),
+                Value::Array(items) => items.iter_mut().filter_map(Value::as_table_mut).for_each(|t| clean(t, &below)),
+                _ => {}
+            }
         }
     }
+    clean(&mut table, "");
     table
 }
 
@@ -438,6 +502,15 @@ mod tests {
         let loaded = with(ENTITY, &[("CHASQUI__STORE__URL_FILE", "/run/url")]).unwrap();
         assert_eq!(loaded.config.store.url.as_ref().map(super::super::Secret::reveal), Some("postgres://u:p@h/d"));
         assert!(!format!("{loaded:?}").contains("u:p@h"));
+        let text = format!("{ENTITY}identity.file = \"a.p12\"\nidentity.password_file = \"/run/url\"");
+        let loaded = read(&text).unwrap();
+        let identity = loaded.config.entity[0].identity.as_ref().unwrap();
+        assert_eq!(identity.password.as_ref().map(super::super::Secret::reveal), Some("postgres://u:p@h/d"));
+        let wrong = problem(read(&text.replace("/run/url", "/run/otro")));
+        assert!(wrong.starts_with("chasqui.toml:5: no se puede leer el secreto de /run/otro"), "{wrong}");
+        let environment = [("CHASQUI__ENTITY__0__IDENTITY__PASSWORD_FILE", "/run/url")];
+        let loaded = with(&format!("{ENTITY}identity.file = \"a.p12\""), &environment).unwrap();
+        assert!(loaded.config.entity[0].identity.as_ref().unwrap().password.is_some());
 
         let missing = problem(read(&format!("{ENTITY}[store]\nurl_file = \"/run/otro\"")));
         assert!(missing.starts_with("chasqui.toml:5: no se puede leer el secreto de /run/otro"), "{missing}");

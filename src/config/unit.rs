@@ -7,7 +7,7 @@ use jiff::civil::{Date, Time};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use super::{LogFormat, StoreKind, key};
-use crate::domain::{Ambiente, validation::Rigor};
+use crate::domain::{Ambiente, EmisionCargo, validation::Rigor};
 
 /// A number of bytes, written `64KiB`, `256MiB`, `2GiB` or as a plain number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,11 +75,15 @@ impl<'de> Deserialize<'de> for Size {
     }
 }
 
-/// A text that is never shown.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
+/// A text that is never shown, and wiped from memory when it is dropped.
+#[derive(Clone, PartialEq, Eq, Deserialize, zeroize::ZeroizeOnDrop)]
 pub struct Secret(String);
 
 impl Secret {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -196,6 +200,11 @@ pub fn store_kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<StoreKin
 
 pub fn rigor<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Rigor, D::Error> {
     word(deserializer, &[("lenient", Rigor::Lenient), ("strict", Rigor::Strict)])
+}
+
+pub fn cargo<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<EmisionCargo>, D::Error> {
+    let words = [("generate", EmisionCargo::Generado), ("stamp", EmisionCargo::Sellado), ("given", EmisionCargo::Dado)];
+    word(deserializer, &words).map(Some)
 }
 
 pub fn log_format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LogFormat, D::Error> {

@@ -42,6 +42,20 @@ impl fmt::Display for Desenlace {
     }
 }
 
+/// Where the PDF of an entity's cargos comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EmisionCargo {
+    /// A receipt of one page, made and signed here.
+    #[serde(rename = "generate")]
+    Generado,
+    /// The received document, stamped and signed here.
+    #[serde(rename = "stamp")]
+    Sellado,
+    /// The SGD gives it, signed by a person.
+    #[serde(rename = "given")]
+    Dado,
+}
+
 /// A cargo on record, ours or theirs. What a counterpart left out is `None`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cargo {

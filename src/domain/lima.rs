@@ -41,6 +41,37 @@ pub fn leer(text: &str) -> Option<Timestamp> {
     format!("{date}T00:00:00{offset}").parse().ok()
 }
 
+const DIAS: [&str; 7] = ["lunes", "martes", "miércoles", "jueves", "viernes", "sábado", "domingo"];
+const MESES: [&str; 12] = [
+    "enero",
+    "febrero",
+    "marzo",
+    "abril",
+    "mayo",
+    "junio",
+    "julio",
+    "agosto",
+    "septiembre",
+    "octubre",
+    "noviembre",
+    "diciembre",
+];
+
+/// A day as people write it: `viernes 20 de noviembre de 2026`.
+pub fn dia_en_palabras(dia: Date) -> String {
+    let nombre = |nombres: &[&'static str], n: i8| {
+        usize::try_from(n - 1).ok().and_then(|n| nombres.get(n).copied()).unwrap_or_default()
+    };
+    let semana = nombre(&DIAS, dia.weekday().to_monday_one_offset());
+    format!("{semana} {} de {} de {}", dia.day(), nombre(&MESES, dia.month()), dia.year())
+}
+
+/// An instant as people in Lima write it: `viernes 20 de noviembre de 2026, 15:04:12 (hora de Lima)`.
+pub fn momento_en_palabras(at: Timestamp) -> String {
+    let lima = en_lima(at);
+    format!("{}, {} (hora de Lima)", dia_en_palabras(lima.date()), lima.strftime("%H:%M:%S"))
+}
+
 /// Serialises instants as the API shows them: RFC 3339 with Lima's offset.
 pub mod rfc3339 {
     use jiff::Timestamp;
@@ -80,6 +111,14 @@ mod tests {
         ] {
             assert_eq!(leer(text).map(texto).as_deref(), Some(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn days_and_moments_in_words() {
+        let words = |text: &str| momento_en_palabras(leer(text).unwrap());
+        assert_eq!(words("2026-11-20T15:04:12"), "viernes 20 de noviembre de 2026, 15:04:12 (hora de Lima)");
+        assert_eq!(words("2026-03-02T03:00:00Z"), "domingo 1 de marzo de 2026, 22:00:00 (hora de Lima)");
+        assert_eq!(words("2028-02-29"), "martes 29 de febrero de 2028, 00:00:00 (hora de Lima)");
     }
 
     #[test]

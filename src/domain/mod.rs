@@ -14,7 +14,7 @@ pub mod ruc;
 pub mod tramite;
 pub mod validation;
 
-pub use cargo::{Cargo, CargoTramite, Desenlace};
+pub use cargo::{Cargo, CargoTramite, Desenlace, EmisionCargo};
 pub use cuo::Cuo;
 pub use despacho::{Despacho, EstadoDespacho};
 pub use documento::{Anexo, Contenido, Documento, Sha256};

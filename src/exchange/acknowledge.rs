@@ -63,8 +63,9 @@ impl Exchange {
         .await
     }
 
-    /// Answers a received document: `P` becomes `R` or `O`, and the cargo is queued for the sender. Durable when it returns;
-    /// the same answer again changes nothing.
+    /// Answers a received document: `P` becomes `R` or `O`, and the cargo is queued for the sender. Without a PDF the cargo is
+    /// made and signed here, if the entity's configuration has it so. Durable when it returns; the same answer again changes
+    /// nothing.
     pub async fn responder(
         &self,
         actor: &Actor,
@@ -76,35 +77,76 @@ impl Exchange {
         let now = self.now();
         let known = self.store.recepcion(id).await?.ok_or(ExchangeError::NoExiste)?;
         propia(&known, entidad)?;
-        let stated = stated(respuesta, &known, now);
+        let ours = pdf.is_none() && respuesta.contenido == Contenido::Ausente;
+        let mut stated = stated(respuesta, &known, now);
+        if ours {
+            stated.contenido = Contenido::Pdf { una_vez: true };
+        }
         let mut defectos = validation::cargo(&stated);
         defectos.extend(anio_y_fecha(&stated, now));
-        let (Some(pdf), true) = (pdf, defectos.is_empty()) else {
+        if ours && known.cargo.is_none() {
+            defectos.extend(self.emisores.falta(&known.entidad));
+        }
+        if !defectos.is_empty() || (pdf.is_none() && !ours) {
             return Err(ExchangeError::Defectos(defectos));
+        }
+        let cargo = stated.cargo(None).ok_or(ExchangeError::NoExiste)?;
+        let cargo = if ours { same_time_if_repeated(&known, cargo, respuesta) } else { cargo };
+        let (pdf, nota) = match (pdf, &known.cargo) {
+            (Some(pdf), _) => (Some(pdf), None),
+            // Answered before: what was issued then is what is compared.
+            (None, Some(_)) => (None, None),
+            (None, None) => {
+                let emitido = self.emitir(&known, &cargo, now).await?;
+                (Some(emitido.pdf), Some(emitido.nota))
+            }
         };
-        let nombre = format!("cargo-{}.pdf", known.cuo);
-        let documento = Documento { nombre, bytes: pdf.bytes, sha256: pdf.sha256.clone() };
-        let cargo = stated.cargo(Some(documento)).ok_or(ExchangeError::NoExiste)?;
-        let tipo = match respuesta.desenlace {
+        let answer = Answer { respuesta, cargo, pdf, ours, nota };
+        self.change_recepcion(id, |recepcion| answer.apply(recepcion, actor, now)).await
+    }
+}
+
+/// An answer that was judged, with its PDF.
+struct Answer<'a> {
+    respuesta: &'a NuevaRespuesta,
+    /// Without its PDF.
+    cargo: Cargo,
+    pdf: Option<Staged>,
+    /// Made here: another time it would be another PDF that says the same.
+    ours: bool,
+    nota: Option<String>,
+}
+
+impl Answer<'_> {
+    fn apply(
+        &self,
+        mut recepcion: Recepcion,
+        actor: &Actor,
+        now: Timestamp,
+    ) -> Result<(Recepcion, Option<Change>), ExchangeError> {
+        let mut cargo = same_time_if_repeated(&recepcion, self.cargo.clone(), self.respuesta);
+        let nombre = format!("cargo-{}.pdf", recepcion.cuo);
+        let issued = recepcion.cargo.as_ref().filter(|_| self.ours).and_then(|issued| issued.documento.clone());
+        let made = self.pdf.as_ref().map(|pdf| Documento { nombre, bytes: pdf.bytes, sha256: pdf.sha256.clone() });
+        cargo.documento = issued.or(made);
+        if !recepcion.responder(cargo, now)? {
+            return Ok((recepcion, None));
+        }
+        let tipo = match self.respuesta.desenlace {
             Desenlace::Recepcionado => events::RECEPCION_RECEPCIONADA,
             Desenlace::Observado => events::RECEPCION_OBSERVADA,
         };
-        self.change_recepcion(id, |mut recepcion| {
-            let cargo = same_time_if_repeated(&recepcion, cargo.clone(), respuesta);
-            if !recepcion.responder(cargo, now)? {
-                return Ok((recepcion, None));
-            }
-            let detalle = recepcion.cargo.as_ref().and_then(|c| c.observacion.clone());
-            let change = Change {
-                facts: vec![events::recepcion(&recepcion, tipo, actor, now, detalle)],
-                records: vec![Record::Recepcion(Box::new(recepcion.clone()))],
-                jobs: vec![cargo_job(&recepcion, now)],
-                documents: vec![pdf.clone()],
-                ..Change::default()
-            };
-            Ok((recepcion, Some(change)))
-        })
-        .await
+        let observacion = recepcion.cargo.as_ref().and_then(|c| c.observacion.as_deref());
+        let told: Vec<&str> = observacion.into_iter().chain(self.nota.as_deref()).collect();
+        let detalle = (!told.is_empty()).then(|| told.join(". "));
+        let change = Change {
+            facts: vec![events::recepcion(&recepcion, tipo, actor, now, detalle)],
+            records: vec![Record::Recepcion(Box::new(recepcion.clone()))],
+            jobs: vec![cargo_job(&recepcion, now)],
+            documents: self.pdf.iter().cloned().collect(),
+            ..Change::default()
+        };
+        Ok((recepcion, Some(change)))
     }
 }
 

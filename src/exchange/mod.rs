@@ -16,6 +16,7 @@ mod directory;
 mod dispatch;
 mod events;
 pub mod health;
+mod issue;
 mod query;
 mod queue;
 mod receive;
@@ -36,6 +37,7 @@ use tokio::sync::RwLock;
 pub use acknowledge::NuevaRespuesta;
 pub use api_keys::NuevaClave;
 pub use dispatch::{DESTINOS_MAX, Documentacion, Idempotency, NuevoDespacho};
+pub use issue::{Emisor, Emisores};
 pub use query::ConsultaRespondida;
 pub use queue::{Situacion, Trabajo};
 pub use retry::RetryPolicy;
@@ -208,6 +210,9 @@ pub enum ExchangeError {
     /// The entity is not one this daemon serves.
     #[error("la entidad {0} no está configurada en este servicio")]
     EntidadAjena(Ruc),
+    /// A cargo was to be made here and could not.
+    #[error("{0}")]
+    SinCargo(String),
     #[error(transparent)]
     Platform(#[from] PlatformError),
     #[error(transparent)]
@@ -246,6 +251,7 @@ pub struct Exchange {
     deciding: Arc<RwLock<()>>,
     /// When this process began to work on the store: what was being sent before has ended since.
     started: Timestamp,
+    emisores: Arc<Emisores>,
 }
 
 impl Exchange {
@@ -258,7 +264,17 @@ impl Exchange {
     ) -> Self {
         let health = Arc::new(Health::new(settings.retry.breaker.clone()));
         let started = clock.now();
-        Self { store, platform, clock, ids, settings: Arc::new(settings), health, deciding: Arc::default(), started }
+        Self {
+            store,
+            platform,
+            clock,
+            ids,
+            settings: Arc::new(settings),
+            health,
+            deciding: Arc::default(),
+            started,
+            emisores: Arc::default(),
+        }
     }
 
     /// For reading: lists, records, documents. Changes go through the use cases.

@@ -135,7 +135,7 @@ pub fn parse_url(text: &str) -> Result<Url, ClientError> {
 }
 
 /// One cryptographic provider for the process. Another one that is installed already serves as well.
-fn install_tls_provider() {
+pub fn install_tls_provider() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         rustls::crypto::ring::default_provider().install_default().ok();

@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 use crate::{
     cli::{
         Failure,
+        causes::in_spanish,
         client::Api,
         daemon::{Daemon, Overrides},
     },
-    config::{Config, Entity, PideUrls},
+    config::{Config, Entity, IdentityFile, PideUrls, Secret},
     exchange::Actor,
     simulator::{self, Simulator},
     wsiotramite,
@@ -20,6 +21,13 @@ use crate::{
 
 pub const MUNICIPALIDAD: (&str, &str) = ("20900000015", "MUNICIPALIDAD DISTRITAL DE EJEMPLO");
 pub const GOBIERNO: (&str, &str) = ("20900000023", "GOBIERNO REGIONAL DE MUESTRA");
+
+/// The automated agents that sign for them. Their keys are public: `fixtures/pki`.
+const AGENTES: [(&str, &[u8]); 2] = [
+    (MUNICIPALIDAD.0, include_bytes!("../../../fixtures/pki/agente-municipalidad.p12")),
+    (GOBIERNO.0, include_bytes!("../../../fixtures/pki/agente-gobierno.p12")),
+];
+const AGENTES_PASSWORD: &str = include_str!("../../../fixtures/pki/password");
 
 /// One entity: its daemon, and its API with a key of its own.
 pub struct Member {
@@ -65,7 +73,8 @@ impl Cast {
 
 impl Member {
     async fn start((ruc, name): (&'static str, &'static str), data: &Path, pide: &PideUrls) -> Result<Self, Failure> {
-        let config = configuration(ruc, name, data, pide);
+        let mut config = configuration(ruc, name, data, pide);
+        config.entity.iter_mut().try_for_each(|entity| identity(entity, data))?;
         let daemon = Daemon::start(&config, Overrides::default()).await;
         let daemon = daemon.map_err(|error| Failure::Failed(error.to_string()))?;
         // As its operator does, over the control socket; from here on it is called with that key and nothing else.
@@ -91,6 +100,16 @@ impl Member {
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         self.api.call(Method::POST, path, Some(body)).await
     }
+}
+
+/// Gives the entity its agent's identity, in a file beside its data.
+fn identity(entity: &mut Entity, data: &Path) -> Result<(), Failure> {
+    let Some((_, bytes)) = AGENTES.iter().find(|(ruc, _)| *ruc == entity.ruc) else { return Ok(()) };
+    let file = data.with_extension("p12");
+    let failed = |error: std::io::Error| Failure::Failed(format!("{}: {}", file.display(), in_spanish(&error)));
+    std::fs::write(&file, bytes).map_err(failed)?;
+    entity.identity = Some(IdentityFile { file, password: Some(Secret::new(AGENTES_PASSWORD.trim())) });
+    Ok(())
 }
 
 fn configuration(ruc: &str, name: &str, data: &Path, pide: &PideUrls) -> Config {

@@ -73,8 +73,7 @@ async fn oficio(screen: &mut Screen, cast: &Cast) -> Result<Exchanged, Failure> 
     let answer = json!({
         "numero_registro": "2026-004517", "unidad": "UNIDAD DE GESTIÓN DOCUMENTAL", "usuario": "Rosa Ñahui Quispe",
     });
-    let cargo = papers::cargo(receiver.name, &recepcion, &answer);
-    answer_with(screen, receiver, &recepcion, "recepcionar", &answer, &cargo).await?;
+    let cargo = answer_with(screen, receiver, &recepcion, "recepcionar", &answer).await?;
 
     screen.step("El cargo vuelve a la municipalidad");
     let closed = closed(screen, sender, &despacho, "recepcionado", "R").await?;
@@ -108,8 +107,7 @@ async fn carta(screen: &mut Screen, cast: &Cast) -> Result<Exchanged, Failure> {
         "numero_registro": "2026-004518", "unidad": "UNIDAD DE GESTIÓN DOCUMENTAL", "usuario": "Rosa Ñahui Quispe",
         "observacion": observacion,
     });
-    let cargo = papers::cargo(receiver.name, &recepcion, &answer);
-    answer_with(screen, receiver, &recepcion, "observar", &answer, &cargo).await?;
+    let cargo = answer_with(screen, receiver, &recepcion, "observar", &answer).await?;
     let closed = closed(screen, sender, &despacho, "observado", "O").await?;
     must(screen, closed["cargo"]["observacion"] == observacion, || {
         "la observación no llegó como se escribió".to_owned()
@@ -157,25 +155,29 @@ async fn arrival(screen: &mut Screen, receiver: &Member, despacho: &Value, paper
     Ok(recepcion)
 }
 
-/// Mesa de partes answers with a cargo.
+/// Mesa de partes answers; its daemon makes the cargo and signs it with the entity's identity.
 async fn answer_with(
     screen: &mut Screen,
     receiver: &Member,
     recepcion: &Value,
     how: &str,
     answer: &Value,
-    cargo: &Paper,
-) -> Result<(), Failure> {
-    let form = Form::new().text("datos", answer.to_string()).part("cargo", pdf_part(cargo));
-    let path = format!("{RECEPCIONES}/{}/{how}", text(recepcion, "id"));
-    let answered = receiver.api.form(&path, form).await?;
+) -> Result<Paper, Failure> {
+    let path = format!("{RECEPCIONES}/{}", text(recepcion, "id"));
+    let answered = receiver.post(&format!("{path}/{how}"), answer).await?;
+    let cargo = papers::cargo(receiver.api.bytes(&format!("{path}/cargo")).await?);
     must(screen, answered["cargo"]["documento"]["sha256"] == cargo.sha256.as_str(), || {
         "la API guardó otro cargo".to_owned()
     })?;
+    let history = receiver.api.get(&format!("{path}/historial")).await?;
+    let told = history["items"].as_array().and_then(|items| items.last()).map(|last| text(last, "detalle").to_owned());
+    let signed = told.as_deref().and_then(|told| told.find("Cargo firmado").and_then(|at| told.get(at..)));
+    let signed = signed.ok_or_else(|| wrong(screen, "el cargo no se firmó"))?;
     let (name, bytes) = (cargo.name, thousands(cargo.len()));
-    screen.fact("Cargo", &format!("{name}, {bytes} bytes, emitido; estado {}", state(&answered)));
+    screen.fact("Cargo", &format!("{name}, {bytes} bytes, hecho aquí; estado {}", state(&answered)));
+    screen.more(signed);
     screen.more(&format!("SHA-256 {}", cargo.sha256));
-    Ok(())
+    Ok(cargo)
 }
 
 /// The despacho once its cargo came back.

@@ -4,6 +4,7 @@ mod arrivals;
 mod cargos;
 mod decisions;
 mod dispatches;
+mod issue;
 mod neighbours;
 mod review;
 mod sends;

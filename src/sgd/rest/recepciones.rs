@@ -138,10 +138,6 @@ fn read(received: Received, desenlace: Desenlace) -> Result<(NuevaRespuesta, Opt
             cargo.text("contenido");
         }
     });
-    if contenido == Contenido::Ausente {
-        let detail = "Falta el PDF firmado del cargo: esta versión todavía no lo genera";
-        fields.wrong("cargo.contenido", "no_especificado", detail);
-    }
     if desenlace == Desenlace::Recepcionado && fields.has("observacion") {
         let detail = "Un documento recepcionado no lleva observación; para observarlo use …/observar";
         fields.wrong("observacion", "no_valido", detail);

@@ -83,7 +83,7 @@ impl Update {
 
     fn open(&mut self, id: Ref) {
         self.places.insert(id.number, (id.generation, self.here()));
-        write!(self.body, "{} {} obj\n", id.number, id.generation).ok(); // a Vec takes all
+        writeln!(self.body, "{} {} obj", id.number, id.generation).ok(); // a Vec takes all
     }
 
     fn close(&mut self) {

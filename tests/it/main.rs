@@ -25,6 +25,7 @@ mod platform;
 mod port;
 mod process;
 mod rest;
+mod signatures;
 mod unclear;
 mod wire;
 mod wsi;

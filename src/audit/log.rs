@@ -184,6 +184,11 @@ impl Log {
         &self.folder
     }
 
+    /// A file that nobody else sees and that is gone when it is closed, for a package on its way out.
+    pub fn temporary(&self) -> io::Result<std::fs::File> {
+        tempfile::tempfile_in(&self.folder.0)
+    }
+
     pub fn store(&self) -> &SharedStore {
         &self.store
     }

@@ -14,10 +14,12 @@
 //! May use `domain`, floor 1 and `store`; knows nothing of use cases. Time is passed in.
 
 pub mod checkpoint;
+pub mod evidence;
 mod files;
 pub mod log;
 pub mod merkle;
 pub mod note;
+mod stamp;
 pub mod tree;
 pub mod verify;
 

@@ -1,19 +1,25 @@
 //! `chasqui audit`: the audit log.
 
-use std::path::PathBuf;
+use std::{
+    fs::File,
+    io::BufReader,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, Subcommand};
 use http::Method;
+use openssl::x509::X509;
 use serde_json::Value;
 
 use super::{ConfigOption, Failure, Format, FormatOption, client::Api, output, runtime, store::bar};
 use crate::{
     audit::{
+        evidence::{self, Trust},
         log::Folder,
         note::Verifier,
         verify::{Report, VerifyError, verify_dir},
     },
-    domain::lima,
+    domain::{Id, lima},
     store::embedded::Reading,
 };
 
@@ -30,6 +36,10 @@ pub enum Audit {
     Checkpoint(Checkpoint),
     /// Escribe los asientos, uno por línea en JSON, con las huellas que los prueban
     Export(Export),
+    /// Escribe la evidencia de un intercambio en un archivo que se prueba solo
+    Evidence(Evidence),
+    /// Comprueba una evidencia sin red, sin servicio y sin datos, y dice qué prueba y qué no
+    VerifyEvidence(VerifyEvidence),
     /// Muestra la clave pública con la que se comprueban los puntos de control
     Key(Key),
 }
@@ -69,6 +79,33 @@ pub struct Export {
 }
 
 #[derive(Args)]
+pub struct Evidence {
+    /// El identificador del despacho o de la recepción
+    #[arg(value_name = "ID")]
+    id: String,
+    /// Dónde se escribe; no debe existir
+    #[arg(long, value_name = "ARCHIVO")]
+    out: PathBuf,
+    #[command(flatten)]
+    config: ConfigOption,
+}
+
+#[derive(Args)]
+pub struct VerifyEvidence {
+    /// El paquete (.asice)
+    #[arg(value_name = "ARCHIVO")]
+    file: PathBuf,
+    /// Certificados en los que usted confía, en PEM; se puede repetir
+    #[arg(long, value_name = "PEM")]
+    trust: Vec<PathBuf>,
+    /// Clave pública de auditoría que se guardó aparte
+    #[arg(long, value_name = "CLAVE")]
+    key: Option<String>,
+    #[command(flatten)]
+    format: FormatOption,
+}
+
+#[derive(Args)]
 pub struct Key {
     /// Carpeta de datos [si no se da: la de la configuración]
     #[arg(long, value_name = "CARPETA")]
@@ -83,9 +120,83 @@ impl Audit {
             Self::Verify(verify) => verify.run(),
             Self::Checkpoint(checkpoint) => checkpoint.run(),
             Self::Export(export) => export.run(),
+            Self::Evidence(evidence) => evidence.run(),
+            Self::VerifyEvidence(verify) => verify.run(),
             Self::Key(key) => key.run(),
         }
     }
+}
+
+impl Evidence {
+    fn run(&self) -> Result<(), Failure> {
+        let loaded = self.config.load()?;
+        let id = self.id.parse::<Id>().map_err(|_| Failure::Usage(format!("«{}» no es un identificador", self.id)))?;
+        let written = runtime()?.block_on(async {
+            let api = Api::local(&loaded.config).await?;
+            let done = self.write(&api, id).await;
+            let closed = api.close().await;
+            done.and_then(|written| closed.map(|()| written))
+        });
+        match written {
+            Ok(true) => {
+                output::say(&format!("{}", self.out.display()));
+                output::note("Compruébela con: chasqui audit verify-evidence");
+                Ok(())
+            }
+            Ok(false) => {
+                std::fs::remove_file(&self.out).ok();
+                Err(Failure::Failed(format!("no existe ningún despacho ni recepción {id}")))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn write(&self, api: &Api, id: Id) -> Result<bool, Failure> {
+        let made = tokio::fs::OpenOptions::new().write(true).create_new(true).open(&self.out).await;
+        let mut file = made.map_err(|error| unwritable(&self.out, &error))?;
+        for kind in ["despachos", "recepciones"] {
+            match api.save(&format!("/api/v1/{kind}/{id}/evidencia"), &mut file).await {
+                Ok(false) => {}
+                Ok(true) => return Ok(true),
+                Err(error) => {
+                    // Half a package is none.
+                    std::fs::remove_file(&self.out).ok();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::Failed(format!("no se puede escribir {}: {}", path.display(), super::causes::in_spanish(error)))
+}
+
+impl VerifyEvidence {
+    fn run(&self) -> Result<(), Failure> {
+        let unreadable = |path: &Path, why: &str| Failure::Usage(format!("no se puede leer {}: {why}", path.display()));
+        let mut trust = Trust { key: known_key(self.key.as_deref())?, ..Trust::default() };
+        for path in &self.trust {
+            let pem = std::fs::read(path).map_err(|error| unreadable(path, &super::causes::in_spanish(&error)))?;
+            let found = X509::stack_from_pem(&pem).map_err(|_| unreadable(path, "no son certificados en PEM"))?;
+            trust.anchors.extend(found);
+        }
+        let file =
+            File::open(&self.file).map_err(|error| unreadable(&self.file, &super::causes::in_spanish(&error)))?;
+        let report = evidence::verify(BufReader::new(file), &trust);
+        if self.format.format == Format::Json {
+            output::json(&report)?;
+        } else {
+            output::say(&report.to_string());
+        }
+        if report.is_sound() { Ok(()) } else { Err(Failure::Failed("el paquete no está íntegro".into())) }
+    }
+}
+
+fn known_key(text: Option<&str>) -> Result<Option<Verifier>, Failure> {
+    let parsed = text.map(|text| Verifier::parse(text.trim()));
+    parsed.transpose().map_err(|error| Failure::Usage(format!("--key: {error}")))
 }
 
 fn data_dir(given: Option<&PathBuf>, config: &ConfigOption) -> Result<PathBuf, Failure> {
@@ -107,17 +218,14 @@ impl Verify {
                 Failure::Usage(format!("«{text}» no es una fecha, como 2026-11-21 o 2026-11-21T09:30:00"))
             })
         });
-        let key = self
-            .key
-            .as_deref()
-            .map(|text| Verifier::parse(text.trim()).map_err(|error| Failure::Usage(format!("--key: {error}"))));
+        let key = known_key(self.key.as_deref())?;
         let dir = data_dir(self.data_dir.as_ref(), &self.config)?;
         let bar = bar();
         let mut progress = |reading: Reading| {
             bar.set_length(reading.bytes_total);
             bar.set_position(reading.bytes);
         };
-        let found = verify_dir(&dir, since.transpose()?, key.transpose()?, &mut progress);
+        let found = verify_dir(&dir, since.transpose()?, key, &mut progress);
         bar.finish_and_clear();
         let found = found.map_err(|error: VerifyError| {
             Failure::Failed(format!("no se pudo verificar {}: {error}", dir.display()))

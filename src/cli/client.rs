@@ -7,9 +7,11 @@ use axum::{
     Router,
     body::{Body, to_bytes},
 };
+use futures_util::StreamExt;
 use http::{Method, Request, header};
 use reqwest::{Client, Url, multipart::Form};
 use serde_json::Value;
+use tokio::io::AsyncWriteExt;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -130,6 +132,38 @@ impl Api {
     pub async fn bytes(&self, path: &str) -> Result<Vec<u8>, Failure> {
         let (status, body) = fetched(self.request(Method::GET, path)?).await?;
         if status.is_success() { Ok(body) } else { read(status, &body).map(|_| Vec::new()) }
+    }
+
+    /// Writes what is at `path` into `file` as it comes; `false` if there is nothing.
+    pub async fn save(&self, path: &str, file: &mut tokio::fs::File) -> Result<bool, Failure> {
+        let response: http::Response<Body> = match self {
+            Self::Remote { .. } => {
+                let answer = self.request(Method::GET, path)?.send().await.map_err(|error| unreachable(&error))?;
+                http::Response::from(answer).map(Body::new)
+            }
+            Self::Here { router, .. } => {
+                let request = Request::builder().uri(path).body(Body::empty());
+                let mut request = request.map_err(|error| Failure::Usage(error.to_string()))?;
+                request.extensions_mut().insert(Peer::Local);
+                match router.clone().oneshot(request).await {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                }
+            }
+        };
+        let (status, body) = (response.status(), response.into_body());
+        let failed = |error: &dyn std::fmt::Display| Failure::Failed(format!("la descarga se cortó: {error}"));
+        if !status.is_success() {
+            let body = to_bytes(body, ANSWER_BYTES_MAX).await.map_err(|error| failed(&error))?;
+            return if status == http::StatusCode::NOT_FOUND { Ok(false) } else { read(status, &body).map(|_| false) };
+        }
+        let mut pieces = body.into_data_stream();
+        while let Some(piece) = pieces.next().await {
+            let piece = piece.map_err(|error| failed(&error))?;
+            file.write_all(&piece).await.map_err(|error| failed(&in_spanish(&error)))?;
+        }
+        file.sync_all().await.map_err(|error| failed(&in_spanish(&error)))?;
+        Ok(true)
     }
 
     fn request(&self, method: Method, path: &str) -> Result<reqwest::RequestBuilder, Failure> {

@@ -4,6 +4,7 @@
 pub mod answer;
 pub mod base64;
 pub mod body;
+pub mod capture;
 pub mod envelope;
 pub mod error;
 pub mod fault;

@@ -1,4 +1,5 @@
 //! Whole logs: made over a real store, changed behind its back, verified.
 
+mod packages;
 mod tampering;
 pub mod world;

@@ -10,6 +10,7 @@ mod despachos;
 mod directory;
 mod download;
 mod events;
+mod evidence;
 mod failure;
 mod fields;
 mod form;
@@ -39,6 +40,7 @@ use http::{HeaderValue, header};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+pub use evidence::Identities;
 pub use health::Check;
 
 use crate::{
@@ -59,6 +61,7 @@ use crate::{
 pub struct Api {
     pub exchange: Exchange,
     pub audit: Arc<Log>,
+    pub identities: Identities,
     pub metrics: Arc<Metrics>,
     /// Largest JSON of a request beside its documents, in bytes.
     pub json_bytes_max: usize,
@@ -118,6 +121,8 @@ fn reading() -> Router<Api> {
         .route("/api/v1/despachos/{id}/documento", get(despachos::document))
         .route("/api/v1/despachos/{id}/cargo", get(despachos::cargo))
         .route("/api/v1/despachos/{id}/historial", get(despachos::history))
+        .route("/api/v1/despachos/{id}/evidencia", get(evidence::of_despacho))
+        .route("/api/v1/recepciones/{id}/evidencia", get(evidence::of_recepcion))
         .route("/api/v1/recepciones", get(recepciones::list))
         .route("/api/v1/recepciones/{id}", get(recepciones::show))
         .route("/api/v1/recepciones/{id}/documento", get(recepciones::document))

@@ -84,6 +84,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+pub use frame::Fields;
 pub use handle::EmbeddedStore;
 pub use keeper::WAITING_MAX;
 pub use verification::{verify_dir, verify_dir_from};

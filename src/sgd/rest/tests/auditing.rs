@@ -44,3 +44,24 @@ async fn a_checkpoint_is_made_on_demand_and_opens_with_the_key_beside_it() {
     let told = world.get(&auditor, "/api/v1/auditoria?tipo=auditoria").await.json();
     assert!(told["items"][0]["hechos"][0]["actor"].as_str().unwrap().starts_with("clave:"));
 }
+
+#[tokio::test]
+async fn the_evidence_of_an_exchange_is_downloaded_by_who_may_see_it() {
+    let world = world();
+    let (own, other) = (world.key(Rol::Sgd, Some(RUC_A)).await, world.key(Rol::Sgd, Some(RUC_B)).await);
+    let id = world.arrival("41").await;
+    let path = format!("/api/v1/recepciones/{id}/evidencia");
+    assert_eq!(world.get(&other, &path).await.code(), "no_existe");
+    let package = world.get(&own, &path).await;
+    assert_eq!(package.status, 200);
+    assert_eq!(package.headers["content-type"], "application/vnd.etsi.asic-e+zip");
+    assert_eq!(package.headers["content-length"].to_str().unwrap(), package.body.len().to_string());
+    let report = audit::evidence::verify(std::io::Cursor::new(package.body), &audit::evidence::Trust::default());
+    assert!(report.is_sound(), "{report}");
+    assert!(report.to_string().contains("CUO 41"), "{report}");
+
+    let made = world.post(&own, "/api/v1/despachos", &despacho("N-9", &pdf(900_000))).await.json();
+    let path = format!("/api/v1/despachos/{}/evidencia", made["id"].as_str().unwrap());
+    let package = world.get(&own, &path).await;
+    assert!(audit::evidence::verify(std::io::Cursor::new(package.body), &audit::evidence::Trust::default()).is_sound());
+}

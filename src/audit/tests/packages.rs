@@ -1,0 +1,130 @@
+//! Evidence packages: made, verified, and changed in every byte.
+
+use std::{
+    io::{Cursor, Read, Seek, SeekFrom},
+    sync::Arc,
+};
+
+use openssl::x509::X509;
+
+use super::world::{World, now};
+use crate::{
+    audit::{
+        evidence::{Piece, Request, Trust, verify, write},
+        note::Signer,
+    },
+    domain::{Despacho, EstadoDespacho},
+    signing::samples,
+    store::{
+        Change, Record,
+        samples::{fact, number},
+    },
+};
+
+/// A despacho with three entries, among entries of others.
+async fn exchange(world: &World) -> Despacho {
+    world.entries(2).await;
+    let (mut despacho, _) = world.entry(number()).await;
+    for estado in [EstadoDespacho::Enviando, EstadoDespacho::Enviado] {
+        world.entries(1).await;
+        (despacho.version, despacho.estado) = (despacho.version + 1, estado);
+        let records = vec![Record::Despacho(Box::new(despacho.clone()))];
+        let facts = vec![fact(despacho.id, "despacho.enviado")];
+        world.store.commit(Change { facts, records, ..Change::default() }).await.unwrap();
+    }
+    despacho
+}
+
+async fn package(world: &World, despacho: Despacho, signed: bool) -> Vec<u8> {
+    let request = Request {
+        record: Record::Despacho(Box::new(despacho)),
+        now: now(),
+        actor: "local".into(),
+        identity: signed.then(|| Arc::new(samples::agente())),
+        pieces: vec![Piece { name: "firmas/documento.json".into(), content: b"{}".to_vec() }],
+    };
+    let mut file = write(&world.log, request, tempfile::tempfile().unwrap()).await.unwrap();
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(0)).unwrap();
+    file.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+fn trust(world: &World) -> Trust {
+    Trust { anchors: X509::stack_from_pem(samples::CHAIN).unwrap(), key: Some(world.log.key().clone()) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_package_proves_itself_and_says_what_it_does_not_prove() {
+    let world = World::new();
+    let despacho = exchange(&world).await;
+    let bytes = package(&world, despacho.clone(), true).await;
+    let report = verify(Cursor::new(&bytes), &trust(&world));
+    assert!(report.is_sound(), "{report}");
+    let text = report.to_string();
+    for expected in [
+        "La clave de auditoría es la que usted guardó aparte",
+        "lleva a una de sus raíces de confianza",
+        "El documento (documento.pdf) es, byte por byte",
+        "Los 3 asientos estaban en el registro",
+        "sin sello de tiempo",
+    ] {
+        assert!(text.contains(expected), "{expected}\n{text}");
+    }
+    // Without anchors and key the same is whole, and says what is not known.
+    let report = verify(Cursor::new(&bytes), &Trust::default());
+    assert!(report.is_sound() && report.to_string().contains("no se dieron raíces de confianza"), "{report}");
+    let stranger = Signer::new("chasqui/prueba", &[9; 32]).unwrap();
+    let wrong = Trust { key: Some(stranger.public().clone()), ..Trust::default() };
+    assert!(!verify(Cursor::new(&bytes), &wrong).is_sound());
+
+    let unsigned = package(&world, despacho, false).await;
+    let report = verify(Cursor::new(&unsigned), &trust(&world));
+    assert!(report.is_sound() && report.to_string().contains("no lleva firma digital de la entidad"), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_changed_byte_of_a_package_is_found() {
+    let world = World::new();
+    let despacho = exchange(&world).await;
+    let bytes = package(&world, despacho, true).await;
+    let trust = Trust::default();
+    for at in 0..bytes.len() {
+        let mut changed = bytes.clone();
+        // Another bit each time, so that all are met over the package.
+        changed[at] ^= 1 << (at % 8);
+        assert!(!verify(Cursor::new(&changed), &trust).is_sound(), "byte {at} of {}", bytes.len());
+    }
+    for length in (0..bytes.len()).step_by(97) {
+        assert!(!verify(Cursor::new(&bytes[..length]), &trust).is_sound(), "cut at {length}");
+    }
+}
+
+/// Someone who holds the audit key makes the package anew, without an entry or in another order.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_a_moved_and_a_changed_entry_are_found_even_where_the_package_is_sealed_again() {
+    use crate::audit::evidence::forgery::reseal;
+    let world = World::new();
+    let despacho = exchange(&world).await;
+    let bytes = package(&world, despacho, false).await;
+    let sound = reseal(&bytes, &world.log, &|_| {});
+    assert!(verify(Cursor::new(sound), &Trust::default()).is_sound());
+    type Forge<'a> = &'a dyn Fn(&mut Vec<serde_json::Value>);
+    let forgeries: [(Forge<'_>, &str); 4] = [
+        (&|list| drop(list.remove(1)), "no son seguidas"),
+        (&|list| drop(list.pop()), "no es el que dejó el último asiento"),
+        (&|list| list.swap(0, 1), "no está en su orden"),
+        (
+            &|list| {
+                let text = list[0]["hechos"].as_str().unwrap().replace("local", "nadie");
+                list[0]["hechos"] = text.into();
+            },
+            "no está en el registro que firmó el punto de control",
+        ),
+    ];
+    for (forge, expected) in forgeries {
+        let report = verify(Cursor::new(reseal(&bytes, &world.log, forge)), &Trust::default());
+        assert!(report.to_string().contains(expected), "{expected}: {report}");
+        assert!(!report.is_sound());
+    }
+}

@@ -3,9 +3,11 @@
 //!
 //! Exit codes: 0 done, 1 the thing asked about failed, 2 wrong usage or configuration, 3 daemon or network not reachable.
 
+mod anchors;
 mod api_key;
 mod audit;
 mod causes;
+mod cert;
 mod client;
 pub mod daemon;
 mod demo;
@@ -49,10 +51,13 @@ enum Command {
     /// El registro de auditoría: verificarlo, firmarlo, exportarlo
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Certificados de confianza
+    #[command(subcommand)]
+    Cert(cert::Cert),
     /// Claves de la API para los SGD y las personas
     #[command(subcommand)]
     ApiKey(api_key::ApiKey),
-    /// Firma documentos PDF
+    /// Firma documentos PDF y examina sus firmas
     #[command(subcommand)]
     Pdf(pdf::Pdf),
     /// La plataforma simulada, para quien aún no tiene acceso a la real
@@ -141,6 +146,7 @@ pub fn main() -> ExitCode {
         Command::Send(send) => send.run(),
         Command::Queue(command) => command.run(),
         Command::Audit(command) => command.run(),
+        Command::Cert(command) => command.run(),
         Command::ApiKey(command) => command.run(),
         Command::Pdf(command) => command.run(),
         Command::Simulator(command) => command.run(),

@@ -1,4 +1,6 @@
-//! `chasqui pdf`: signs a PDF file. Needs no daemon.
+//! `chasqui pdf`: signs PDF files and examines their signatures. Needs no daemon.
+
+mod verify;
 
 use std::{
     fs::File,
@@ -23,6 +25,8 @@ use crate::{
 
 #[derive(Subcommand)]
 pub enum Pdf {
+    /// Examina las firmas de un PDF: quién firmó, quién responde por él, qué cambió después
+    Verify(verify::Verify),
     /// Firma un PDF con la identidad de una entidad (PAdES)
     Sign(Box<Sign>),
 }
@@ -30,6 +34,7 @@ pub enum Pdf {
 impl Pdf {
     pub fn run(self) -> Result<(), Failure> {
         match self {
+            Self::Verify(verify) => verify.run(),
             Self::Sign(sign) => sign.run(),
         }
     }

@@ -26,7 +26,9 @@ pub use load::{EMBEDDED, load};
 pub use source::{Loaded, Origin, parse};
 pub use unit::{Secret, Size};
 
-use crate::domain::{Ambiente, EmisionCargo, EntidadPropia, calendario::Calendario, validation::Rigor};
+use crate::domain::{
+    Ambiente, EmisionCargo, EntidadPropia, calendario::Calendario, firmas::Exigencia, validation::Rigor,
+};
 
 /// Every key with its default and a comment, in the words operators read.
 pub const EXAMPLE: &str = include_str!("../../config.example.toml");
@@ -49,6 +51,7 @@ pub struct Config {
     pub limits: Limits,
     pub retry: Retry,
     pub audit: Audit,
+    pub trust: Trust,
     pub log: Log,
     pub simulator: Simulator,
 }
@@ -96,6 +99,7 @@ pub struct Entity {
     pub cargo: Option<EmisionCargo>,
     /// PNG or JPEG, for the cargos.
     pub logo: Option<PathBuf>,
+    pub firmas: Firmas,
 }
 
 /// A key with its certificate, in a file.
@@ -116,6 +120,26 @@ pub struct Tsa {
     pub policy: Option<String>,
     #[serde(with = "unit::duration")]
     pub timeout: Duration,
+}
+
+/// What an entity demands of the signatures of what it sends.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Firmas {
+    /// Of the documents it sends.
+    #[serde(deserialize_with = "unit::exigencia")]
+    pub salida: Exigencia,
+    /// Of the cargos that its SGD gives.
+    #[serde(deserialize_with = "unit::exigencia")]
+    pub cargo: Exigencia,
+}
+
+/// Whose signatures are believed.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Trust {
+    /// Files of certificates, PEM or DER.
+    pub anchors: Vec<PathBuf>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -253,6 +277,7 @@ impl Default for Config {
             limits: Limits::default(),
             retry: Retry::default(),
             audit: Audit::default(),
+            trust: Trust::default(),
             log: Log::default(),
             simulator: Simulator::default(),
         }
@@ -376,6 +401,13 @@ impl Config {
             let ruc = crate::domain::Ruc::parse(&entity.ruc, self.environment).ok()?;
             Some(EntidadPropia { ruc, nombre: entity.name.trim().to_owned(), cierre: closes(entity) })
         };
+        self.entity.iter().filter_map(checked).collect()
+    }
+
+    /// What each of our entities demands of signatures.
+    pub fn demands(&self) -> Vec<(crate::domain::Ruc, Firmas)> {
+        let checked =
+            |entity: &Entity| Some((crate::domain::Ruc::parse(&entity.ruc, self.environment).ok()?, entity.firmas));
         self.entity.iter().filter_map(checked).collect()
     }
 

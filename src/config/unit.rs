@@ -7,7 +7,7 @@ use jiff::civil::{Date, Time};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use super::{LogFormat, StoreKind, key};
-use crate::domain::{Ambiente, EmisionCargo, validation::Rigor};
+use crate::domain::{Ambiente, EmisionCargo, firmas::Exigencia, validation::Rigor};
 
 /// A number of bytes, written `64KiB`, `256MiB`, `2GiB` or as a plain number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -196,6 +196,15 @@ pub fn ambiente<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Ambiente, 
 
 pub fn store_kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<StoreKind, D::Error> {
     word(deserializer, &[("embedded", StoreKind::Embedded), ("postgres", StoreKind::Postgres)])
+}
+
+pub fn exigencia<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Exigencia, D::Error> {
+    let words = [
+        ("inform", Exigencia::Inform),
+        ("require_signature", Exigencia::RequireSignature),
+        ("require_trusted", Exigencia::RequireTrusted),
+    ];
+    word(deserializer, &words)
 }
 
 pub fn rigor<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Rigor, D::Error> {

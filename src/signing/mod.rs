@@ -4,6 +4,8 @@
 pub mod asn1;
 pub mod cades;
 pub mod cargo_pdf;
+pub mod certificate;
+pub mod cms;
 pub mod identity;
 pub mod pades;
 pub mod pdf;
@@ -11,5 +13,8 @@ pub mod pdf;
 pub mod samples;
 pub mod sheet;
 pub mod timestamp;
+pub mod tlv;
+pub mod trust;
+pub mod verify;
 
 pub use identity::{Identity, IdentityError};

@@ -215,12 +215,23 @@ impl<R: Read + Seek> Pdf<R> {
         Ok(found.filter(|found| found.id.generation == id.generation || found.within.is_some()))
     }
 
+    /// An object of this number, whatever its generation, as it was after this revision.
+    pub fn numbered_at(&mut self, number: u32, revision: usize) -> Result<Option<Indirect>, Error> {
+        self.fetch(number, revision, 0)
+    }
+
     fn fetch(&mut self, number: u32, revision: usize, depth: usize) -> Result<Option<Indirect>, Error> {
         if depth > INDIRECTION_MAX {
             return Err(Error::Limit("referencias una tras otra"));
         }
         match self.locate(number, revision)? {
             Location::Free | Location::At(0) => Ok(None),
+            // A table that tells of what did not exist yet is none.
+            Location::At(place)
+                if self.revisions.get(revision).is_some_and(|r| r.end.is_some_and(|end| place >= end)) =>
+            {
+                Err(Error::Malformed { place, what: "la tabla de objetos señala más allá de su propio fin" })
+            }
             Location::At(place) => {
                 let found = self.indirect(place, revision, depth)?;
                 if found.id.number == number {

@@ -20,8 +20,8 @@ const TAIL_BYTES: usize = 64 * 1024;
 /// Tables one before the other: an update each. Files that were annotated for years have a few dozen.
 const SECTIONS_MAX: usize = 512;
 /// Work allowed: this many times the file, and [`WORK_BYTES`] besides.
-const WORK_TIMES_FILE: u64 = 12;
-const WORK_BYTES: u64 = 256 * 1024 * 1024;
+const WORK_TIMES_FILE: u64 = 10;
+const WORK_BYTES: u64 = 64 * 1024 * 1024;
 
 impl<R: Read + Seek> Pdf<R> {
     pub fn open(inner: R) -> Result<Self, Error> {

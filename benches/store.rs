@@ -170,6 +170,8 @@ async fn change(store: &EmbeddedStore, document: usize) -> Change {
         enviado_en: None,
         cargo: None,
         ultimo_error: None,
+        falla: None,
+        subsanado_por: None,
         creado_en: Timestamp::UNIX_EPOCH,
         actualizado_en: Timestamp::UNIX_EPOCH,
     };

@@ -19,7 +19,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{identities, limits, ready};
+use super::{
+    causes::{in_spanish, of_store},
+    identities, limits, ready,
+};
 use crate::{
     audit::{self, AuditError, Log},
     config::{self, Config},
@@ -62,11 +65,11 @@ const ATTEMPT_MARGIN: Duration = Duration::from_secs(60);
 /// Why a daemon did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("no se puede usar la carpeta de datos {}: {error}", dir.display())]
+    #[error("no se puede usar la carpeta de datos {}: {}", dir.display(), in_spanish(error))]
     DataDir { dir: PathBuf, error: io::Error },
-    #[error(transparent)]
+    #[error("{}", of_store(.0))]
     Store(#[from] StoreError),
-    #[error("no se puede escuchar en {address} ({key}): {error}")]
+    #[error("no se puede escuchar en {address} ({key}): {}{}", in_spanish(error), taken(key, error))]
     Bind { key: &'static str, address: SocketAddr, error: io::Error },
     #[error("no se puede preparar el cliente de la plataforma: {0}")]
     Platform(String),
@@ -74,6 +77,14 @@ pub enum StartError {
     Signing(String),
     #[error("el registro de auditoría no se puede abrir: {0}")]
     Audit(#[from] AuditError),
+}
+
+/// What to do about an address that another program has.
+fn taken(key: &str, error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::AddrInUse {
+        return format!("; detenga el programa que la usa (¿otro chasqui?) o cambie {key} en la configuración");
+    }
+    String::new()
 }
 
 /// What a test or the demo puts in the place of the real thing.

@@ -1,7 +1,8 @@
 //! The command line: each file one command. Reads the configuration, composes the floors below ([`daemon`]) and talks to
 //! a running daemon ([`client`]). What a person reads is Spanish; results go to standard output, all else to standard error.
 //!
-//! Exit codes: 0 done, 1 the thing asked about failed, 2 wrong usage or configuration, 3 daemon or network not reachable.
+//! Exit codes: 0 done, 1 the thing asked about failed, 2 wrong usage or configuration, 3 daemon or network not reachable, 4
+//! accepted and not ended within the time waited.
 
 mod anchors;
 mod api_key;
@@ -78,6 +79,8 @@ enum Failure {
     Usage(String),
     /// Exit 3.
     Unreachable(String),
+    /// Exit 4: nothing failed, and the end is not known yet.
+    Pending(String),
 }
 
 impl Failure {
@@ -86,11 +89,12 @@ impl Failure {
             Self::Failed(_) => 1,
             Self::Usage(_) => 2,
             Self::Unreachable(_) => 3,
+            Self::Pending(_) => 4,
         }
     }
 
     fn message(&self) -> &str {
-        let (Self::Failed(text) | Self::Usage(text) | Self::Unreachable(text)) = self;
+        let (Self::Failed(text) | Self::Usage(text) | Self::Unreachable(text) | Self::Pending(text)) = self;
         text
     }
 }
@@ -165,5 +169,5 @@ pub fn main() -> ExitCode {
 /// The runtime of a command that talks or listens.
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    built.map_err(|error| Failure::Failed(format!("no se pudo iniciar: {error}")))
+    built.map_err(|error| Failure::Failed(format!("no se pudo iniciar: {}", causes::in_spanish(&error))))
 }

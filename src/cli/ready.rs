@@ -4,6 +4,7 @@ use std::{io::Write, path::Path, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{sync::Mutex, time::Instant};
 
+use super::causes::in_spanish;
 use crate::sgd::rest::Check;
 
 /// How long an answer of the disk holds, so that asking often costs nothing.
@@ -41,7 +42,8 @@ fn probe(dir: &Path) -> Result<(), String> {
         file.write_all(&[0; PROBE_BYTES])?;
         file.sync_data()
     };
-    write().map_err(|error: std::io::Error| format!("No se puede escribir en {}: {error}", dir.display()))
+    write()
+        .map_err(|error: std::io::Error| format!("No se puede escribir en {}: {}", dir.display(), in_spanish(&error)))
 }
 
 #[cfg(test)]

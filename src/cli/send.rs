@@ -89,7 +89,8 @@ pub struct Send {
     /// RUC de la entidad que envía, si la clave no es de una sola
     #[arg(long, value_name = "RUC")]
     entidad: Option<String>,
-    /// Cuánto se espera la respuesta de la plataforma, en segundos; 0 no espera [si no se da: 120]
+    /// Cuánto se espera la respuesta de la plataforma, en segundos; 0 no espera. Si pasado ese tiempo aún no se confirma que
+    /// llegó, termina con el código 4: está aceptado y el servicio sigue solo [si no se da: 120]
     #[arg(long, value_name = "SEGUNDOS", default_value_t = 120, hide_default_value = true)]
     wait: u64,
     /// Dirección de la API del servicio [si no se da: el servicio de esta máquina]
@@ -247,12 +248,24 @@ fn verdict(sent: &[Value], wait: u64) -> Result<(), Failure> {
         let why = output::text(failed, "ultimo_error");
         return Err(Failure::Failed(format!("el envío a {} falló: {why}", output::text(failed, "destino"))));
     }
-    if wait > 0 && sent.iter().any(unsettled) {
-        let what =
-            format!("la plataforma no respondió en {wait} s; el servicio guarda el documento y seguirá intentando");
-        return Err(Failure::Failed(what));
+    match sent.iter().find(|despacho| unsettled(despacho)) {
+        Some(despacho) if wait > 0 => Err(Failure::Pending(pending(despacho, wait))),
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+/// What is known of one that was accepted and has no end yet.
+fn pending(despacho: &Value, wait: u64) -> String {
+    let known = match despacho["estado"].as_str() {
+        Some("enviando") => "se está enviando",
+        Some("por_confirmar") => "se envió, no hubo una respuesta clara y se preguntará si llegó",
+        _ => "espera su turno para salir",
+    };
+    let (destino, id) = (output::text(despacho, "destino"), output::text(despacho, "id"));
+    format!(
+        "el documento para {destino} está aceptado y guardado, y pasados {wait} s aún no se confirma que llegó: {known}. \
+         No lo envíe de nuevo: el servicio sigue solo. Vea cómo va con «chasqui queue show {id}»"
+    )
 }
 
 fn bar() -> ProgressBar {
@@ -297,11 +310,20 @@ mod tests {
             ("recepcionado", 120, true),
             ("observado", 120, true),
             ("pendiente", 0, true),
-            ("pendiente", 120, false),
-            ("por_confirmar", 120, false),
             ("fallido", 0, false),
         ] {
             assert_eq!(verdict(&one(estado), wait).is_ok(), well, "{estado} {wait}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_confirmed_yet_is_no_failure_and_says_what_is_known() {
+        for (estado, known) in [("pendiente", "espera su turno"), ("por_confirmar", "se preguntará si llegó")] {
+            let sent = [json!({"estado": estado, "destino": "20168999926", "id": "019a"})];
+            let Err(end) = verdict(&sent, 120) else { panic!("{estado} has no end yet") };
+            assert_eq!(end.code(), 4);
+            let said = end.message();
+            assert!(said.contains(known) && said.contains("No lo envíe de nuevo") && said.contains("019a"), "{said}");
         }
     }
 }

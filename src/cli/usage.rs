@@ -16,6 +16,8 @@ pub enum End {
     /// Help or version was asked for.
     Shown(String),
     Wrong(String),
+    /// A command was named without its order: its help says which there are.
+    Incomplete(String),
 }
 
 impl End {
@@ -24,6 +26,10 @@ impl End {
             Self::Shown(text) => {
                 output::say(text.trim_end());
                 ExitCode::SUCCESS
+            }
+            Self::Incomplete(help) => {
+                output::note(help.trim_end());
+                ExitCode::from(2)
             }
             Self::Wrong(message) => {
                 output::complain(&message);
@@ -66,12 +72,15 @@ fn spanish(command: Command) -> Command {
 
 fn end(error: &clap::Error) -> End {
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            // The one word of the usage line that cannot be set.
-            End::Shown(error.render().to_string().replace("[OPTIONS]", "[OPCIONES]"))
-        }
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => End::Shown(rendered(error)),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => End::Incomplete(rendered(error)),
         _ => End::Wrong(format!("{}\nPruebe con --help", complaint(error))),
     }
+}
+
+fn rendered(error: &clap::Error) -> String {
+    // The one word of the usage line that cannot be set.
+    error.render().to_string().replace("[OPTIONS]", "[OPCIONES]")
 }
 
 fn complaint(error: &clap::Error) -> String {
@@ -124,6 +133,7 @@ mod tests {
         match parse(line.split(' ').map(OsString::from)) {
             Err(End::Wrong(message)) => message.lines().next().unwrap_or_default().to_owned(),
             Err(End::Shown(text)) => format!("shown: {text}"),
+            Err(End::Incomplete(text)) => format!("incomplete: {}", text.lines().next().unwrap_or_default()),
             Ok(_) => "fine".to_owned(),
         }
     }
@@ -136,6 +146,7 @@ mod tests {
             ("chasqui serve --config", "falta el valor de --config <ARCHIVO>"),
             ("chasqui store verify --format xml", "«xml» no vale para --format <FORMATO>: es uno de text, json"),
             ("chasqui api-key revoke", "falta <ID>"),
+            ("chasqui store", "incomplete: El almacén de datos"),
             ("chasqui serve", "fine"),
         ] {
             assert_eq!(wrong(line), expected, "{line}");

@@ -7,7 +7,9 @@ use std::{
 };
 
 use super::{
-    ConfigError, EXAMPLE, Loaded, parse,
+    ConfigError, EXAMPLE, Loaded,
+    causes::in_spanish,
+    parse,
     source::{self},
 };
 
@@ -36,7 +38,7 @@ pub fn load(file: Option<&Path>) -> Result<Loaded, ConfigError> {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> ConfigError {
-    ConfigError::one(path.display().to_string(), format!("no se puede leer la configuración: {error}"))
+    ConfigError::one(path.display().to_string(), format!("no se puede leer la configuración: {}", in_spanish(error)))
 }
 
 fn read(path: &Path, max: u64) -> io::Result<String> {

@@ -4,12 +4,14 @@
 //! `config.example.toml` is the documentation and the list of known keys; tests hold it to the types below. May use
 //! `domain` and nothing else of ours.
 
+pub mod causes;
 mod check;
 mod error;
 mod key;
 mod load;
 mod source;
 pub mod unit;
+mod words;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},

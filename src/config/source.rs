@@ -8,7 +8,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{Config, ConfigError, check, error::Problem, key};
+use super::{Config, ConfigError, check, error::Problem, key, words};
 
 /// What the variables of the environment that override keys begin with.
 const PREFIX: &str = "CHASQUI__";
@@ -50,7 +50,8 @@ pub fn parse(
     if !reader.problems.is_empty() {
         return Err(ConfigError { problems: reader.problems });
     }
-    let config: Config = table.try_into().map_err(|e: toml::de::Error| ConfigError::one(file, e.message()))?;
+    let config: Config =
+        table.try_into().map_err(|e: toml::de::Error| ConfigError::one(file, words::of_value(e.message())))?;
     let place = |path: &str| place(file, path, &reader.origins);
     let problems: Vec<Problem> =
         check::check(&config).into_iter().map(|(path, what)| Problem { place: place(&path), what }).collect();
@@ -92,22 +93,25 @@ impl Reader<'_> {
 
     /// The file as a table: its keys known, its values of the right kind and readable.
     fn file(&mut self) -> Result<Table, ConfigError> {
-        let document = DeTable::parse(self.text).map_err(|e| self.failure(&e, "no es TOML válido: "))?;
+        let syntax = |message: &str| format!("no es TOML válido: {}", words::of_syntax(message));
+        let document = DeTable::parse(self.text).map_err(|e| self.failure(&e, syntax))?;
         self.known(document.get_ref(), key::known(), ["", ""]);
         if !self.problems.is_empty() {
             return Err(ConfigError { problems: std::mem::take(&mut self.problems) });
         }
-        let table = self.text.parse::<Table>().map_err(|e| self.failure(&e, ""))?;
+        let table = self.text.parse::<Table>().map_err(|e| self.failure(&e, syntax))?;
         // The types are read from the document itself, which knows the lines; they don't know files of secrets.
         let mut plain = document;
         without_files_in(plain.get_mut(), "");
-        Config::deserialize(toml::de::Deserializer::from(plain)).map_err(|e| self.failure(&e, ""))?;
+        Config::deserialize(toml::de::Deserializer::from(plain)).map_err(|e| self.failure(&e, words::of_value))?;
         Ok(table)
     }
 
-    fn failure(&self, error: &toml::de::Error, what: &str) -> ConfigError {
-        let line = self.line_of(error.span().map_or(0, |span| span.start));
-        ConfigError::one(format!("{}:{line}", self.file), format!("{what}{}", error.message()))
+    fn failure(&self, error: &toml::de::Error, spanish: impl Fn(&str) -> String) -> ConfigError {
+        let byte = error.span().map_or(0, |span| span.start).min(self.text.len());
+        let (line, before) = (self.line_of(byte), self.text.get(..byte).unwrap_or_default());
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        ConfigError::one(format!("{}:{line}:{column}", self.file), spanish(error.message()))
     }
 
     /// Compares a table with the known keys. `at` is its path twice: as keys are known and with indexes of lists.
@@ -397,15 +401,15 @@ mod tests {
     fn wrong_kinds_and_wrong_values_are_told_in_spanish_with_their_line() {
         for (text, expected) in [
             ("data_dir = 5", "chasqui.toml:1: «data_dir» debe ser un texto entre comillas, no un número entero"),
-            ("\n[listen]\nsoap = \"aquí\"", "chasqui.toml:3: «aquí» no es una dirección: se escribe IP:PUERTO"),
+            ("\n[listen]\nsoap = \"aquí\"", "chasqui.toml:3:8: «aquí» no es una dirección: se escribe IP:PUERTO"),
             (
                 "environment = \"produccion\"",
-                "chasqui.toml:1: «produccion» no es uno de: simulation, test, production; ¿quiso decir «production»?",
+                "chasqui.toml:1:15: «produccion» no es uno de: simulation, test, production; ¿quiso decir «production»?",
             ),
-            ("[limits]\ndocument_max = \"10MB\"", "chasqui.toml:2: «10MB» no es un tamaño"),
-            ("[pide]\ntotal_timeout = \"dos\"", "chasqui.toml:2: «dos» no es un tiempo"),
-            ("[reception]\nholidays = [\"28/07\"]", "chasqui.toml:2: «28/07» no es una fecha"),
-            ("data_dir = \"a\"\ndata_dir = \"b\"", "chasqui.toml:2: no es TOML válido: "),
+            ("[limits]\ndocument_max = \"10MB\"", "chasqui.toml:2:16: «10MB» no es un tamaño"),
+            ("[pide]\ntotal_timeout = \"dos\"", "chasqui.toml:2:17: «dos» no es un tiempo"),
+            ("[reception]\nholidays = [\"28/07\"]", "chasqui.toml:2:13: «28/07» no es una fecha"),
+            ("data_dir = \"a\"\ndata_dir = \"b\"", "chasqui.toml:2:1: no es TOML válido: "),
             ("entity = [\"20168999926\"]", "chasqui.toml:1: «entity» se escribe como [[entity]]"),
         ] {
             let found = problem(read(text));

@@ -5,7 +5,7 @@ use tokio::io::AsyncRead;
 use super::{Operation, Tolerancia, Tolerancias};
 use crate::{
     domain::{
-        CargoTramite, Contenido, Tramite,
+        CargoTramite, Consulta, Contenido, Tramite,
         cargo::{Respuesta, RespuestaConsulta},
     },
     soap::{AnswerError, DocumentSink, EnvelopeReader, Message, ReadError, envelope::Content, writer::Writer},
@@ -16,14 +16,6 @@ use crate::{
 pub(super) enum Side {
     Entity,
     Platform,
-}
-
-/// What a consulta asks about. At the entity's side the CUO alone.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Consulta {
-    pub ruc_remitente: Option<String>,
-    pub ruc_receptor: Option<String>,
-    pub cuo: Option<String>,
 }
 
 type Reader<R> = EnvelopeReader<R>;

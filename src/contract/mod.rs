@@ -15,7 +15,7 @@ pub mod wsdl;
 
 use crate::soap::{AnswerError, EnvelopeReader, Message, ReadError};
 
-pub use fields::Consulta;
+pub use crate::domain::Consulta;
 
 /// Which of the platform's two flavours is spoken to, or played.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Anexo, Cargo, Contenido, Cuo, Desenlace, Destinatario, Documento, EntidadPropia, Id, Persona, Ruc, Tramite, lima,
+    Anexo, Cargo, Contenido, Cuo, Desenlace, Destinatario, Documento, EntidadPropia, Falla, Id, Persona, Ruc, Tramite,
+    lima,
 };
 
 /// Longest number of registration of a despacho, in characters (CONTRACT §10).
@@ -119,6 +120,12 @@ pub struct Despacho {
     pub cargo: Option<Cargo>,
     /// What the last unclear end or refusal said, in words for a person.
     pub ultimo_error: Option<String>,
+    /// Why it is `Fallido`, as the catalogue knows it.
+    #[serde(default)]
+    pub falla: Option<Falla>,
+    /// The document that corrects this observed one, once one was handed over. Another may follow only if it failed.
+    #[serde(default)]
+    pub subsanado_por: Option<Id>,
     pub creado_en: Timestamp,
     pub actualizado_en: Timestamp,
 }
@@ -138,10 +145,12 @@ pub enum Suceso {
     NoLlego { motivo: String },
     /// The platform called the CUO not valid: a new one is needed.
     CuoRechazado { motivo: String },
-    /// Refused for a reason that sending again does not cure.
-    Rechazado { motivo: String },
+    /// Refused for a reason that sending again does not cure, or given up by a person.
+    Rechazado { falla: Option<Falla>, motivo: String },
     /// A cargo arrived, or a consulta told the outcome.
     Respondido { cargo: Cargo },
+    /// A document that corrects this one was handed over.
+    SubsanacionIniciada { por: Id },
     /// A document that corrects this one was accepted.
     Subsanado,
     /// Withdrawn by the SGD.
@@ -174,6 +183,7 @@ impl Suceso {
             Self::CuoRechazado { .. } => "CUO rechazado",
             Self::Rechazado { .. } => "rechazado",
             Self::Respondido { .. } => "respondido",
+            Self::SubsanacionIniciada { .. } => "subsanación iniciada",
             Self::Subsanado => "subsanado",
             Self::Anulado => "anulado",
             Self::Reintentado => "reintentado",
@@ -216,8 +226,9 @@ impl Despacho {
                 self.ultimo_error = Some(motivo);
                 self.estado = E::Pendiente;
             }
-            (E::Pendiente | E::Enviando | E::PorConfirmar, Suceso::Rechazado { motivo }) => {
+            (E::Pendiente | E::Enviando | E::PorConfirmar, Suceso::Rechazado { falla, motivo }) => {
                 self.ultimo_error = Some(motivo);
+                self.falla = falla;
                 self.estado = E::Fallido;
             }
             // A cargo proves that the document arrived, whatever our own send was told.
@@ -229,11 +240,13 @@ impl Despacho {
             (E::Recepcionado | E::Observado | E::Subsanado, Suceso::Respondido { cargo }) => {
                 return self.cargo_tardio(cargo, at);
             }
+            (E::Observado, Suceso::SubsanacionIniciada { por }) => self.subsanado_por = Some(por),
             (E::Observado, Suceso::Subsanado) => self.estado = E::Subsanado,
             (E::Pendiente, Suceso::Anulado) if self.intentos == 0 => self.estado = E::Anulado,
             (E::Fallido, Suceso::Reintentado) => {
                 // What was once begun may have arrived: ask first.
                 self.estado = if self.intentos == 0 || self.cuo.is_none() { E::Pendiente } else { E::PorConfirmar };
+                self.falla = None;
             }
             _ => return Err(imposible),
         }
@@ -245,6 +258,7 @@ impl Despacho {
         self.estado = EstadoDespacho::Enviado;
         self.enviado_en = Some(at);
         self.ultimo_error = None;
+        self.falla = None;
     }
 
     fn respondido(&mut self, cargo: Cargo, at: Timestamp) {
@@ -257,6 +271,7 @@ impl Despacho {
         };
         self.cargo = Some(cargo);
         self.ultimo_error = None;
+        self.falla = None;
     }
 
     /// A consulta may have told the outcome without its PDF; the cargo that brings it completes the record.
@@ -353,6 +368,8 @@ mod tests {
             enviado_en: None,
             cargo: None,
             ultimo_error: None,
+            falla: None,
+            subsanado_por: None,
             creado_en: at(0),
             actualizado_en: at(0),
         }
@@ -401,7 +418,7 @@ mod tests {
         for sucesos in [
             vec![Suceso::EnvioIniciado { cuo: cuo("1") }],
             vec![Suceso::EnvioIniciado { cuo: cuo("1") }, Suceso::FinIncierto { motivo: "tiempo agotado".into() }],
-            vec![Suceso::EnvioIniciado { cuo: cuo("1") }, Suceso::Rechazado { motivo: "-".into() }],
+            vec![Suceso::EnvioIniciado { cuo: cuo("1") }, Suceso::Rechazado { falla: None, motivo: "-".into() }],
         ] {
             let mut d = after(&sucesos);
             d.aplicar(Suceso::Respondido { cargo: cargo(Desenlace::Observado, Some(2)) }, at(2)).unwrap();
@@ -462,7 +479,7 @@ mod tests {
             Just(Suceso::SinRespuesta { motivo: motivo() }),
             Just(Suceso::NoLlego { motivo: motivo() }),
             Just(Suceso::CuoRechazado { motivo: motivo() }),
-            Just(Suceso::Rechazado { motivo: motivo() }),
+            Just(Suceso::Rechazado { falla: None, motivo: motivo() }),
             Just(Suceso::Respondido { cargo: cargo(Desenlace::Recepcionado, Some(2)) }),
             Just(Suceso::Respondido { cargo: cargo(Desenlace::Observado, None) }),
             Just(Suceso::Subsanado),

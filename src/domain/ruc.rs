@@ -9,6 +9,9 @@ use super::Ambiente;
 /// RUCs the platform's test service uses; they fail the check digit and are refused in production (CONTRACT §2).
 pub const DE_PRUEBA: [&str; 2] = ["11111111111", "22222222222"];
 
+/// What the RUCs of the simulation's entities begin with; they exist nowhere else.
+pub const DE_EJEMPLO: &str = "2090000";
+
 const PESOS: [u32; 10] = [5, 4, 3, 2, 7, 6, 5, 4, 3, 2];
 
 /// Eleven digits. [`Ruc::parse`] also demands the check digit; [`Ruc::de_contraparte`] does not.
@@ -26,10 +29,13 @@ pub enum RucInvalido {
     Digito(String),
     #[error("el RUC {0} es de prueba y no se admite en producción")]
     DePrueba(String),
+    #[error("el RUC {0} es de ejemplo: solo existe en el ambiente de simulación")]
+    DeEjemplo(String),
 }
 
 impl Ruc {
-    /// A RUC we answer for or send to: 11 digits with a right check digit, or a test RUC outside production.
+    /// A RUC we answer for or send to: 11 digits with a right check digit, or a test RUC outside production. The simulation's
+    /// example RUCs are of no use outside it.
     pub fn parse(text: &str, ambiente: Ambiente) -> Result<Self, RucInvalido> {
         let ruc = Self::de_contraparte(text)?;
         if DE_PRUEBA.contains(&ruc.as_str()) {
@@ -37,6 +43,9 @@ impl Ruc {
                 Ambiente::Production => Err(RucInvalido::DePrueba(ruc.0)),
                 Ambiente::Simulation | Ambiente::Test => Ok(ruc),
             };
+        }
+        if ruc.0.starts_with(DE_EJEMPLO) && ambiente != Ambiente::Simulation {
+            return Err(RucInvalido::DeEjemplo(ruc.0));
         }
         if ruc.digito_correcto() { Ok(ruc) } else { Err(RucInvalido::Digito(ruc.0)) }
     }
@@ -103,9 +112,17 @@ mod tests {
 
     #[test]
     fn real_rucs_are_accepted_everywhere() {
-        for text in ["20168999926", "20537630222", "20900000015", " 20131312955 "] {
+        for text in ["20168999926", "20537630222", " 20131312955 "] {
             assert!(Ruc::parse(text, Ambiente::Production).is_ok(), "{text}");
         }
+    }
+
+    #[test]
+    fn the_simulations_examples_live_only_in_the_simulation() {
+        for ambiente in [Ambiente::Production, Ambiente::Test] {
+            assert!(matches!(Ruc::parse("20900000015", ambiente), Err(RucInvalido::DeEjemplo(_))));
+        }
+        assert!(Ruc::parse("20900000015", Ambiente::Simulation).is_ok());
     }
 
     #[test]

@@ -87,12 +87,19 @@ impl Exchange {
             let estado = observed.estado.palabra();
             return Err(ExchangeError::Estado(format!("Solo se subsana un documento observado; este está {estado}")));
         }
+        if let Some(under_way) = observed.subsanado_por {
+            let correction = self.store.despacho(under_way).await?;
+            if correction.is_some_and(|d| !matches!(d.estado, EstadoDespacho::Fallido | EstadoDespacho::Anulado)) {
+                return Err(ExchangeError::SubsanacionEnCurso { id: under_way });
+            }
+        }
         let mut nuevo = nuevo.clone();
         nuevo.referencia = observed.cuo.as_ref().map(ToString::to_string);
         if nuevo.destinos.is_empty() {
             nuevo.destinos = vec![observed.destino.to_string()];
         }
-        let made = self.despachar(actor, &observed.entidad, &nuevo, documento, idempotency).await?;
+        let (entidad, pdf) = (observed.entidad.clone(), documento.map(Documentacion::Nueva));
+        let made = self.despachar_pdf(actor, &entidad, &nuevo, pdf, idempotency, Some(observed)).await?;
         made.into_iter().next().ok_or(ExchangeError::NoExiste)
     }
 
@@ -118,6 +125,6 @@ impl Exchange {
             ..nuevo.clone()
         };
         let pdf = Documentacion::EnAlmacen(received.documento.clone());
-        self.despachar_pdf(actor, &received.entidad, &nuevo, Some(pdf), idempotency).await
+        self.despachar_pdf(actor, &received.entidad, &nuevo, Some(pdf), idempotency, None).await
     }
 }

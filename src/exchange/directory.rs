@@ -1,11 +1,13 @@
 //! The platform's directory of entities and catalogue of document types, kept durably and fetched anew when old.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
 
-use super::{Actor, Exchange, ExchangeError, events};
+use super::{Actor, Exchange, ExchangeError, PlatformError, events};
 use crate::{
     domain::{
-        Categoria, Entidad,
+        Categoria, Entidad, Falla, Ruc,
         entidad::{TipoDocumento, tipos_documento_conocidos},
     },
     store::{Change, CommitError, Directorio, Fact, Record, StoreError},
@@ -30,17 +32,38 @@ impl Exchange {
         Ok(age >= self.settings.retry.directory_age.as_secs())
     }
 
-    /// Fetches the directory, category by category, and keeps it.
+    /// Whether the platform's list, as last fetched, has this entity. `false`: ask `validarEntidad`.
+    pub(super) async fn in_directory(&self, ruc: &Ruc) -> Result<bool, StoreError> {
+        Ok(self.directorio().await?.is_some_and(|directorio| directorio.vigente(ruc)))
+    }
+
+    /// Fetches the directory, category by category, and keeps it. An entity that is not listed any more is marked, not
+    /// forgotten; a list without any entity is taken for a failure.
     pub async fn actualizar_directorio(&self, actor: &Actor) -> Result<Directorio, ExchangeError> {
         let mut entidades: Vec<Entidad> = Vec::new();
         for categoria in Categoria::todas() {
             entidades.extend(self.platform.entidades(categoria).await?);
         }
+        if entidades.is_empty() {
+            let detalle = "La plataforma dio un directorio sin ninguna entidad; se conserva el anterior";
+            return Err(PlatformError::new(Falla::RespuestaVacia, detalle).into());
+        }
+        let known = self.directorio().await?;
+        let (listed, now): (BTreeSet<Ruc>, _) = (entidades.iter().map(|e| e.ruc.clone()).collect(), self.now());
+        let mut ausentes = BTreeMap::new();
+        for gone in known.iter().flat_map(|d| &d.entidades).filter(|e| !listed.contains(&e.ruc)) {
+            let since = known.as_ref().and_then(|d| d.ausentes.get(&gone.ruc)).copied().unwrap_or(now);
+            ausentes.insert(gone.ruc.clone(), since);
+            entidades.push(gone.clone());
+        }
         entidades.sort_by(|a, b| (a.categoria, &a.nombre, &a.ruc).cmp(&(b.categoria, &b.nombre, &b.ruc)));
         let tipos_documento = self.platform.tipos_documento().await?;
-        let now = self.now();
-        let version = self.directorio().await?.map_or(0, |d| d.version) + 1;
-        let directorio = Directorio { version, entidades, tipos_documento, actualizado_en: now };
+        let version = known.map_or(0, |d| d.version) + 1;
+        let detalle = match ausentes.len() {
+            0 => format!("{} entidades", entidades.len()),
+            n => format!("{} entidades, {n} que ya no figuran", entidades.len()),
+        };
+        let directorio = Directorio { version, entidades, tipos_documento, actualizado_en: now, ausentes };
         let fact = Fact {
             at: now,
             tipo: events::DIRECTORIO_ACTUALIZADO.into(),
@@ -49,7 +72,7 @@ impl Exchange {
             sujeto: Directorio::ID,
             cuo: None,
             estado: None,
-            detalle: Some(format!("{} entidades", directorio.entidades.len())),
+            detalle: Some(detalle),
             documentos: Vec::new(),
         };
         let records = vec![Record::Directorio(Box::new(directorio.clone()))];

@@ -7,7 +7,7 @@ use crate::{
     domain::{
         Anexo, Contenido, Cuo, Despacho, Destinatario, Documento, EntidadPropia, EstadoDespacho, Id, Persona, Ruc,
         Sha256,
-        despacho::NUMERO_REGISTRO_MAX,
+        despacho::{NUMERO_REGISTRO_MAX, Suceso},
         lima,
         validation::{self, Contexto, Defecto, Motivo, textos},
     },
@@ -21,6 +21,11 @@ pub const DESTINOS_MAX: usize = 50;
 const NOMBRE_PDF: &str = "documento.pdf";
 
 const FECHA: &str = "No es una fecha: debe ser como 2026-11-21 o 2026-11-21T09:30:00-05:00";
+
+const A_SI_MISMA: &str =
+    "El destino es la misma entidad que remite: la plataforma lleva documentos de una entidad a otra";
+
+const DE_EJEMPLO: &str = "Este RUC es de ejemplo: solo existe en el ambiente de simulación";
 
 /// Longest name of a user of the SGD, in characters.
 const USUARIO_MAX: usize = 100;
@@ -96,9 +101,10 @@ impl Exchange {
         documento: Option<Staged>,
         idempotency: Option<&Idempotency>,
     ) -> Result<Vec<Despacho>, ExchangeError> {
-        self.despachar_pdf(actor, entidad, nuevo, documento.map(Documentacion::Nueva), idempotency).await
+        self.despachar_pdf(actor, entidad, nuevo, documento.map(Documentacion::Nueva), idempotency, None).await
     }
 
+    /// `corrected` is the observed despacho that the new one corrects.
     pub(super) async fn despachar_pdf(
         &self,
         actor: &Actor,
@@ -106,6 +112,7 @@ impl Exchange {
         nuevo: &NuevoDespacho,
         pdf: Option<Documentacion>,
         idempotency: Option<&Idempotency>,
+        corrected: Option<Despacho>,
     ) -> Result<Vec<Despacho>, ExchangeError> {
         let propia = self.propia(entidad).ok_or_else(|| ExchangeError::EntidadAjena(entidad.clone()))?;
         if let Some(made) = self.made_before(entidad, idempotency).await? {
@@ -122,6 +129,14 @@ impl Exchange {
             change.facts.push(events::despacho(despacho, events::DESPACHO_REGISTRADO, actor, now, None));
             change.jobs.push(job(JobKind::Despachar, despacho.id, entidad, &despacho.destino, now));
             change.records.push(Record::Despacho(Box::new(despacho.clone())));
+        }
+        // In the same entry: of two corrections at the same moment, one finds the record changed.
+        if let (Some(mut corrected), Some(first)) = (corrected, despachos.first()) {
+            let begun = corrected.aplicar(Suceso::SubsanacionIniciada { por: first.id }, now);
+            begun.map_err(|error| ExchangeError::Estado(error.to_string()))?;
+            let tipo = events::DESPACHO_SUBSANACION_INICIADA;
+            change.facts.push(events::despacho(&corrected, tipo, actor, now, None));
+            change.records.push(Record::Despacho(Box::new(corrected)));
         }
         if let Some(Idempotency { key, huella }) = idempotency {
             change.records.push(Record::Idempotencia(Idempotencia {
@@ -174,7 +189,7 @@ impl Exchange {
         pdf: Option<Documentacion>,
         now: Timestamp,
     ) -> Result<(Vec<Despacho>, Documentacion), ExchangeError> {
-        let (destinos, mut defectos) = self.destinos(nuevo);
+        let (destinos, mut defectos) = self.destinos(propia, nuevo);
         numero_y_usuario(nuevo, &mut defectos);
         let tipos: Vec<String> = self.tipos_documento().await?.into_iter().map(|t| t.codigo).collect();
         let draft = Draft { propia, nuevo, now };
@@ -199,7 +214,7 @@ impl Exchange {
         Ok((despachos, pdf))
     }
 
-    fn destinos(&self, nuevo: &NuevoDespacho) -> (Vec<Ruc>, Vec<Defecto>) {
+    fn destinos(&self, propia: &EntidadPropia, nuevo: &NuevoDespacho) -> (Vec<Ruc>, Vec<Defecto>) {
         let [falta, longitud, desconocida] = textos::RUC_RECEPTOR;
         let defecto = |motivo, texto| Defecto { campo: "destino", motivo, texto, impide: true };
         let (mut destinos, mut defectos) = (Vec::new(), Vec::new());
@@ -215,6 +230,7 @@ impl Exchange {
                 Ok(ruc) if destinos.contains(&ruc) => {
                     defectos.push(defecto(Motivo::NoValido, "El mismo destino está dos veces"));
                 }
+                Ok(ruc) if ruc == propia.ruc => defectos.push(defecto(Motivo::NoValido, A_SI_MISMA)),
                 Ok(ruc) => destinos.push(ruc),
                 Err(R::Vacio) => defectos.push(defecto(Motivo::NoEspecificado, falta)),
                 Err(R::Longitud(_)) => defectos.push(defecto(Motivo::NoValido, longitud)),
@@ -223,6 +239,7 @@ impl Exchange {
                     defectos.push(defecto(Motivo::NoValido, texto));
                 }
                 Err(R::DePrueba(_)) => defectos.push(defecto(Motivo::NoValido, desconocida)),
+                Err(R::DeEjemplo(_)) => defectos.push(defecto(Motivo::NoValido, DE_EJEMPLO)),
             }
         }
         (destinos, defectos)
@@ -333,6 +350,8 @@ impl Draft<'_> {
             enviado_en: None,
             cargo: None,
             ultimo_error: None,
+            falla: None,
+            subsanado_por: None,
             creado_en: self.now,
             actualizado_en: self.now,
         }

@@ -18,6 +18,7 @@ pub const DESPACHO_CUO_RECHAZADO: &str = "despacho.cuo_rechazado";
 pub const DESPACHO_ENVIADO: &str = "despacho.enviado";
 pub const DESPACHO_RECEPCIONADO: &str = "despacho.recepcionado";
 pub const DESPACHO_OBSERVADO: &str = "despacho.observado";
+pub const DESPACHO_SUBSANACION_INICIADA: &str = "despacho.subsanacion_iniciada";
 pub const DESPACHO_SUBSANADO: &str = "despacho.subsanado";
 pub const DESPACHO_ANULADO: &str = "despacho.anulado";
 pub const DESPACHO_REINTENTADO: &str = "despacho.reintentado";

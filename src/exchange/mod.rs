@@ -207,6 +207,9 @@ pub enum ExchangeError {
     /// The record's state does not allow it.
     #[error("{0}")]
     Estado(String),
+    /// A correction of this document is under way already: `id`.
+    #[error("ya hay una subsanación en curso de ese documento")]
+    SubsanacionEnCurso { id: Id },
     /// The entity is not one this daemon serves.
     #[error("la entidad {0} no está configurada en este servicio")]
     EntidadAjena(Ruc),

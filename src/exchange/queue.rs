@@ -153,7 +153,7 @@ impl Exchange {
                 let unknown = despacho.estado == EstadoDespacho::PorConfirmar;
                 let fate = if unknown { ". No se sabe si llegó: consulte antes de enviarlo de nuevo" } else { "" };
                 let reason = format!("Descartado por una persona: {motivo}{fate}");
-                if despacho.aplicar(Suceso::Rechazado { motivo: reason.clone() }, now).is_ok() {
+                if despacho.aplicar(Suceso::Rechazado { falla: job.falla, motivo: reason.clone() }, now).is_ok() {
                     change.facts.push(events::despacho(&despacho, events::DESPACHO_FALLIDO, actor, now, Some(reason)));
                     change.records.push(Record::Despacho(Box::new(despacho)));
                 }

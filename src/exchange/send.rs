@@ -21,7 +21,7 @@ const CUOS_MAX: usize = 3;
 enum Fin {
     Aceptado,
     CuoNoValido(String),
-    Rechazado(String),
+    Rechazado(Falla, String),
     Incierto(Falla, String),
     NoSalio(PlatformError),
 }
@@ -48,6 +48,9 @@ impl Exchange {
             let motivo = format!("la entidad {} ya no está en la configuración", despacho.entidad);
             return Ok(Step::again(Falla::EntidadNoConfigurada, motivo, None));
         };
+        if let Some(step) = self.unknown_receiver(job, &despacho).await? {
+            return Ok(step);
+        }
         let cuo = match self.cuo_for(&despacho).await {
             Ok(cuo) => cuo,
             Err(error) => {
@@ -69,6 +72,27 @@ impl Exchange {
         let answer =
             self.call(Some((&despacho.destino, despacho.id)), |a| matches!(a.codigo(), "0000" | "0003"), call).await;
         self.end_send(job, despacho, read_end(answer)).await
+    }
+
+    /// A receiver that the directory does not list is validated before the first send. `None`: go on.
+    async fn unknown_receiver(&self, job: &Job, despacho: &Despacho) -> Result<Option<Step>, StoreError> {
+        let destino = &despacho.destino;
+        if despacho.intentos > 0 || self.in_directory(destino).await? {
+            return Ok(None);
+        }
+        match self.call(None, |_| true, self.platform.validar_entidad(destino)).await {
+            Ok(true) => Ok(None),
+            Ok(false) => {
+                let motivo = format!("la plataforma no tiene registrada a la entidad {destino}; nada se envió");
+                self.refused(job, despacho, Falla::ReceptoraNoRegistrada, motivo).await.map(Some)
+            }
+            Err(error) => {
+                let motivo = format!("No se pudo comprobar si la entidad {destino} está registrada: {error}");
+                let suceso = Suceso::SinRespuesta { motivo: motivo.clone() };
+                self.note(despacho, suceso, events::DESPACHO_SIN_RESPUESTA).await?;
+                Ok(Some(Step::again(error.falla, motivo, error.retry_after)))
+            }
+        }
     }
 
     /// The CUO it has, or a new one. Taken once: it is committed with the send's beginning, before it is used.
@@ -99,9 +123,9 @@ impl Exchange {
                 self.conclude(despacho.id, Suceso::Aceptado, events::DESPACHO_ENVIADO, None).await?;
                 self.finished(job).await
             }
-            Fin::Rechazado(motivo) => self.refused(job, &despacho, motivo).await,
+            Fin::Rechazado(falla, motivo) => self.refused(job, &despacho, falla, motivo).await,
             Fin::CuoNoValido(motivo) if despacho.cuos_anteriores.len() + 1 >= CUOS_MAX => {
-                self.refused(job, &despacho, motivo).await
+                self.refused(job, &despacho, Falla::CuoNoValido, motivo).await
             }
             // The first send under this CUO was refused outright: nothing can have arrived under it.
             Fin::CuoNoValido(motivo) if despacho.intentos_con_cuo <= 1 => self.new_cuo(&despacho, motivo).await,
@@ -123,10 +147,11 @@ impl Exchange {
         }
     }
 
-    async fn refused(&self, job: &Job, despacho: &Despacho, motivo: String) -> Result<Step, StoreError> {
-        tracing::warn!(despacho = %despacho.id, reason = %motivo, "refused for good; a person must look at it");
+    async fn refused(&self, job: &Job, despacho: &Despacho, falla: Falla, motivo: String) -> Result<Step, StoreError> {
+        tracing::warn!(despacho = %despacho.id, %falla, reason = %motivo, "refused for good; a person must look at it");
         let detalle = Some(motivo.clone());
-        self.conclude(despacho.id, Suceso::Rechazado { motivo }, events::DESPACHO_FALLIDO, detalle).await?;
+        let suceso = Suceso::Rechazado { falla: Some(falla), motivo };
+        self.conclude(despacho.id, suceso, events::DESPACHO_FALLIDO, detalle).await?;
         self.finished(job).await
     }
 
@@ -190,7 +215,7 @@ fn read_end(answer: Result<Respuesta, PlatformError>) -> Fin {
         "0000" => Fin::Aceptado,
         // The one refusal that a new CUO cures, told by its text (CONTRACT §7).
         "0003" if Falla::de_respuesta(&answer) == Falla::CuoNoValido => Fin::CuoNoValido(in_words(&answer)),
-        "0003" => Fin::Rechazado(in_words(&answer)),
+        "0003" => Fin::Rechazado(Falla::de_respuesta(&answer), in_words(&answer)),
         _ => Fin::Incierto(Falla::de_respuesta(&answer), in_words(&answer)),
     }
 }

@@ -135,6 +135,12 @@ impl Coded for RespuestaConsulta {
     }
 }
 
+impl Coded for bool {
+    fn code(&self) -> &str {
+        ""
+    }
+}
+
 impl Coded for Cuo {
     fn code(&self) -> &str {
         ""

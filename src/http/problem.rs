@@ -26,6 +26,7 @@ pub enum Code {
     PeticionLenta,
     Duplicado,
     EstadoNoPermite,
+    SubsanacionEnCurso,
     PeticionGrande,
     TipoDeContenido,
     CamposNoValidos,
@@ -37,7 +38,7 @@ pub enum Code {
 }
 
 impl Code {
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::JsonNoValido,
         Self::MultipartNoValido,
         Self::ParametroNoValido,
@@ -51,6 +52,7 @@ impl Code {
         Self::PeticionLenta,
         Self::Duplicado,
         Self::EstadoNoPermite,
+        Self::SubsanacionEnCurso,
         Self::PeticionGrande,
         Self::TipoDeContenido,
         Self::CamposNoValidos,
@@ -78,6 +80,7 @@ impl Code {
             Self::PeticionLenta => ("peticion_lenta", S::REQUEST_TIMEOUT, "La petición tardó demasiado en llegar"),
             Self::Duplicado => ("duplicado", S::CONFLICT, "Ya existe"),
             Self::EstadoNoPermite => ("estado_no_permite", S::CONFLICT, "El estado del documento no lo permite"),
+            Self::SubsanacionEnCurso => ("subsanacion_en_curso", S::CONFLICT, "El documento ya se está subsanando"),
             Self::PeticionGrande => ("peticion_grande", S::PAYLOAD_TOO_LARGE, "La petición es demasiado grande"),
             Self::TipoDeContenido => {
                 ("tipo_de_contenido", S::UNSUPPORTED_MEDIA_TYPE, "El tipo de contenido no se admite")

@@ -129,7 +129,7 @@ pub async fn serve(listener: Listener, router: Router, options: Options, stop: C
                 let Some((place, refused)) = doors.enter(peer, &options) else { continue };
                 let (router, options, hangup) = (router.clone(), options.clone(), Hangup::default());
                 let connection = Connection { router, options, peer, hangup, refused };
-                connection.spawn(stream, place, &graceful, abort.clone());
+                connection.spawn(stream, place, &graceful, [stop.clone(), abort.clone()]);
             }
             Err(error) if of_one_connection(&error) => {}
             Err(error) => {
@@ -213,9 +213,15 @@ struct Connection {
 }
 
 impl Connection {
-    fn spawn(self, stream: Box<dyn Stream>, place: Place, graceful: &GracefulShutdown, abort: CancellationToken) {
+    fn spawn(
+        self,
+        stream: Box<dyn Stream>,
+        place: Place,
+        graceful: &GracefulShutdown,
+        [stop, abort]: [CancellationToken; 2],
+    ) {
         let options = self.options.clone();
-        let io = TokioIo::new(Guarded::new(stream, options.response_idle));
+        let io = TokioIo::new(Guarded::new(stream, options.response_idle, stop));
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(match self.refused {

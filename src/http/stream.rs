@@ -11,6 +11,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep, sleep, sleep_until},
 };
+use tokio_util::sync::CancellationToken;
 
 /// How long a connection we closed stays open for reading. A peer that is still sending when it gets a refusal (no key,
 /// too large) would otherwise be reset before it reads the answer.
@@ -25,11 +26,13 @@ pub struct Guarded<S> {
     stall: Duration,
     writing: Option<Pin<Box<Sleep>>>,
     lingering: Option<Pin<Box<Sleep>>>,
+    /// Once cancelled, a peer that is sending nothing is not waited for.
+    stop: CancellationToken,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Guarded<S> {
-    pub fn new(inner: S, stall: Duration) -> Self {
-        Self { inner, stall, writing: None, lingering: None }
+    pub fn new(inner: S, stall: Duration, stop: CancellationToken) -> Self {
+        Self { inner, stall, writing: None, lingering: None, stop }
     }
 
     /// A write that is pending too long is an error.
@@ -89,9 +92,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         let mut scratch = [0; SCRATCH_BYTES];
         while timer.as_mut().poll(context).is_pending() {
             let mut buf = ReadBuf::new(&mut scratch);
-            match ready!(Pin::new(&mut this.inner).poll_read(context, &mut buf)) {
-                Ok(()) if !buf.filled().is_empty() => {}
-                _ => break,
+            match Pin::new(&mut this.inner).poll_read(context, &mut buf) {
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {}
+                // An idle connection kept alive ends with the service, at once.
+                Poll::Pending if !this.stop.is_cancelled() => return Poll::Pending,
+                Poll::Pending | Poll::Ready(_) => break,
             }
         }
         Poll::Ready(Ok(()))
@@ -107,7 +112,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_takes_nothing_is_given_up() {
         let (ours, _theirs) = duplex(1024);
-        let mut ours = Guarded::new(ours, Duration::from_secs(60));
+        let mut ours = Guarded::new(ours, Duration::from_secs(60), CancellationToken::new());
         let error = ours.write_all(&[7; 2048]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
@@ -115,7 +120,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_slow_peer_that_takes_a_little_each_time_is_served() {
         let (ours, mut theirs) = duplex(64);
-        let mut ours = Guarded::new(ours, Duration::from_secs(60));
+        let mut ours = Guarded::new(ours, Duration::from_secs(60), CancellationToken::new());
         let reader = tokio::spawn(async move {
             let mut taken = 0;
             let mut buf = [0; 64];
@@ -131,7 +136,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn closing_waits_for_a_peer_that_is_still_sending_but_not_for_ever() {
         let (ours, mut theirs) = duplex(64);
-        let mut ours = Guarded::new(ours, Duration::from_secs(60));
+        let mut ours = Guarded::new(ours, Duration::from_secs(60), CancellationToken::new());
         let peer = tokio::spawn(async move {
             theirs.write_all(&[7; 1024]).await.unwrap();
             theirs
@@ -140,5 +145,16 @@ mod tests {
         ours.shutdown().await.unwrap();
         let _still_open = peer.await.unwrap();
         assert_eq!(began.elapsed().as_secs(), LINGER.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn once_the_service_stops_an_idle_peer_is_not_waited_for() {
+        let (ours, _theirs) = duplex(64);
+        let stop = CancellationToken::new();
+        let mut ours = Guarded::new(ours, Duration::from_secs(60), stop.clone());
+        stop.cancel();
+        let began = Instant::now();
+        ours.shutdown().await.unwrap();
+        assert_eq!(began.elapsed(), Duration::ZERO);
     }
 }

@@ -16,7 +16,7 @@ pub use client::{ClientError, SoapClient, Timeouts};
 
 use crate::{
     config::{Config, PideUrls},
-    contract::{self, Flavour, Operation, cuo, entidad, iotramite},
+    contract::{Flavour, Operation, cuo, entidad, iotramite},
     domain::{
         Ambiente, CargoTramite, Categoria, Consulta, Cuo, Entidad, Falla, Ruc, Tramite,
         cargo::{Respuesta, RespuestaConsulta},
@@ -104,7 +104,7 @@ impl Platform for PlatformSoap {
         consulta: &Consulta,
         sink: &mut dyn DocumentSink,
     ) -> Result<RespuestaConsulta, PlatformError> {
-        let outgoing = iotramite::consultar(self.flavour, &on_the_wire(consulta));
+        let outgoing = iotramite::consultar(self.flavour, consulta);
         let answer = self.client.send(&self.tramite, outgoing, None).await?;
         let read = answer.read(async |body, charset| {
             match iotramite::read_respuesta_consulta(body, charset, self.limits, sink).await {
@@ -141,13 +141,5 @@ async fn respuesta<B: tokio::io::AsyncRead + Unpin + Send>(
     match iotramite::read_respuesta(body, charset, operation).await {
         Err(AnswerError::Null) => Ok(Respuesta::default()),
         other => other,
-    }
-}
-
-fn on_the_wire(c: &Consulta) -> contract::Consulta {
-    contract::Consulta {
-        ruc_remitente: c.ruc_remitente.clone(),
-        ruc_receptor: c.ruc_receptor.clone(),
-        cuo: c.cuo.clone(),
     }
 }

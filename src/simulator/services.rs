@@ -17,8 +17,8 @@ use super::{
     request::{Asked, Said},
 };
 use crate::{
-    contract::{self, Flavour, Operation, cuo, entidad, iotramite, wsdl},
-    domain::{Categoria, Consulta, Contenido},
+    contract::{Flavour, Operation, cuo, entidad, iotramite, wsdl},
+    domain::{Categoria, Contenido},
     http::{limits::Intake, server::Hangup},
     soap::{Limits, ReadError},
     store::{BlobWriter, Staged, StoreError},
@@ -141,9 +141,7 @@ impl Services {
                 Ok(documento) => Asked::Cargo(c, documento),
                 Err(error) => return Ok(Read::Failed(Said::Respuesta(Operation::Cargo, relay::our_fault(&error)))),
             },
-            iotramite::Request::Consultar(contract::Consulta { ruc_remitente, ruc_receptor, cuo }) => {
-                Asked::Consultar(Consulta { ruc_remitente, ruc_receptor, cuo })
-            }
+            iotramite::Request::Consultar(consulta) => Asked::Consultar(consulta),
             iotramite::Request::TipoDocumento => Asked::Tipos,
         }))
     }

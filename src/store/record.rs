@@ -1,5 +1,7 @@
 //! What a store holds besides documents. All of it is JSON in the journal, readable in twenty years without this program.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -204,9 +206,17 @@ pub struct Directorio {
     pub entidades: Vec<Entidad>,
     pub tipos_documento: Vec<TipoDocumento>,
     pub actualizado_en: Timestamp,
+    /// Entities of `entidades` that the last list did not have any more, and since when. They stay: documents name them.
+    #[serde(default)]
+    pub ausentes: BTreeMap<Ruc, Timestamp>,
 }
 
 impl Directorio {
+    /// Whether the platform's last list has this entity.
+    pub fn vigente(&self, ruc: &Ruc) -> bool {
+        !self.ausentes.contains_key(ruc) && self.entidades.iter().any(|entidad| entidad.ruc == *ruc)
+    }
+
     /// There is one directory.
     pub const ID: Id = Id::from_u128(1);
 }

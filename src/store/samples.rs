@@ -119,6 +119,8 @@ pub fn despacho(documento: Documento) -> Despacho {
         enviado_en: None,
         cargo: None,
         ultimo_error: None,
+        falla: None,
+        subsanado_por: None,
         creado_en: at(0),
         actualizado_en: at(0),
     }
@@ -191,7 +193,13 @@ pub fn idempotencia(key: &str) -> Idempotencia {
 }
 
 pub fn directorio() -> Directorio {
-    Directorio { version: 1, entidades: Vec::new(), tipos_documento: Vec::new(), actualizado_en: at(0) }
+    Directorio {
+        version: 1,
+        entidades: Vec::new(),
+        tipos_documento: Vec::new(),
+        actualizado_en: at(0),
+        ausentes: [].into(),
+    }
 }
 
 pub fn job(due: Timestamp) -> Job {

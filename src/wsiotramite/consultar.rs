@@ -2,15 +2,13 @@
 
 use super::{Reply, log};
 use crate::{
-    contract::{self, Operation, tramite},
+    contract::{Operation, tramite},
     domain::Consulta,
     exchange::{ConsultaRespondida, Exchange},
     soap::DocumentSource,
 };
 
-pub(super) async fn answer(exchange: &Exchange, asked: contract::Consulta) -> Reply {
-    let contract::Consulta { ruc_remitente, ruc_receptor, cuo } = asked;
-    let consulta = Consulta { ruc_remitente, ruc_receptor, cuo };
+pub(super) async fn answer(exchange: &Exchange, consulta: Consulta) -> Reply {
     let ConsultaRespondida { respuesta, documento } = exchange.responder_consulta(&consulta).await;
     log(Operation::Consultar, consulta.cuo.as_deref(), &respuesta.respuesta);
     let message = tramite::respuesta_consulta(&respuesta, documento.as_ref().map(|pdf| pdf.bytes()));

@@ -16,7 +16,7 @@ use self::{
     cast::{Cast, Member},
     screen::{Screen, span},
 };
-use super::{Failure, runtime};
+use super::{Failure, causes::in_spanish, runtime};
 use crate::{
     config::{Log, LogFormat},
     simulator::Comportamiento,
@@ -36,8 +36,9 @@ impl Demo {
         let log = Log { level: "error".into(), format: LogFormat::Human };
         telemetry::log::init(&log).map_err(|error| Failure::Failed(error.to_string()))?;
         let folder = tempfile::Builder::new().prefix("chasqui-demo-").tempdir();
-        let folder =
-            folder.map_err(|error| Failure::Failed(format!("no se puede crear una carpeta temporal: {error}")))?;
+        let folder = folder.map_err(|error| {
+            Failure::Failed(format!("no se puede crear una carpeta temporal: {}", in_spanish(&error)))
+        })?;
         let done = runtime()?.block_on(self.play(folder.path()));
         // The data are thrown away, however it ended.
         folder.close().ok();

@@ -3,6 +3,7 @@
 mod arrivals;
 mod cargos;
 mod decisions;
+mod directory;
 mod dispatches;
 mod issue;
 mod neighbours;

@@ -114,6 +114,26 @@ async fn a_corrected_document_is_not_corrected_again_and_a_correction_goes_to_on
 }
 
 #[tokio::test]
+async fn of_two_corrections_only_one_is_under_way_and_another_follows_one_that_failed() {
+    let world = World::new().await;
+    let id = world.dispatch().await;
+    world.run_due().await;
+    world.collect(&cargo("1", "O"), b"%PDF-1.7 c").await;
+    let (actor, pdf) = (Actor::local(), world.stage(b"%PDF-1.7 new").await);
+    let stated = |numero: &str| NuevoDespacho { numero_registro: Some(numero.into()), destinos: vec![], ..nuevo() };
+    let first = world.exchange.subsanar(&actor, None, id, &stated("2"), Some(pdf.clone()), None).await.unwrap();
+    assert_eq!(world.despacho(id).await.subsanado_por, Some(first.id));
+    let second = world.exchange.subsanar(&actor, None, id, &stated("3"), Some(pdf.clone()), None).await;
+    assert!(matches!(second, Err(ExchangeError::SubsanacionEnCurso { id }) if id == first.id));
+    world.exchange.anular(&actor, None, first.id, None).await.unwrap();
+    let third = world.exchange.subsanar(&actor, None, id, &stated("4"), Some(pdf), None).await.unwrap();
+    world.run_due().await;
+    assert_eq!(world.despacho(id).await.estado, EstadoDespacho::Subsanado);
+    assert_eq!(world.despacho(third.id).await.estado, EstadoDespacho::Enviado);
+    assert_eq!(world.history(id).await[4..].len(), 4, "{:?}", world.history(id).await);
+}
+
+#[tokio::test]
 async fn our_cargo_goes_out_with_a_year_and_a_date_that_can_be() {
     let world = World::new().await;
     let id = received(&world, "19").await;

@@ -90,6 +90,10 @@ pub struct ScriptedPlatform {
     pub during_send: Mutex<Option<Hook>>,
     /// The same for a cargo.
     pub during_cargo: Mutex<Option<Hook>>,
+    /// What `validarEntidad` answers; by default yes.
+    pub validations: Mutex<VecDeque<Result<bool, PlatformError>>>,
+    /// The entities of the first category; by default [`OTRA`] in all.
+    pub listed: Mutex<Option<Vec<Ruc>>>,
     next_cuo: AtomicU64,
 }
 
@@ -158,12 +162,19 @@ impl Platform for ScriptedPlatform {
         Ok(RespuestaConsulta { respuesta: Respuesta::nueva(told.codigo, "…"), cargo })
     }
 
-    async fn validar_entidad(&self, _: &Ruc) -> Result<bool, PlatformError> {
-        Ok(true)
+    async fn validar_entidad(&self, ruc: &Ruc) -> Result<bool, PlatformError> {
+        // Ordinary sends are asked about too: only a scripted answer is worth remembering.
+        let Some(scripted) = self.validations.lock().unwrap().pop_front() else { return Ok(true) };
+        self.called(format!("validar {ruc}"));
+        scripted
     }
 
     async fn entidades(&self, categoria: Categoria) -> Result<Vec<Entidad>, PlatformError> {
         let nombre = format!("ENTIDAD DE {}", categoria.nombre());
+        if let Some(listed) = &*self.listed.lock().unwrap() {
+            let first = listed.iter().filter(|_| categoria.numero() == 1);
+            return Ok(first.map(|ruc| Entidad { ruc: ruc.clone(), nombre: nombre.clone(), categoria }).collect());
+        }
         Ok(vec![Entidad { ruc: ruc(OTRA), nombre, categoria }])
     }
 

@@ -10,8 +10,8 @@ use super::{Api, failure, fields::Fields, json, query, query::Params, view};
 use crate::{
     config,
     domain::Ruc,
-    exchange::NuevaClave,
-    http::{Acceso, Problem, auth},
+    exchange::{ExchangeError, NuevaClave},
+    http::{Acceso, Code, Problem, auth},
     store::Rol,
 };
 
@@ -83,5 +83,11 @@ pub async fn list(State(api): State<Api>, params: Params) -> Result<Response, Pr
 
 pub async fn revoke(State(api): State<Api>, acceso: Acceso, Path(id): Path<String>) -> Result<Response, Problem> {
     let revoked = api.exchange.revocar_clave(&acceso.actor, query::id(&id)?).await;
-    Ok(json(&view::api_key(&revoked.map_err(failure::exchange)?, None)))
+    let revoked = revoked.map_err(|error| match error {
+        ExchangeError::NoExiste => {
+            Problem::new(Code::NoExiste, format!("No hay ninguna clave con el identificador {id}"))
+        }
+        other => failure::exchange(other),
+    });
+    Ok(json(&view::api_key(&revoked?, None)))
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{Api, failure, json, query, query::Params, view};
 use crate::{
     domain::{Categoria, Ruc, lima},
-    http::Problem,
+    http::{Acceso, Problem},
 };
 
 /// A list with the time its source was fetched; `null` if it never was.
@@ -41,16 +41,36 @@ pub async fn entities(State(api): State<Api>, params: Params) -> Result<Response
     let categoria = params.word("categoria", &known)?;
     let directorio = api.exchange.directorio().await.map_err(failure::store)?;
     let fetched = directorio.as_ref().map(|d| d.actualizado_en);
-    let all = directorio.as_ref().map(|d| d.entidades.as_slice()).unwrap_or_default();
-    let chosen = all.iter().filter(|e| categoria.is_none_or(|c| e.categoria == c));
-    Ok(json(&Dated::new(chosen.map(view::entidad).collect(), fetched)))
+    let mut chosen = Vec::new();
+    if let Some(directorio) = &directorio {
+        let wanted = directorio.entidades.iter().filter(|e| categoria.is_none_or(|c| e.categoria == c));
+        chosen.extend(wanted.map(|e| view::entidad(directorio, e)));
+    }
+    Ok(json(&Dated::new(chosen, fetched)))
 }
 
 pub async fn entity(State(api): State<Api>, Path(ruc): Path<String>) -> Result<Response, Problem> {
+    let wanted = Ruc::de_contraparte(&ruc).map_err(|_| query::not_found(&ruc))?;
     let directorio = api.exchange.directorio().await.map_err(failure::store)?;
-    let all = directorio.as_ref().map(|d| d.entidades.as_slice()).unwrap_or_default();
-    let found = Ruc::de_contraparte(&ruc).ok().and_then(|ruc| all.iter().find(|e| e.ruc == ruc));
-    found.map(|e| json(&view::entidad(e))).ok_or_else(|| query::not_found(&ruc))
+    let found = directorio.as_ref().and_then(|d| Some((d, d.entidades.iter().find(|e| e.ruc == wanted)?)));
+    found.map(|(d, e)| json(&view::entidad(d, e))).ok_or_else(|| query::not_found(&ruc))
+}
+
+#[derive(Serialize)]
+struct Fetched {
+    entidades: usize,
+    /// Of these, the ones that the platform does not list any more.
+    ausentes: usize,
+    #[serde(with = "lima::rfc3339")]
+    actualizado_en: Timestamp,
+}
+
+/// `POST /api/v1/entidades/actualizar`: asks the platform for its list now.
+pub async fn refresh(State(api): State<Api>, acceso: Acceso, params: Params) -> Result<Response, Problem> {
+    params.only(&[])?;
+    let fetched = api.exchange.actualizar_directorio(&acceso.actor).await.map_err(failure::exchange)?;
+    let (entidades, ausentes) = (fetched.entidades.len(), fetched.ausentes.len());
+    Ok(json(&Fetched { entidades, ausentes, actualizado_en: fetched.actualizado_en }))
 }
 
 pub async fn categories() -> Response {

@@ -22,6 +22,10 @@ pub fn exchange(error: ExchangeError) -> Problem {
         ExchangeError::NoExiste => Problem::new(Code::NoExiste, "El registro no existe"),
         ExchangeError::Estado(why) => Problem::new(Code::EstadoNoPermite, sentence(&why)),
         ExchangeError::SinCargo(why) => Problem::field("cargo.contenido", "no_especificado", sentence(&why)),
+        ExchangeError::SubsanacionEnCurso { id } => {
+            let detail = "Ya hay una subsanación en curso de ese documento: espere a que termine, o anúlela";
+            Problem::new(Code::SubsanacionEnCurso, detail).id(id)
+        }
         ExchangeError::EntidadAjena(_) => Problem::new(Code::EntidadNoPermitida, sentence(&error.to_string())),
         ExchangeError::Platform(error) => Problem::new(Code::PlataformaNoResponde, sentence(&error.to_string())),
         ExchangeError::Store(error) => store(error),

@@ -15,9 +15,9 @@ use super::{
     view,
 };
 use crate::{
-    domain::{Contenido, Cuo, Desenlace, EstadoRecepcion},
-    exchange::NuevaRespuesta,
-    http::{Acceso, Problem},
+    domain::{Contenido, Cuo, Desenlace, EstadoRecepcion, recepcion::RecepcionError},
+    exchange::{ExchangeError, NuevaRespuesta},
+    http::{Acceso, Code, Problem},
     store::{Listing, Staged},
 };
 
@@ -110,10 +110,19 @@ async fn answer(
     request: Request,
     desenlace: Desenlace,
 ) -> Result<Response, Problem> {
-    let id = api.recepcion(acceso, id).await?.id;
-    let (respuesta, pdf) = read(api.receive(request, &CARGO).await?, desenlace)?;
-    let answered = api.exchange.responder(&acceso.actor, acceso.entidad.as_ref(), id, &respuesta, pdf).await;
-    Ok(json(&view::recepcion(&answered.map_err(failure::exchange)?)))
+    let known = api.recepcion(acceso, id).await?;
+    let received = api.receive(request, &CARGO).await?;
+    // Of a document that was answered it is worth nothing to hear which fields another answer would lack.
+    let already = |problem: Problem| match (problem.code(), known.estado) {
+        (Code::CamposNoValidos, estado) if estado != EstadoRecepcion::Pendiente => {
+            failure::exchange(ExchangeError::from(RecepcionError::YaRespondida(estado)))
+        }
+        _ => problem,
+    };
+    let (respuesta, pdf) = read(received, desenlace).map_err(already)?;
+    let answered = api.exchange.responder(&acceso.actor, acceso.entidad.as_ref(), known.id, &respuesta, pdf).await;
+    let answered = answered.map_err(|error| already(failure::exchange(error)))?;
+    Ok(json(&view::recepcion(&answered)))
 }
 
 const MEMBERS: [&str; 8] = [

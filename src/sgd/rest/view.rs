@@ -5,11 +5,11 @@ use serde::Serialize;
 
 use crate::{
     domain::{
-        Anexo, Cargo, Despacho, Destinatario, Documento, Entidad, Id, Persona, Recepcion, Ruc, Sha256, lima,
+        Anexo, Cargo, Despacho, Destinatario, Documento, Entidad, Falla, Id, Persona, Recepcion, Ruc, Sha256, lima,
         recepcion::{Advertencia, Remitente},
     },
     http::auth,
-    store::{ApiKey, Cursor, FactAt},
+    store::{ApiKey, Cursor, Directorio, FactAt},
 };
 
 /// A page of a list.
@@ -83,6 +83,10 @@ pub struct DespachoView<'a> {
     enviado_en: Option<Timestamp>,
     cargo: Option<CargoView<'a>>,
     ultimo_error: Option<&'a str>,
+    /// Of one that is `fallido`: the catalogue's code.
+    falla: Option<Falla>,
+    /// Of one that was observed: the despacho that corrects it.
+    subsanado_por: Option<Id>,
     #[serde(with = "lima::rfc3339")]
     creado_en: Timestamp,
     #[serde(with = "lima::rfc3339")]
@@ -118,6 +122,8 @@ pub fn despacho(d: &Despacho) -> DespachoView<'_> {
         enviado_en: d.enviado_en,
         cargo: d.cargo.as_ref().map(cargo),
         ultimo_error: d.ultimo_error.as_deref(),
+        falla: d.falla,
+        subsanado_por: d.subsanado_por,
         creado_en: d.creado_en,
         actualizado_en: d.actualizado_en,
     }
@@ -232,14 +238,21 @@ pub struct EntidadView<'a> {
     nombre: &'a str,
     categoria: u8,
     categoria_nombre: &'static str,
+    /// Whether the platform's last list has it.
+    vigente: bool,
+    #[serde(with = "lima::rfc3339::option")]
+    ausente_desde: Option<Timestamp>,
 }
 
-pub fn entidad(e: &Entidad) -> EntidadView<'_> {
+pub fn entidad<'a>(directorio: &Directorio, e: &'a Entidad) -> EntidadView<'a> {
+    let ausente_desde = directorio.ausentes.get(&e.ruc).copied();
     EntidadView {
         ruc: &e.ruc,
         nombre: &e.nombre,
         categoria: e.categoria.numero(),
         categoria_nombre: e.categoria.nombre(),
+        vigente: ausente_desde.is_none(),
+        ausente_desde,
     }
 }
 

@@ -147,8 +147,11 @@ async fn json_that_cannot_be_read_is_told_by_line_and_column() {
     let send = async |text: &str| world.post(&key, PATH, &Value::String(text.into())).await;
     let broken = send("{\"documento\": {\"contenido\": \"AAAAAAAA\"},\n \"asunto\" 5}").await;
     assert_eq!(broken.code(), "json_no_valido");
-    assert_eq!(broken.json()["detail"], "El JSON no se puede leer en la línea 2, columna 11");
-    assert_eq!(send("{\"asunto\"").await.json()["detail"], "El JSON se acaba antes de tiempo en la línea 1, columna 9");
+    let detail =
+        "El JSON no tiene los dos puntos entre un nombre y su valor en la línea 2, columna 11, cerca de «asunto»";
+    assert_eq!(broken.json()["detail"], detail);
+    let detail = "El JSON se acaba antes de tiempo en la línea 1, columna 9, cerca de «asunto»";
+    assert_eq!(send("{\"asunto\"").await.json()["detail"], detail);
     assert_eq!(send("[1]").await.code(), "json_no_valido");
     assert_eq!(send("").await.code(), "json_no_valido");
     let mut plain = request(Method::POST, PATH, &key, &json!({}));

@@ -98,10 +98,17 @@ async fn the_directory_is_shown_as_it_was_fetched() {
     assert_eq!(
         of_8,
         json!({"items": [{"ruc": RUC_DESTINO, "nombre": "MUNICIPALIDAD DE EJEMPLO", "categoria": 8,
-                          "categoria_nombre": "Gobierno Local Distrital"}],
+                          "categoria_nombre": "Gobierno Local Distrital", "vigente": true, "ausente_desde": null}],
                "next_cursor": null, "actualizado_en": "2026-11-21T10:00:00-05:00"})
     );
     assert_eq!(world.get(&key, "/api/v1/entidades").await.json()["items"].as_array().unwrap().len(), 2);
+    let refreshed = world.local(Method::POST, "/api/v1/entidades/actualizar", &Value::Null).await.json();
+    assert_eq!(refreshed, json!({"entidades": 2, "ausentes": 0, "actualizado_en": "2026-11-21T10:00:00-05:00"}));
+    let sgd = world.key(Rol::Sgd, Some(RUC_A)).await;
+    let refused = world.post(&sgd, "/api/v1/entidades/actualizar", &Value::Null).await;
+    assert_eq!(refused.code(), "permiso_insuficiente");
+    let no_method = world.send(request(Method::DELETE, "/api/v1/entidades", &key, &Value::Null)).await;
+    assert_eq!((no_method.status, no_method.code().as_str()), (StatusCode::METHOD_NOT_ALLOWED, "metodo_no_permitido"));
     assert_eq!(world.get(&key, "/api/v1/entidades?categoria=9").await.code(), "parametro_no_valido");
     let one = world.get(&key, &format!("/api/v1/entidades/{RUC_A}")).await.json();
     assert_eq!(one["nombre"], "PRESIDENCIA DEL CONSEJO DE MINISTROS");

@@ -351,6 +351,7 @@ fn retry(config: &Config) -> RetryPolicy {
             pause_max: config.retry.breaker_pause_max,
             concurrency: count(config.retry.workers_per_destination),
         },
+        alert_after: config.retry.alert_after,
         directory_age: pide.directory_age,
     }
 }

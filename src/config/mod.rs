@@ -225,6 +225,9 @@ pub struct Retry {
     pub breaker_pause: Duration,
     #[serde(with = "unit::duration")]
     pub breaker_pause_max: Duration,
+    /// How long a counterpart, or the platform, may be down before an alert says so.
+    #[serde(with = "unit::duration")]
+    pub alert_after: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -360,6 +363,7 @@ impl Default for Retry {
             breaker_failures: 5,
             breaker_pause: Duration::from_secs(30),
             breaker_pause_max: Duration::from_secs(15 * 60),
+            alert_after: Duration::from_secs(3600),
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::Actor;
+use super::{Actor, health::Aviso};
 use crate::{
-    domain::{Despacho, EstadoDespacho, Recepcion},
+    domain::{Despacho, EstadoDespacho, Id, Recepcion, lima},
     store::Fact,
 };
 
@@ -54,6 +54,31 @@ pub fn despacho(d: &Despacho, tipo: &str, actor: &Actor, at: Timestamp, detalle:
         estado: Some(d.estado.palabra().into()),
         detalle,
         documentos,
+    }
+}
+
+/// An alert about a counterpart, or the platform. Its subject follows from the RUC, so that its history can be read.
+pub fn aviso(aviso: &Aviso, actor: &Actor, at: Timestamp) -> Fact {
+    let who = match &aviso.ruc {
+        Some(ruc) => format!("La entidad {ruc}"),
+        None => "La plataforma".to_owned(),
+    };
+    let since = lima::en_lima(aviso.desde).strftime("%d/%m/%Y %H:%M");
+    let detalle = match (aviso.vuelve, &aviso.ultimo_error) {
+        (true, _) => format!("{who} volvió a responder: no lo hacía desde el {since}. Lo pendiente sale solo"),
+        (false, Some(error)) => format!("{who} no responde desde el {since}. Último error: {error}"),
+        (false, None) => format!("{who} no responde desde el {since}"),
+    };
+    Fact {
+        at,
+        tipo: ALERTA.into(),
+        actor: actor.0.clone(),
+        entidad: None,
+        sujeto: Id::from_u128(aviso.ruc.as_ref().and_then(|ruc| ruc.as_str().parse().ok()).unwrap_or_default()),
+        cuo: None,
+        estado: Some(if aviso.vuelve { "restablecida" } else { "caida" }.into()),
+        detalle: Some(detalle),
+        documentos: Vec::new(),
     }
 }
 

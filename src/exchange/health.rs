@@ -99,6 +99,8 @@ struct Destino {
     /// Set while it is left alone; in the past: one probe may go.
     reabre_en: Option<Timestamp>,
     pausas: u32,
+    /// Since when it was down as an alert told; told until another says that it works again.
+    avisada: Option<Timestamp>,
     /// When it began to work again: what was made before goes out one after the other, in order of arrival.
     vuelto_en: Option<Timestamp>,
     /// Whose attempts failed since the last answer.
@@ -120,6 +122,17 @@ struct Known {
     /// The platform itself: when it cannot be reached, no destination can, and none is to blame.
     pide: Destino,
     destinos: HashMap<Ruc, Destino>,
+}
+
+/// Something that people should be told of a destination, or of the platform if `ruc` is `None`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Aviso {
+    pub ruc: Option<Ruc>,
+    /// Since when nothing had worked.
+    pub desde: Timestamp,
+    /// It works again.
+    pub vuelve: bool,
+    pub ultimo_error: Option<String>,
 }
 
 /// What the breakers allow at a moment.
@@ -176,6 +189,32 @@ impl Health {
     /// Whether a destination was left alone and nothing has shown yet that it works again: what is tried there is a probe.
     pub fn in_doubt(&self, ruc: &Ruc) -> bool {
         self.lock().destinos.get(ruc).is_some_and(|destino| destino.reabre_en.is_some())
+    }
+
+    /// What people should be told and were not: who has been down for `after`, and who of these works again.
+    pub fn avisos(&self, after: Duration, now: Timestamp) -> Vec<Aviso> {
+        let known = self.lock();
+        let all = known.destinos.iter().map(|(ruc, destino)| (Some(ruc.clone()), destino));
+        let due = |(ruc, destino): (Option<Ruc>, &Destino)| match (destino.avisada, destino.caida_desde) {
+            (None, Some(desde)) if later(desde, after) <= now => {
+                Some(Aviso { ruc, desde, vuelve: false, ultimo_error: destino.ultimo_error.clone() })
+            }
+            (Some(desde), None) => Some(Aviso { ruc, desde, vuelve: true, ultimo_error: None }),
+            _ => None,
+        };
+        all.chain([(None, &known.pide)]).filter_map(due).collect()
+    }
+
+    /// People were told.
+    pub fn avisado(&self, aviso: &Aviso) {
+        let mut known = self.lock();
+        let destino = match &aviso.ruc {
+            Some(ruc) => known.destinos.get_mut(ruc),
+            None => Some(&mut known.pide),
+        };
+        if let Some(destino) = destino {
+            destino.avisada = (!aviso.vuelve).then_some(aviso.desde);
+        }
     }
 
     /// A job made at `creado_en` was taken for a destination: if it came back before that, what had waited is under way.
@@ -402,6 +441,24 @@ mod tests {
         });
         health.record(&ruc(), doc(10), failed(), TOOK, at(10));
         assert_eq!(health.allowance(at(10)).reopens, Some(at(32)));
+    }
+
+    #[test]
+    fn people_are_told_once_of_one_that_is_down_for_long_and_once_when_it_works_again() {
+        let (health, after) = (health(), Duration::from_secs(60));
+        (0..4).for_each(|n| {
+            health.record(&ruc(), doc(n), failed(), TOOK, at(n));
+        });
+        assert_eq!(health.avisos(after, at(59)), []);
+        let told = health.avisos(after, at(60));
+        assert_eq!((told.len(), &told[0].ruc, told[0].desde, told[0].vuelve), (1, &Some(ruc()), at(0), false));
+        health.avisado(&told[0]);
+        assert_eq!(health.avisos(after, at(600)), []);
+        health.record(&ruc(), doc(9), Outcome::Answered, TOOK, at(700));
+        let told = health.avisos(after, at(700));
+        assert_eq!((told.len(), told[0].vuelve, told[0].desde), (1, true, at(0)));
+        health.avisado(&told[0]);
+        assert_eq!(health.avisos(after, at(701)), []);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::{
     domain::{
         Despacho, EstadoDespacho, Falla, Id, Recepcion, Ruc,
         despacho::Suceso,
-        falla::{Entrada, Responsable},
+        falla::{Entrada, Reintento, Responsable},
         lima,
     },
     store::{Change, CommitError, Fact, Job, JobKind, Record},
@@ -240,7 +240,7 @@ fn decided(job: &Job, tipo: &str, actor: &Actor, at: Timestamp, motivo: &str) ->
 }
 
 /// Why a job is where it is, for a person who has never seen one.
-fn explain(job: &Job, salud: Option<&Salud>, now: Timestamp, dead_at: Timestamp) -> String {
+pub(super) fn explain(job: &Job, salud: Option<&Salud>, now: Timestamp, dead_at: Timestamp) -> String {
     let what = match job.kind {
         JobKind::Despachar => format!("Este documento espera llegar a la entidad {}.", job.destino),
         JobKind::EntregarCargo => {
@@ -265,13 +265,26 @@ fn explain(job: &Job, salud: Option<&Salud>, now: Timestamp, dead_at: Timestamp)
 
 fn last_attempt(job: &Job, falla: Falla) -> String {
     let Entrada { titulo, causa, quien, remedio, .. } = falla.entrada();
-    let times = if job.intentos == 1 { "un intento".to_owned() } else { format!("{} intentos", job.intentos) };
+    let times = match (job.kind, job.intentos) {
+        (JobKind::PreguntarCargo, 1) => "preguntar una vez".to_owned(),
+        (JobKind::PreguntarCargo, n) => format!("preguntar {n} veces"),
+        (_, 1) => "un intento".to_owned(),
+        (_, n) => format!("{n} intentos"),
+    };
     let words = job.ultimo_error.as_deref().unwrap_or(titulo);
     let acts = match quien {
         Responsable::Nadie => "Se resuelve solo".to_owned(),
         other => format!("Debe actuar {}", other.palabras()),
     };
-    format!("Tras {times}, lo último fue: «{words}». {titulo}. {causa} {acts}. {remedio}")
+    // The catalogue speaks of documents; a cargo is not asked about but delivered again, which harms nobody.
+    let (causa, remedio) = match job.kind {
+        JobKind::EntregarCargo => (
+            causa.replace("el documento pudo haber llegado", "el cargo pudo haber llegado"),
+            remedio.replace(SE_CONSULTA, "se entregará otra vez, y si ya lo tenía esa entidad lo dirá"),
+        ),
+        _ => (causa.to_owned(), remedio.to_owned()),
+    };
+    format!("Tras {times}, lo último fue: «{words}». Es decir: {}. {causa} {acts}. {remedio}", minuscula(titulo))
 }
 
 fn paused(salud: &Salud) -> String {
@@ -290,12 +303,29 @@ fn next_step(job: &Job, now: Timestamp, dead_at: Timestamp) -> String {
     let when = if job.proximo_en <= now { "en seguida".to_owned() } else { format!("el {}", reloj(job.proximo_en)) };
     let then = match (job.kind, job.falla.map(|f| f.entrada().reintento)) {
         (JobKind::PreguntarCargo, _) => "se le preguntará por el cargo",
-        (JobKind::Despachar, Some(crate::domain::falla::Reintento::PreguntarAntes)) => {
+        (JobKind::Despachar, Some(Reintento::PreguntarAntes)) => {
             "se preguntará si llegó, y solo si no llegó se enviará otra vez"
         }
         _ => "se intentará otra vez",
     };
-    format!("Sin que nadie haga nada, {when} {then}; si sigue así, se dejará de insistir el {}.", reloj(dead_at))
+    let in_vain = match job.falla.map(|f| (f, f.entrada().reintento)) {
+        // Another CUO is asked for by itself.
+        Some((falla, Reintento::No)) if falla != Falla::CuoNoValido => "Mientras nadie lo corrija volverá a fallar. ",
+        _ => "",
+    };
+    format!(
+        "{in_vain}Sin que nadie haga nada, {when} {then}; si sigue así, se dejará de insistir el {}.",
+        reloj(dead_at)
+    )
+}
+
+/// What the catalogue advises after an unclear send.
+const SE_CONSULTA: &str = "se consultará si llegó";
+
+/// A title within a sentence.
+fn minuscula(title: &str) -> String {
+    let mut chars = title.chars();
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
 /// `21/11/2026 09:30`, in Lima.

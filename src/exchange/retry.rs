@@ -30,6 +30,8 @@ pub struct RetryPolicy {
     pub workers: usize,
     /// When a destination that fails is left alone.
     pub breaker: BreakerPolicy,
+    /// How long a destination, or the platform, may be down before people are told.
+    pub alert_after: Duration,
     /// How old the directory of entities may be before it is fetched again.
     pub directory_age: Duration,
 }
@@ -47,6 +49,7 @@ impl Default for RetryPolicy {
             dead_after: Duration::from_secs(5 * 24 * 3600),
             workers: 16,
             breaker: BreakerPolicy::default(),
+            alert_after: Duration::from_secs(3600),
             directory_age: Duration::from_secs(24 * 3600),
         }
     }

@@ -57,6 +57,7 @@ impl Worker {
         let directory = tokio::spawn(keep_directory(self.exchange.clone(), stop.clone()));
         while !stop.is_cancelled() {
             news.borrow_and_update();
+            self.exchange.tell_people().await;
             let wait = match self.start_due(&mut running).await {
                 Ok(next) => until(next, self.exchange.now()),
                 Err(error) => {
@@ -205,6 +206,19 @@ impl Exchange {
             return Ok(());
         }
         self.store.commit(change.into()).await.map(|_| ())
+    }
+
+    /// Tells of destinations that have been down for long, and of those that work again, in the feed of events.
+    async fn tell_people(&self) {
+        let now = self.now();
+        for aviso in self.health.avisos(self.settings.retry.alert_after, now) {
+            tracing::warn!(destination = ?aviso.ruc, since = %aviso.desde, works_again = aviso.vuelve, "alert");
+            let fact = events::aviso(&aviso, &Actor::chasqui(), now);
+            match self.store.commit(Change { facts: vec![fact], ..Change::default() }).await {
+                Ok(_) => self.health.avisado(&aviso),
+                Err(error) => tracing::error!(%error, "an alert could not be recorded"),
+            }
+        }
     }
 
     async fn reschedule(&self, job: &Job, again: Again) -> Result<(), CommitError> {

@@ -6,6 +6,7 @@ mod decisions;
 mod directory;
 mod dispatches;
 mod issue;
+mod explanations;
 mod neighbours;
 mod review;
 mod sends;

@@ -56,6 +56,8 @@ async fn week(other: Receiver) -> Vec<(String, Duration)> {
     // It is back: nobody does anything.
     town.relay.set(OTRA, Receiver::Well);
     town.pass(WEEK + HOUR).await;
+    let told = if other == Receiver::Dead { vec!["caida", "restablecida"] } else { Vec::new() };
+    assert_eq!(town.alerts().await, told, "once each");
     let expected: Vec<String> = (0..FOR_THE_DEAD).map(|n| format!("otra-{n:02}")).collect();
     assert_eq!(town.relay.arrived_at(OTRA), expected, "everything for it, once, in order of arrival");
     let took = town.latencies().await;

@@ -258,6 +258,12 @@ impl Town {
         took
     }
 
+    /// What alerts told of destinations, in order.
+    pub async fn alerts(&self) -> Vec<String> {
+        let facts = self.exchange.store().facts(Cursor::default(), None, 1_000_000).await.unwrap();
+        facts.into_iter().filter(|at| at.fact.tipo == "alerta").filter_map(|at| at.fact.estado).collect()
+    }
+
     pub async fn close(self) {
         self.stop.cancel();
         self.worker.await.unwrap();

@@ -10,7 +10,7 @@ use axum::{
 use http::{StatusCode, header};
 use serde::Serialize;
 
-use super::{Api, json};
+use super::{Api, gauges, json};
 use crate::{http::Problem, telemetry::metrics::CONTENT_TYPE};
 
 type Probe = dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync;
@@ -69,6 +69,7 @@ fn word(holds: bool) -> &'static str {
 }
 
 pub async fn metrics(State(api): State<Api>) -> Result<Response, Problem> {
-    let page = api.metrics.text().map_err(|error| Problem::internal(&error))?;
+    let mut page = api.metrics.text().map_err(|error| Problem::internal(&error))?;
+    gauges::add_to(&mut page, api.exchange.health().todas(api.exchange.now()));
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], page).into_response())
 }

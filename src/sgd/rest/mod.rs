@@ -14,6 +14,7 @@ mod evidence;
 mod failure;
 mod fields;
 mod form;
+mod gauges;
 mod health;
 mod idempotency;
 mod intake;

@@ -1,0 +1,90 @@
+//! How counterparts are doing, for `/metrics`: gauges by RUC, of those most lately tried and no more, so that the page is
+//! bounded however many there are.
+
+use std::fmt::Write;
+
+use jiff::Timestamp;
+
+use crate::exchange::health::{Circuito, Salud};
+
+/// Most counterparts on the page.
+pub const DESTINATIONS_MAX: usize = 200;
+
+type Value = fn(&Salud) -> Option<f64>;
+
+const FAMILIES: [(&str, &str, Value); 6] = [
+    ("circuit", "0 works, 1 is being probed, 2 is left alone", |s| {
+        Some(match s.circuito {
+            Circuito::Cerrado => 0.0,
+            Circuito::Probando => 1.0,
+            Circuito::Abierto => 2.0,
+        })
+    }),
+    ("failures_in_a_row", "Attempts that failed since the last answer", |s| Some(f64::from(s.fallos_seguidos))),
+    ("down_since_seconds", "Since when nothing has worked", |s| s.caida_desde.map(seconds)),
+    ("last_success_seconds", "When it answered last", |s| s.ultimo_exito.map(seconds)),
+    ("latency_p50_seconds", "Median time of an answer over the last attempts", |s| s.p50_ms.map(milliseconds)),
+    ("latency_p95_seconds", "95th percentile of the same", |s| s.p95_ms.map(milliseconds)),
+];
+
+fn seconds(at: Timestamp) -> f64 {
+    at.as_duration().as_secs_f64()
+}
+
+fn milliseconds(ms: u64) -> f64 {
+    std::time::Duration::from_millis(ms).as_secs_f64()
+}
+
+/// The gauges in the text format of OpenMetrics, put before the end of `page`.
+pub fn add_to(page: &mut String, mut all: Vec<Salud>) {
+    all.sort_by_key(|s| std::cmp::Reverse(s.ultimo_exito.max(s.ultimo_fallo)));
+    all.truncate(DESTINATIONS_MAX);
+    all.sort_by(|a, b| a.ruc.cmp(&b.ruc));
+    let mut text = String::new();
+    for (name, help, value) in FAMILIES {
+        let name = format!("chasqui_destination_{name}");
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "# HELP {name} {help}.\n# TYPE {name} gauge");
+        for salud in &all {
+            if let Some(value) = value(salud) {
+                let _ = writeln!(text, "{name}{{ruc=\"{}\"}} {value}", salud.ruc);
+            }
+        }
+    }
+    let end = page.rfind("# EOF").unwrap_or(page.len());
+    page.insert_str(end, &text);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        domain::{Id, Ruc},
+        exchange::health::{BreakerPolicy, Health, Outcome},
+    };
+
+    #[test]
+    fn each_counterpart_has_its_gauges_and_the_page_its_end_and_its_bound() {
+        let health = Health::new(BreakerPolicy::default());
+        let at = |n: i64| Timestamp::from_second(1_790_000_000 + n).unwrap();
+        let ruc = |n: i64| Ruc::de_contraparte(&format!("{:011}", 20_000_000_000 + n)).unwrap();
+        for n in 0..=i64::try_from(DESTINATIONS_MAX).unwrap() {
+            health.record(&ruc(n), Id::from_u128(1), Outcome::Answered, Duration::from_millis(250), at(n));
+        }
+        health.record(&ruc(7), Id::from_u128(1), Outcome::Failed("no".into()), Duration::ZERO, at(500));
+        let mut page = "a 1\n# EOF\n".to_owned();
+        add_to(&mut page, health.todas(at(500)));
+        for line in [
+            "chasqui_destination_circuit{ruc=\"20000000007\"} 0",
+            "chasqui_destination_failures_in_a_row{ruc=\"20000000007\"} 1",
+            "chasqui_destination_down_since_seconds{ruc=\"20000000007\"} 1790000500",
+            "chasqui_destination_latency_p95_seconds{ruc=\"20000000100\"} 0.25",
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line} in {page}");
+        }
+        assert!(page.starts_with("a 1\n# HELP") && page.ends_with("# EOF\n"));
+        assert!(!page.contains("20000000000"), "the one tried longest ago is left out");
+    }
+}

@@ -408,7 +408,7 @@ mod tests {
             ),
             ("[limits]\ndocument_max = \"10MB\"", "chasqui.toml:2:16: «10MB» no es un tamaño"),
             ("[pide]\ntotal_timeout = \"dos\"", "chasqui.toml:2:17: «dos» no es un tiempo"),
-            ("[reception]\nholidays = [\"28/07\"]", "chasqui.toml:2:13: «28/07» no es una fecha"),
+            ("[reception]\nholidays = [\"28/07\"]", "chasqui.toml:2:12: «28/07» no es una fecha"),
             ("data_dir = \"a\"\ndata_dir = \"b\"", "chasqui.toml:2:1: no es TOML válido: "),
             ("entity = [\"20168999926\"]", "chasqui.toml:1: «entity» se escribe como [[entity]]"),
         ] {

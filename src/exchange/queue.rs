@@ -263,8 +263,23 @@ pub(super) fn explain(job: &Job, salud: Option<&Salud>, now: Timestamp, dead_at:
     sentences.join(" ")
 }
 
+/// The catalogue speaks of documents; what it says of a refused field does not help with a cargo, which was issued already.
+fn entrada(kind: JobKind, falla: Falla) -> Entrada {
+    match (kind, falla) {
+        (JobKind::EntregarCargo, Falla::CampoNoValido) => Entrada {
+            titulo: "Un dato del cargo fue rechazado",
+            causa: "La plataforma o la otra entidad no aceptan un campo; la respuesta dice cuál.",
+            quien: Responsable::Operador,
+            reintento: Reintento::No,
+            remedio: "Un cargo emitido no se cambia: acuerde con esa entidad que lo acepte, o descarte la entrega y \
+                      hágaselo llegar por otra vía.",
+        },
+        _ => falla.entrada(),
+    }
+}
+
 fn last_attempt(job: &Job, falla: Falla) -> String {
-    let Entrada { titulo, causa, quien, remedio, .. } = falla.entrada();
+    let Entrada { titulo, causa, quien, remedio, .. } = entrada(job.kind, falla);
     let times = match (job.kind, job.intentos) {
         (JobKind::PreguntarCargo, 1) => "preguntar una vez".to_owned(),
         (JobKind::PreguntarCargo, n) => format!("preguntar {n} veces"),
@@ -273,6 +288,7 @@ fn last_attempt(job: &Job, falla: Falla) -> String {
     };
     let words = job.ultimo_error.as_deref().unwrap_or(titulo);
     let acts = match quien {
+        Responsable::Nadie if job.muerto_en.is_some() => "No llegó a resolverse solo".to_owned(),
         Responsable::Nadie => "Se resuelve solo".to_owned(),
         other => format!("Debe actuar {}", other.palabras()),
     };
@@ -288,7 +304,7 @@ fn last_attempt(job: &Job, falla: Falla) -> String {
 }
 
 fn paused(salud: &Salud) -> String {
-    let since = salud.caida_desde.map(|at| format!(" desde {}", reloj(at))).unwrap_or_default();
+    let since = salud.caida_desde.map(|at| format!(" desde el {}", reloj(at))).unwrap_or_default();
     let until = salud.reabre_en.map(|at| format!("; se probará de nuevo el {}", reloj(at))).unwrap_or_default();
     format!("Esa entidad no responde{since} y los envíos hacia ella están en pausa{until}.")
 }
@@ -306,6 +322,7 @@ fn next_step(job: &Job, now: Timestamp, dead_at: Timestamp) -> String {
         (JobKind::Despachar, Some(Reintento::PreguntarAntes)) => {
             "se preguntará si llegó, y solo si no llegó se enviará otra vez"
         }
+        (_, None) => "se intentará",
         _ => "se intentará otra vez",
     };
     let in_vain = match job.falla.map(|f| (f, f.entrada().reintento)) {

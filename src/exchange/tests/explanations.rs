@@ -64,7 +64,12 @@ fn every_kind_of_failure_is_explained_with_its_cause_what_to_do_and_what_happens
         for kind in kinds {
             let text = paragraph(&job(kind, Some(falla)), None);
             let entrada = falla.entrada();
-            let acts = if entrada.quien == Responsable::Nadie { "Se resuelve solo" } else { entrada.quien.palabras() };
+            let acts = match (falla, kind) {
+                // A cargo that was issued is nobody's to correct in the SGD.
+                (Falla::CampoNoValido, JobKind::EntregarCargo) => Responsable::Operador.palabras(),
+                _ if entrada.quien == Responsable::Nadie => "Se resuelve solo",
+                _ => entrada.quien.palabras(),
+            };
             for part in [OTRA, said(falla), acts, "20/11/2026 11:30", "25/11/2026 10:00"] {
                 assert!(text.contains(part), "«{part}» in: {text}");
             }

@@ -481,11 +481,18 @@ impl<R: Read + Seek> Step<'_, R> {
     }
 }
 
-/// The numbers of all objects that this one refers to.
+/// The numbers of all objects that this one refers to. A table stream is also a trailer: what it names as one does not count.
 fn refers(found: Option<Indirect>) -> BTreeSet<u32> {
     let mut references = Vec::new();
-    if let Some(found) = found {
-        found.value.references(&mut references);
+    match found {
+        Some(Indirect { value: Object::Dict(dict), stream: Some(_), .. })
+            if dict.get("Type").is_some_and(|kind| kind.is_name("XRef")) =>
+        {
+            let other = dict.iter().filter(|entry| !matches!(&*entry.key, b"Root" | b"Info" | b"Encrypt"));
+            other.for_each(|entry| entry.value.references(&mut references));
+        }
+        Some(found) => found.value.references(&mut references),
+        None => {}
     }
     references.into_iter().map(|id| id.number).collect()
 }

@@ -21,24 +21,18 @@ pub fn judge(token: &[u8], digest: &Hash, trusted: &[X509], report: &mut Report)
         report.fail("El sello de tiempo no está íntegro.");
         return;
     };
-    match TstInfo::read(&content) {
-        Ok(info) if info.imprint == digest => {
-            report.proven(format!(
-                "El punto de control ya existía el {}, según su sello de tiempo.",
-                lima::texto(info.at)
-            ));
-        }
-        _ => {
-            report.fail("El sello de tiempo es de otra cosa, no de este punto de control.");
-            return;
-        }
-    }
+    let Some(info) = TstInfo::read(&content).ok().filter(|info| info.imprint == digest) else {
+        report.fail("El sello de tiempo es de otra cosa, no de este punto de control.");
+        return;
+    };
+    let when = lima::texto(info.at);
+    report.proven(format!("El punto de control ya existía el {when}, según su sello de tiempo."));
     if trusted.is_empty() {
         report.warn("Que la autoridad del sello de tiempo sea auténtica: no se dieron raíces de confianza (--trust).");
         return;
     }
-    match anchors(trusted).and_then(|store| open(token, Some(&store), CMSOptions::empty()).map(drop)) {
-        Ok(()) => report.proven("El certificado del sello de tiempo lleva a una de sus raíces de confianza."),
+    match anchors(trusted, info.at).and_then(|store| open(token, Some(&store), CMSOptions::empty()).map(drop)) {
+        Ok(()) => report.proven("El certificado del sello de tiempo lleva a una de sus raíces de confianza y estaba vigente cuando lo dio."),
         Err(error) => {
             report.fail(format!(
                 "El certificado del sello de tiempo no lleva a sus raíces de confianza: {}",

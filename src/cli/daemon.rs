@@ -280,7 +280,6 @@ pub fn api_router(
     let api = Api {
         exchange: exchange.clone(),
         audit: Arc::clone(audit),
-        identities: rest::Identities::none(),
         metrics: Arc::clone(metrics),
         json_bytes_max: config.limits.json_max.in_memory(),
         checks: Arc::new([ready::disk(config.data_dir.clone())]),

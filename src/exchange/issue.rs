@@ -75,6 +75,11 @@ impl Exchange {
         self
     }
 
+    /// Who signs for one of our entities, if anybody can.
+    pub fn identidad(&self, entidad: &Ruc) -> Option<Arc<Identity>> {
+        self.emisores.por_ruc.get(entidad)?.identidad.clone()
+    }
+
     /// Makes and signs the PDF of a cargo.
     pub(super) async fn emitir(
         &self,

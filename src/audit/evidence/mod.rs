@@ -7,8 +7,6 @@
 //! manifiesto.json                the exchange and the files
 //! documento.pdf, cargo.pdf       as they were exchanged
 //! asientos.json                  the entries of the log about it, with their inclusion proofs
-//! sobres/                        the messages as they were on the wire, documents replaced by a reference
-//! firmas/                        reports on the PDFs' signatures
 //! auditoria/punto.note           the checkpoint; punto.tsr: its timestamp; clave.txt: the key it is checked with
 //! certificados/                  of who signed the package
 //! META-INF/ASiCManifest.xml      the SHA-256 of every file above

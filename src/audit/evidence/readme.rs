@@ -28,12 +28,10 @@ pub fn text(subject: &str, signed: bool) -> String {
          documento.pdf          el documento, byte por byte\n\
          cargo.pdf              el cargo con el que respondió la entidad receptora, si lo hay\n\
          asientos.json          lo que el registro de auditoría dice de este intercambio, con sus pruebas\n\
-         sobres/                los mensajes tal como viajaron; el documento va una sola vez y aquí se lo nombra por su\n\
-         \x20                      huella, con lo necesario para rehacer el mensaje exacto\n\
-         firmas/                informes sobre las firmas digitales de los PDF, si se examinaron\n\
          auditoria/punto.note   el punto de control: cuántos asientos tenía el registro y la raíz de su árbol de Merkle\n\
-         auditoria/punto.tsr    su sello de tiempo (RFC 3161), si se configuró una autoridad\n\
+         auditoria/punto.tsr    su sello de tiempo (RFC 3161), si lo tiene\n\
          auditoria/clave.txt    la clave pública con la que se firmó el punto de control\n\
+         certificados/          el certificado de quien firmó el paquete y su cadena, si lo firmó la entidad\n\
          manifiesto.json        el intercambio y la lista de archivos\n\
          \n\
          QUÉ PRUEBA Y QUÉ NO\n\

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Seek};
 
+use jiff::Timestamp;
 use openssl::{
     cms::{CMSOptions, CmsContentInfo},
     x509::{
@@ -85,7 +86,7 @@ impl<R: Read + Seek> Package<'_, R> {
         ));
         let key = self.key(report)?;
         self.files(report)?;
-        self.seals(&key, report)?;
+        self.seals(&key, contents.generado_en, report)?;
         let checkpoint = self.checkpoint(&key, report)?;
         let entries: Entries = self.json(ENTRIES)?;
         let said = entries_hold(&entries, &checkpoint, report);
@@ -143,7 +144,7 @@ impl<R: Read + Seek> Package<'_, R> {
     }
 
     /// The log's seal and the identity's signature over the manifest.
-    fn seals(&mut self, key: &Verifier, report: &mut Report) -> Done {
+    fn seals(&mut self, key: &Verifier, at: Timestamp, report: &mut Report) -> Done {
         let (manifest, digest) = self.container.read(MANIFEST, SMALL_MAX)?;
         let signature = match self.container.find(SIGNATURE) {
             Some(_) => Some(self.container.read(SIGNATURE, SMALL_MAX)?),
@@ -161,7 +162,7 @@ impl<R: Read + Seek> Package<'_, R> {
             report.fail("En META-INF hay archivos de más.");
         }
         match signature {
-            Some((cms, _)) => self.signature(&cms, &manifest, report),
+            Some((cms, _)) => self.signature(&cms, &manifest, at, report),
             None => {
                 report.warn(
                     "El paquete no lleva firma digital de la entidad (CAdES), solo el sello de la clave de auditoría.",
@@ -171,7 +172,8 @@ impl<R: Read + Seek> Package<'_, R> {
         }
     }
 
-    fn signature(&mut self, cms: &[u8], manifest: &[u8], report: &mut Report) -> Done {
+    /// Whether the certificate is good is judged for when it signed: it expires, and what it signed does not.
+    fn signature(&mut self, cms: &[u8], manifest: &[u8], at: Timestamp, report: &mut Report) -> Done {
         let pem = self.container.read(CERTIFICATES, SMALL_MAX)?.0;
         let signer = X509::from_pem(&pem).map_err(|_| shape(format!("«{CERTIFICATES}» no es un certificado")))?;
         let who = titular(&signer);
@@ -196,8 +198,12 @@ impl<R: Read + Seek> Package<'_, R> {
             ));
             return Ok(());
         }
-        match anchors(&self.trust.anchors).and_then(|store| holds(Some(&store), CMSOptions::empty())) {
-            Ok(()) => report.proven(format!("El certificado de {name} lleva a una de sus raíces de confianza.")),
+        match anchors(&self.trust.anchors, at).and_then(|store| holds(Some(&store), CMSOptions::empty())) {
+            Ok(()) => report.proven(format!(
+                "El certificado de {name} lleva a una de sus raíces de confianza y estaba vigente el {}, cuando según el \
+                 paquete se firmó. Si fue revocado, no se consulta.",
+                lima::texto(at)
+            )),
             Err(error) => report.fail(format!(
                 "El certificado de {name} no lleva a sus raíces de confianza, o no vale: {}",
                 reason(&error)
@@ -303,13 +309,14 @@ fn entries_hold(entries: &Entries, checkpoint: &Checkpoint, report: &mut Report)
     said
 }
 
-/// A store of trusted certificates, for any use.
-pub fn anchors(trusted: &[X509]) -> Result<X509Store, openssl::error::ErrorStack> {
+/// A store of trusted certificates, for any use, that judges chains as of a moment.
+pub fn anchors(trusted: &[X509], at: Timestamp) -> Result<X509Store, openssl::error::ErrorStack> {
     let mut builder = X509StoreBuilder::new()?;
     for certificate in trusted {
         builder.add_cert(certificate.clone())?;
     }
     let mut param = X509VerifyParam::new()?;
+    param.set_time(at.as_second());
     param.set_purpose(openssl::x509::X509PurposeId::ANY)?;
     builder.set_param(&param)?;
     Ok(builder.build())

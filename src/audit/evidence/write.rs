@@ -28,7 +28,7 @@ pub struct Request {
     pub actor: String,
     /// Signs the package.
     pub identity: Option<Arc<Identity>>,
-    /// Reports on signatures (`firmas/…`) and the messages on the wire (`sobres/…`).
+    /// Further small files, each in a folder of its kind.
     pub pieces: Vec<Piece>,
 }
 

@@ -64,7 +64,7 @@ async fn a_package_proves_itself_and_says_what_it_does_not_prove() {
     let text = report.to_string();
     for expected in [
         "La clave de auditoría es la que usted guardó aparte",
-        "lleva a una de sus raíces de confianza",
+        "lleva a una de sus raíces de confianza y estaba vigente",
         "El documento (documento.pdf) es, byte por byte",
         "Los 3 asientos estaban en el registro",
         "sin sello de tiempo",

@@ -2,6 +2,7 @@
 //! its cargo back, through their APIs. Needs no configuration; exits 0 only if everything was as it must be.
 
 mod cast;
+mod evidence;
 mod history;
 mod papers;
 mod screen;
@@ -76,7 +77,8 @@ async fn perform(screen: &mut Screen, folder: &Path) -> Result<Cast, Failure> {
     for (role, member) in [("Remite", &cast.sender), ("Recibe", &cast.receiver)] {
         screen.part(role, member.name, &format!("RUC {}", member.ruc));
     }
-    story::tell(screen, &cast).await?;
+    let first = story::tell(screen, &cast).await?;
+    evidence::show(screen, &cast, &first, folder).await?;
     screen.line("");
     let (checks, took) = (screen.checks(), span(began.elapsed()));
     screen.line(&screen.bold(&format!("Todo en orden: {checks} comprobaciones en {took}.")));

@@ -32,15 +32,15 @@ pub struct Exchanged {
     pub recepcion: String,
 }
 
-/// Tells it all; an error is the first thing that was not as it must be.
-pub async fn tell(screen: &mut Screen, cast: &Cast) -> Result<(), Failure> {
+/// Tells it all, and gives the first document; an error is the first thing that was not as it must be.
+pub async fn tell(screen: &mut Screen, cast: &Cast) -> Result<Exchanged, Failure> {
     let first = oficio(screen, cast).await?;
     let second = carta(screen, cast).await?;
     screen.step("Lo que cada entidad recuerda");
-    for exchanged in [first, second] {
-        history::show(screen, cast, &exchanged).await?;
+    for exchanged in [&first, &second] {
+        history::show(screen, cast, exchanged).await?;
     }
-    Ok(())
+    Ok(first)
 }
 
 async fn oficio(screen: &mut Screen, cast: &Cast) -> Result<Exchanged, Failure> {

@@ -1,9 +1,6 @@
 //! `…/{id}/evidencia`: one exchange as a file that proves itself.
 
-use std::{
-    io::{Seek, SeekFrom},
-    sync::Arc,
-};
+use std::io::{Seek, SeekFrom};
 
 use axum::{
     body::Body,
@@ -18,25 +15,11 @@ use crate::{
     audit::evidence::{self, Request},
     domain::{Id, Ruc},
     http::{Acceso, Problem},
-    signing::Identity,
     store::Record,
 };
 
 /// Read at a time while a package leaves, in bytes.
 const PIECE: usize = 128 * 1024;
-
-/// Who signs for each of our entities, if anybody can. Asked when a package is made, so that a renewed file counts.
-#[derive(Clone)]
-pub struct Identities(pub Arc<Find>);
-
-/// The identity of one of our entities.
-pub type Find = dyn Fn(&Ruc) -> Option<Arc<Identity>> + Send + Sync;
-
-impl Identities {
-    pub fn none() -> Self {
-        Self(Arc::new(|_| None))
-    }
-}
 
 pub async fn of_despacho(State(api): State<Api>, acceso: Acceso, Path(id): Path<String>) -> Result<Response, Problem> {
     let found = api.despacho(&acceso, &id).await?;
@@ -52,14 +35,11 @@ pub async fn of_recepcion(State(api): State<Api>, acceso: Acceso, Path(id): Path
 
 impl Api {
     async fn evidence(&self, acceso: &Acceso, id: Id, entidad: &Ruc, record: Record) -> Result<Response, Problem> {
-        let identities = self.identities.clone();
-        let of = entidad.clone();
-        let identity = tokio::task::spawn_blocking(move || (identities.0)(&of)).await;
         let request = Request {
             record,
             now: self.exchange.now(),
             actor: acceso.actor.0.clone(),
-            identity: identity.map_err(|error| Problem::internal(&error))?,
+            identity: self.exchange.identidad(entidad),
             pieces: Vec::new(),
         };
         let file = self.audit.temporary().map_err(|error| Problem::internal(&error))?;

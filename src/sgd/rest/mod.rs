@@ -41,7 +41,6 @@ use http::{HeaderValue, header};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-pub use evidence::Identities;
 pub use health::Check;
 
 use crate::{
@@ -62,7 +61,6 @@ use crate::{
 pub struct Api {
     pub exchange: Exchange,
     pub audit: Arc<Log>,
-    pub identities: Identities,
     pub metrics: Arc<Metrics>,
     /// Largest JSON of a request beside its documents, in bytes.
     pub json_bytes_max: usize,

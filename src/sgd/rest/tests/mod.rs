@@ -156,7 +156,6 @@ fn world() -> World {
     let api = Api {
         exchange: exchange.clone(),
         audit: Log::open(Arc::clone(exchange.store()), audit).unwrap(),
-        identities: Identities::none(),
         metrics: Arc::new(Metrics::default()),
         json_bytes_max: 20_000,
         checks: Arc::new([Check::new("almacen", || async { Ok(()) })]),

@@ -221,6 +221,27 @@ async fn a_journal_that_was_cut_opens_with_everything_before_the_cut() {
     }
 }
 
+#[tokio::test]
+async fn a_follower_of_the_feed_misses_nothing_when_the_journal_lost_its_end() {
+    let (_platform, mut daemon, stored) = filled().await;
+    daemon.run().await;
+    let end = daemon.api().get("/api/v1/eventos?limit=100").await.expect(200);
+    let end = text(&end, "next_cursor").to_owned();
+    daemon.stop();
+    fs::File::options().write(true).open(segment(&daemon)).unwrap().set_len(stored[3].2).unwrap();
+    daemon.run().await;
+    // The lost numbers are used again, and more than were lost.
+    let mut new = Vec::new();
+    for n in 101..=108 {
+        let (cuo, _, fields) = document(n, SMALL);
+        assert_eq!(daemon.soap(fields.xml()).await.verdict().0, "0000");
+        new.push(cuo);
+    }
+    let page = daemon.api().get(&format!("/api/v1/eventos?limit=100&desde={end}")).await.expect(200);
+    let told: Vec<&str> = page["items"].as_array().unwrap().iter().filter_map(|fact| fact["cuo"].as_str()).collect();
+    assert!(new.iter().all(|cuo| told.contains(&cuo.as_str())), "{new:?} in {told:?}");
+}
+
 /// Changes the byte in the middle of a file.
 fn damage(path: &Path) {
     let mut bytes = fs::read(path).unwrap();

@@ -9,7 +9,7 @@ use crate::{
         recepcion::{Advertencia, Remitente},
     },
     http::auth,
-    store::{ApiKey, Cursor, Directorio, FactAt},
+    store::{ApiKey, Directorio, Fact, FactAt},
 };
 
 /// A page of a list.
@@ -211,15 +211,20 @@ pub struct FactView<'a> {
     documentos: &'a [Sha256],
 }
 
-/// A place in the feed as callers hold it: `seq.n`.
-pub fn cursor(cursor: Cursor) -> String {
-    format!("{}.{}", cursor.seq, cursor.n)
+/// A fact's place in the feed as callers hold it: `seq.n-mark`. The mark is of the fact itself: a journal that lost its end
+/// gives the same numbers to others.
+pub fn cursor(at: &FactAt) -> String {
+    format!("{}.{}-{:08x}", at.cursor.seq, at.cursor.n, mark(&at.fact))
+}
+
+pub fn mark(fact: &Fact) -> u32 {
+    serde_json::to_vec(fact).map_or(0, |bytes| crc32c::crc32c(&bytes))
 }
 
 pub fn fact(at: &FactAt) -> FactView<'_> {
     let f = &at.fact;
     FactView {
-        cursor: cursor(at.cursor),
+        cursor: cursor(at),
         fecha: f.at,
         tipo: &f.tipo,
         actor: &f.actor,

@@ -85,6 +85,12 @@ async fn the_feed_is_read_to_its_end_and_goes_on_from_there() {
     let nothing = world.get(&key, &format!("/api/v1/eventos?desde={end}")).await.json();
     assert_eq!(nothing, json!({"items": [], "next_cursor": end}));
     assert_eq!(world.get(&key, "/api/v1/eventos?desde=ayer").await.code(), "parametro_no_valido");
+    // A place that another fact took, or that nobody has, is told: whoever stood there would miss something.
+    let (place, mark) = end.split_once('-').unwrap();
+    for gone in [format!("{place}-{:08x}", u32::from_str_radix(mark, 16).unwrap() ^ 1), "999.0-00000001".to_owned()] {
+        let answer = world.get(&key, &format!("/api/v1/eventos?desde={gone}")).await;
+        assert_eq!(answer.code(), "parametro_no_valido", "{gone}");
+    }
 }
 
 #[tokio::test]

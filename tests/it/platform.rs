@@ -105,10 +105,20 @@ impl Platform {
         })
         .await;
         for entity in &self.entities {
-            let told = client.post(self.url("/simulador/entidades")).json(entity).send().await.expect("the simulator");
-            assert!(told.status().is_success(), "{entity}: {}", told.text().await.unwrap_or_default());
+            self.tell(entity).await;
         }
         self.process = Some(process);
+    }
+
+    async fn tell(&self, entity: &Value) {
+        let told = client().post(self.url("/simulador/entidades")).json(entity).send().await.expect("the simulator");
+        assert!(told.status().is_success(), "{entity}: {}", told.text().await.unwrap_or_default());
+    }
+
+    /// Registers an entity that a test plays itself: the platform knows it and reaches nobody there.
+    pub async fn register(&self, entity: &Entity) {
+        let nowhere = "http://127.0.0.1:9/";
+        self.tell(&json!({"ruc": entity.ruc, "nombre": entity.name, "url": nowhere, "categoria": 7})).await;
     }
 
     /// SIGKILL: the platform is gone.

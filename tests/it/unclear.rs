@@ -113,6 +113,8 @@ async fn scripted(ends: &[End]) -> (Platform, Daemon, Script) {
     tokio::spawn(async move { axum::serve(listener, router).await });
     let pide = format!("[pide]\ntramite_url = \"http://{address}/tramite\"\ntotal_timeout = \"2s\"\n");
     let (platform, mut daemons) = Platform::with([Setup::of(&[LIMA]).with(&pide)]).await;
+    // A receiver the platform does not know would be refused before anything is sent.
+    platform.register(&CUSCO).await;
     (platform, daemons.pop().unwrap(), script)
 }
 

@@ -92,7 +92,12 @@ impl Platform {
 
     pub async fn run(&mut self) {
         let config = self.dir.path().join("chasqui.toml");
-        let args = ["simulator", "--config", config.to_str().unwrap()];
+        // Known from its first breath: a daemon that was waiting for it asks at once.
+        let text = |entity: &Value, member: &str| entity[member].as_str().unwrap_or_default().to_owned();
+        let known: Vec<String> =
+            self.entities.iter().map(|e| format!("{}={}", text(e, "ruc"), text(e, "url"))).collect();
+        let mut args = vec!["simulator", "--config", config.to_str().unwrap()];
+        args.extend(known.iter().flat_map(|entity| ["--entity", entity.as_str()]));
         let mut process = Process::start(&process::binary(), "simulator", self.dir.path(), &args);
         let (url, client) = (self.url("/healthz"), client());
         until("the simulator answers", 60, || {

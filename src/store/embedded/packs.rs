@@ -159,6 +159,10 @@ impl Packs {
     /// Makes what was written durable.
     pub fn sync(&mut self) -> io::Result<()> {
         if let Some(current) = self.current.as_mut().filter(|c| c.written > c.length) {
+            // The kernel tells of an error once: a second sync would succeed, whatever became of the pages.
+            if current.distrusted {
+                return Err(io::Error::other("el disco no confirmó los documentos que se escribieron antes"));
+            }
             current.distrusted = true;
             failpoint::reach("pack.sync");
             self.disk.sync(&current.file)?;

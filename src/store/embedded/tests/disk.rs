@@ -1,8 +1,13 @@
 //! A disk that counts its syncs, holds them back, and fails when told to.
 
 use std::{
-    fs::File,
+    collections::HashMap,
+    fs::{self, File},
     io,
+    os::{
+        fd::AsRawFd,
+        unix::fs::{FileExt, MetadataExt},
+    },
     path::Path,
     sync::{
         Condvar, Mutex,
@@ -25,20 +30,30 @@ pub enum Fault {
     Dead,
     /// A sync panics.
     Panic,
+    /// The next sync of a pack fails, once: what was not synced before is zeros, and later syncs say that all is well.
+    DropsPack,
 }
 
 pub struct TestDisk {
     fault: Mutex<Fault>,
     /// Syncs wait while this is true.
-    held: Mutex<bool>,
-    released: Condvar,
+    held: Mutex<Held>,
+    changed: Condvar,
+    /// Length of each file, by inode, when it was last synced.
+    synced: Mutex<HashMap<u64, u64>>,
     pub syncs: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Held {
+    held: bool,
+    waiting: bool,
 }
 
 impl TestDisk {
     pub fn new() -> Self {
-        let (fault, held) = (Mutex::new(Fault::None), Mutex::new(false));
-        Self { fault, held, released: Condvar::new(), syncs: AtomicUsize::new(0) }
+        let (fault, held) = (Mutex::new(Fault::None), Mutex::default());
+        Self { fault, held, changed: Condvar::new(), synced: Mutex::default(), syncs: AtomicUsize::new(0) }
     }
 
     pub fn set(&self, fault: Fault) {
@@ -46,8 +61,20 @@ impl TestDisk {
     }
 
     pub fn hold(&self, held: bool) {
-        *self.held.lock().unwrap() = held;
-        self.released.notify_all();
+        *self.held.lock().unwrap() = Held { held, waiting: false };
+        self.changed.notify_all();
+    }
+
+    /// Returns when a sync is held.
+    pub fn holds(&self) {
+        drop(self.changed.wait_while(self.held.lock().unwrap(), |held| !held.waiting).unwrap());
+    }
+
+    fn wait(&self) {
+        let mut held = self.held.lock().unwrap();
+        held.waiting = held.held;
+        self.changed.notify_all();
+        drop(self.changed.wait_while(held, |held| held.held).unwrap());
     }
 
     fn fault(&self) -> Fault {
@@ -75,9 +102,18 @@ impl Disk for TestDisk {
     }
 
     fn sync(&self, file: &File) -> io::Result<()> {
-        drop(self.released.wait_while(self.held.lock().unwrap(), |held| *held).unwrap());
+        self.wait();
         assert!(self.fault() != Fault::Panic, "told to panic");
         self.check(&[Fault::Sync, Fault::SyncAndCut, Fault::Dead])?;
+        let found = file.metadata()?;
+        let mut synced = self.synced.lock().unwrap();
+        let before = synced.insert(found.ino(), found.len()).unwrap_or(0);
+        if self.fault() == Fault::DropsPack && is_pack(file)? {
+            self.set(Fault::None);
+            let lost = usize::try_from(found.len() - before).unwrap();
+            file.write_all_at(&vec![0; lost], before)?;
+            return Err(io::Error::other("told to lose what was written"));
+        }
         self.syncs.fetch_add(1, Ordering::Relaxed);
         OsDisk.sync(file)
     }
@@ -96,6 +132,11 @@ impl Disk for TestDisk {
         self.check(&[Fault::Sync, Fault::SyncAndCut, Fault::Dead])?;
         OsDisk.sync_dir(path)
     }
+}
+
+fn is_pack(file: &File) -> io::Result<bool> {
+    let path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+    Ok(path.extension().is_some_and(|extension| extension == "pack"))
 }
 
 /// A disk whose syncs do nothing, for tests that open many stores and cut no current.

@@ -31,6 +31,32 @@ async fn commits_that_wait_share_their_syncs() {
 }
 
 #[tokio::test]
+async fn a_pack_that_a_sync_failed_for_once_is_not_believed_by_the_rest_of_its_batch() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), Arc::new(TestDisk::new()));
+    let options = Options { disk: disk.clone(), pack_bytes: 2_000, ..options() };
+    let store = EmbeddedStore::open(dir.path(), options).unwrap();
+    store.commit(dispatch(&store, 100).await).await.unwrap();
+    // The second fills the pack, so that the third syncs it before it begins another.
+    let (full, next) = (dispatch(&store, 3_000).await, dispatch(&store, 100).await);
+    let documents = [full.documents[0].sha256.clone(), next.documents[0].sha256.clone()];
+    disk.hold(true);
+    let mut commits = std::pin::pin!(join_all([note(), full, next].map(|change| store.commit(change))));
+    assert!(futures_util::poll!(commits.as_mut()).is_pending());
+    disk.holds();
+    disk.set(Fault::DropsPack);
+    disk.hold(false);
+    let answers = commits.await;
+    assert!(answers[1..].iter().any(Result::is_err), "{answers:?}");
+    for (answer, sha256) in answers[1..].iter().zip(&documents) {
+        if answer.is_ok() {
+            read(&*store, sha256).await.unwrap();
+        }
+    }
+    store.commit(dispatch(&store, 100).await).await.unwrap();
+    whole(&store).await;
+}
+
+#[tokio::test]
 async fn a_disk_that_refuses_costs_nothing_acknowledged_and_work_goes_on_when_it_recovers() {
     for fault in [Fault::Full, Fault::Sync, Fault::SyncAndCut, Fault::Dead, Fault::Panic] {
         let (dir, disk) = (tempfile::tempdir().unwrap(), Arc::new(TestDisk::new()));

@@ -32,7 +32,9 @@ pub fn judge(token: &[u8], digest: &Hash, trusted: &[X509], report: &mut Report)
         return;
     }
     match anchors(trusted, info.at).and_then(|store| open(token, Some(&store), CMSOptions::empty()).map(drop)) {
-        Ok(()) => report.proven("El certificado del sello de tiempo lleva a una de sus raíces de confianza y estaba vigente cuando lo dio."),
+        Ok(()) => report.proven(
+            "El certificado del sello de tiempo lleva a una de sus raíces de confianza y estaba vigente cuando lo dio.",
+        ),
         Err(error) => {
             report.fail(format!(
                 "El certificado del sello de tiempo no lleva a sus raíces de confianza: {}",

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     domain::{Id, Sha256},
+    signing::timestamp::Timestamper,
     store::{
         Change, CommitError, Fact, RawEntry, Seq, SharedStore, StoreError,
         blobs::{blocking, disk_refuses},
@@ -39,6 +40,8 @@ pub const SUJETO: Id = Id::from_u128(2);
 
 /// Entries read at a time.
 const BATCH: usize = 512;
+/// An authority that gave no timestamp is left alone for so long.
+const STAMP_AGAIN: SignedDuration = SignedDuration::from_secs(60);
 /// How long the tree may stay behind the journal when nobody asks.
 const FOLLOW_EVERY: Duration = Duration::from_secs(30);
 
@@ -96,7 +99,7 @@ impl Folder {
 }
 
 /// How to open a log.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Options {
     pub data_dir: PathBuf,
     /// The name of the key, should one have to be made: origin of the log.
@@ -105,6 +108,8 @@ pub struct Options {
     pub seed: [u8; 32],
     /// Where each new checkpoint is written as well.
     pub export: Option<PathBuf>,
+    /// Puts a time on checkpoints.
+    pub timestamper: Option<Arc<dyn Timestamper>>,
 }
 
 /// Entries with their place under one checkpoint.
@@ -128,6 +133,9 @@ pub struct Log {
     kept: Kept,
     signer: Signer,
     export: Option<PathBuf>,
+    timestamper: Option<Arc<dyn Timestamper>>,
+    /// When the authority last failed; whoever holds it is the one who asks.
+    unstamped: Mutex<Option<Timestamp>>,
     tree: Arc<Mutex<Tree>>,
     /// Where the tree is if its own folder could not be written.
     _apart: Option<tempfile::TempDir>,
@@ -138,7 +146,7 @@ pub struct Log {
 impl Log {
     /// Opens the log over an open store; blocks for a moment. The tree follows when it is first needed.
     pub fn open(store: SharedStore, options: Options) -> Result<Arc<Self>, AuditError> {
-        let Options { data_dir, origin, seed, export } = options;
+        let Options { data_dir, origin, seed, export, timestamper } = options;
         let folder = Folder::of(&data_dir);
         std::fs::create_dir_all(&folder.0)?;
         let signer = Signer::open(&folder.key(), &origin, &seed)?;
@@ -157,7 +165,9 @@ impl Log {
         };
         let tree = Arc::new(Mutex::new(tree));
         let (kept, looked) = (folder.checkpoints(), AtomicBool::new(false));
-        Ok(Arc::new(Self { store, folder, kept, signer, export, tree, _apart: apart, looked }))
+        let unstamped = Mutex::default();
+        let log = Self { store, folder, kept, signer, export, timestamper, unstamped, tree, _apart: apart, looked };
+        Ok(Arc::new(log))
     }
 
     /// Once after a start: the tree's last leaf must be the journal's; else it is put aside for who investigates, and a new
@@ -270,6 +280,44 @@ impl Log {
         Ok(None)
     }
 
+    /// Puts a timestamp beside a checkpoint that has none. Without an authority, or if it gives none, there is none yet: that
+    /// stops nothing, and a later call tries again.
+    pub async fn stamp(&self, signed: &Signed, now: Timestamp) {
+        let Some(timestamper) = self.timestamper.clone() else { return };
+        let mut failed = self.unstamped.lock().await;
+        if failed.is_some_and(|at| now.duration_since(at).abs() < STAMP_AGAIN) {
+            return;
+        }
+        let (kept, size, digest) = (self.kept.clone(), signed.checkpoint.size, merkle::hash(&[signed.note.as_bytes()]));
+        let stamped = blocking(move || {
+            if kept.timestamp(size)?.is_none() {
+                let stamp = timestamper.stamp(&digest).map_err(|error| StoreError::Io(io::Error::other(error)))?;
+                kept.keep_timestamp(size, &stamp.token)?;
+                tracing::info!(entries = size, authority = stamp.authority, "audit checkpoint timestamped");
+            }
+            Ok(())
+        });
+        *failed = match stamped.await {
+            Ok(()) => None,
+            Err(error) => {
+                tracing::warn!(%error, "the audit checkpoint has no timestamp yet");
+                Some(now)
+            }
+        };
+    }
+
+    /// The newest checkpoint gets the timestamp that it still lacks.
+    async fn stamp_latest(&self, now: Timestamp) {
+        if self.timestamper.is_none() {
+            return;
+        }
+        match self.latest().await {
+            Ok(Some(signed)) => self.stamp(&signed, now).await,
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "the newest audit checkpoint could not be read"),
+        }
+    }
+
     async fn tell(&self, at: Timestamp, actor: &str, tipo: &str, detalle: String) -> Result<(), AuditError> {
         let fact = Fact {
             at,
@@ -293,6 +341,7 @@ impl Log {
             Some(signed) => signed,
             None => self.checkpoint(now, actor).await?,
         };
+        self.stamp(&signed, now).await;
         let mut entries = Vec::with_capacity(seqs.len());
         for seq in seqs {
             let before = seq.checked_sub(1).ok_or(AuditError::NoEntry(*seq))?;
@@ -339,6 +388,10 @@ impl Log {
                 }
             } else if let Err(error) = self.follow().await.map(drop) {
                 tracing::warn!(%error, "the audit tree could not follow the journal");
+            }
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = self.stamp_latest(now()) => {}
             }
             let pause = FOLLOW_EVERY.min(due.saturating_duration_since(tokio::time::Instant::now()));
             tokio::select! {

@@ -299,6 +299,7 @@ pub fn audit_log(config: &Config, exchange: &Exchange) -> Result<Arc<Log>, Start
         origin: format!("chasqui/{ruc}/{installation}"),
         seed: SystemIds.secret(),
         export: config.audit.checkpoint_file.clone(),
+        timestamper: exchange.sellador(),
     };
     Ok(Log::open(Arc::clone(exchange.store()), options)?)
 }

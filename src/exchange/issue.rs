@@ -80,6 +80,11 @@ impl Exchange {
         self.emisores.por_ruc.get(entidad)?.identidad.clone()
     }
 
+    /// Who puts a time on what is signed here, if anybody does.
+    pub fn sellador(&self) -> Option<Arc<dyn Timestamper>> {
+        self.emisores.sellador.clone()
+    }
+
     /// Makes and signs the PDF of a cargo.
     pub(super) async fn emitir(
         &self,
@@ -212,7 +217,10 @@ impl Making {
     }
 
     fn note(&self, done: &Done) -> String {
-        let mut note = format!("Cargo firmado aquí por {} ({})", self.identity.titular().nombre, done.level());
+        let signer = self.identity.titular();
+        // A fact holds nobody's name; the certificate in the cargo does.
+        let who = if signer.dni.is_some() { "una persona de la entidad" } else { &signer.nombre };
+        let mut note = format!("Cargo firmado aquí por {who} ({})", done.level());
         if let Stamping::Failed(error) = &done.stamping {
             tracing::warn!(entidad = %self.recepcion.entidad, %error, "a cargo was signed without its timestamp");
             note.push_str(&format!("; sin sello de tiempo: {error}"));

@@ -12,6 +12,7 @@ pub const PERSONA_EC_KEY: &[u8] = include_bytes!("../../fixtures/pki/persona-gob
 pub const PERSONA_EC_P12: &[u8] = include_bytes!("../../fixtures/pki/persona-gobierno.p12");
 pub const WRONG_USAGE_CERT: &[u8] = include_bytes!("../../fixtures/pki/wrong-usage.cert.pem");
 pub const WRONG_USAGE_KEY: &[u8] = include_bytes!("../../fixtures/pki/wrong-usage.key.pem");
+pub const UNKNOWN_ROOT: &[u8] = include_bytes!("../../fixtures/pki/unknown-root.cert.pem");
 pub const CHAIN: &[u8] = include_bytes!("../../fixtures/pki/chain.pem");
 
 /// The municipality's automated agent (RSA).

@@ -243,8 +243,8 @@ fn generalized(text: &[u8]) -> Option<Timestamp> {
     iso.parse().ok()
 }
 
-/// What a token says and who signed it, its signature and the signer's purpose checked.
-fn open(token: &[u8]) -> Result<(TstInfo, X509), TimestampError> {
+/// What a token says and who signed it, its signature and the signer's purpose checked; not who vouches for the signer.
+pub fn open(token: &[u8]) -> Result<(TstInfo, X509), TimestampError> {
     if content_type(token).ok() != Some(TST_INFO) {
         return Err(TimestampError::Malformed("el sello no es CMS firmado"));
     }

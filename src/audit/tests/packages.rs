@@ -2,9 +2,13 @@
 
 use std::{
     io::{Cursor, Read, Seek, SeekFrom},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
+use jiff::SignedDuration;
 use openssl::x509::X509;
 
 use super::world::{World, now};
@@ -14,7 +18,10 @@ use crate::{
         note::Signer,
     },
     domain::{Despacho, EstadoDespacho},
-    signing::samples,
+    signing::{
+        samples,
+        timestamp::{Client, Stamp, TimestampError, Timestamper},
+    },
     store::{
         Change, Record,
         samples::{fact, number},
@@ -127,4 +134,41 @@ async fn a_removed_a_moved_and_a_changed_entry_are_found_even_where_the_package_
         assert!(report.to_string().contains(expected), "{expected}: {report}");
         assert!(!report.is_sound());
     }
+}
+
+/// An authority that is there or is not.
+struct Authority {
+    here: AtomicBool,
+    client: Client,
+}
+
+impl Timestamper for Authority {
+    fn stamp(&self, digest: &[u8; 32]) -> Result<Stamp, TimestampError> {
+        if self.here.load(Ordering::Relaxed) {
+            return self.client.stamp(digest);
+        }
+        Err(TimestampError::Unreachable("nadie".into()))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_without_its_timestamp_is_evidence_and_gets_it_when_the_authority_is_back() {
+    let client = Client::new(Box::new(samples::Tsa::new()), None, Box::new(|| [7; 16]));
+    let authority = Arc::new(Authority { here: AtomicBool::new(false), client });
+    let world = World::with_timestamper(authority.clone());
+    let despacho = exchange(&world).await;
+    let judged = async |expected: &str| {
+        let report = verify(Cursor::new(package(&world, despacho.clone(), true).await), &trust(&world));
+        assert!(report.is_sound() && report.to_string().contains(expected), "{expected}: {report}");
+    };
+    judged("sin sello de tiempo").await;
+    authority.here.store(true, Ordering::Relaxed);
+    // It failed a moment ago and is not asked again yet.
+    judged("sin sello de tiempo").await;
+    let signed = world.log.latest().await.unwrap().unwrap();
+    world.log.stamp(&signed, now() + SignedDuration::from_mins(2)).await;
+    judged("El certificado del sello de tiempo lleva a una de sus raíces de confianza").await;
+    // Once it has one, nobody is asked.
+    authority.here.store(false, Ordering::Relaxed);
+    judged("El punto de control ya existía el").await;
 }

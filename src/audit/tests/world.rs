@@ -12,6 +12,7 @@ use crate::{
         verify::{Report, verify_dir},
     },
     domain::{Despacho, Sha256},
+    signing::timestamp::Timestamper,
     store::{
         Change, Record, SharedStore, Staged,
         embedded::{self, EmbeddedStore},
@@ -37,14 +38,23 @@ impl World {
         Self::open(tempfile::tempdir().unwrap())
     }
 
+    /// With an authority that stamps its checkpoints.
+    pub fn with_timestamper(timestamper: Arc<dyn Timestamper>) -> Self {
+        Self::open_with(tempfile::tempdir().unwrap(), Some(timestamper))
+    }
+
     pub fn open(folder: TempDir) -> Self {
+        Self::open_with(folder, None)
+    }
+
+    fn open_with(folder: TempDir, timestamper: Option<Arc<dyn Timestamper>>) -> Self {
         let store: SharedStore = EmbeddedStore::open(folder.path(), embedded::Options::new(now())).unwrap();
-        let log = Self::log(folder.path().to_owned(), &store);
+        let log = Self::log(folder.path().to_owned(), &store, timestamper);
         Self { folder, store, log }
     }
 
-    fn log(data_dir: PathBuf, store: &SharedStore) -> Arc<Log> {
-        let options = Options { data_dir, origin: "chasqui/prueba".into(), seed: [5; 32], export: None };
+    fn log(data_dir: PathBuf, store: &SharedStore, timestamper: Option<Arc<dyn Timestamper>>) -> Arc<Log> {
+        let options = Options { data_dir, origin: "chasqui/prueba".into(), seed: [5; 32], export: None, timestamper };
         Log::open(Arc::clone(store), options).unwrap()
     }
 

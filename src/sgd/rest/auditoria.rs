@@ -133,6 +133,7 @@ pub async fn latest(State(api): State<Api>) -> Result<Response, Problem> {
 /// Makes one now, of everything up to this moment.
 pub async fn checkpoint(State(api): State<Api>, acceso: Acceso) -> Result<Response, Problem> {
     let made = api.audit.checkpoint(api.exchange.now(), &acceso.actor.0).await.map_err(|error| problem(&error))?;
+    api.audit.stamp(&made, api.exchange.now()).await;
     let mut response = punto(&api, &made);
     *response.status_mut() = StatusCode::CREATED;
     Ok(response)

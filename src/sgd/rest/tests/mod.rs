@@ -152,6 +152,7 @@ fn world() -> World {
         origin: "chasqui/prueba".into(),
         seed: [7; 32],
         export: None,
+        timestamper: None,
     };
     let api = Api {
         exchange: exchange.clone(),

@@ -156,7 +156,12 @@ async fn change(store: &EmbeddedStore, document: usize) -> Change {
         fecha_documento: Timestamp::UNIX_EPOCH,
         asunto: text("SOLICITA INFORMACIÓN SOBRE EL ESTADO DEL CONVENIO DE COOPERACIÓN INTERINSTITUCIONAL"),
         folios: 3,
-        documento: Documento { nombre: text("oficio.pdf"), bytes: staged.bytes, sha256: staged.sha256.clone() },
+        documento: Documento {
+            nombre: text("oficio.pdf"),
+            bytes: staged.bytes,
+            sha256: staged.sha256.clone(),
+            firmas: None,
+        },
         anexos: Vec::new(),
         url_anexos: None,
         cuo_referencia: None,

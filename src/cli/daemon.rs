@@ -20,6 +20,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    anchors,
     causes::{in_spanish, of_store},
     identities, limits, ready,
 };
@@ -28,6 +29,7 @@ use crate::{
     config::{self, Config},
     exchange::{
         Clock, Emisores, Exchange, Ids, Platform, RetryPolicy, Settings, SystemClock, SystemIds, Worker,
+        examine::{Demands, Examiner},
         health::BreakerPolicy,
     },
     http::{
@@ -75,6 +77,8 @@ pub enum StartError {
     Platform(String),
     #[error("no se puede usar lo que se configuró para firmar: {0}")]
     Signing(String),
+    #[error("los certificados de confianza de [trust] no se pueden usar: {0}")]
+    Trust(String),
     #[error("el registro de auditoría no se puede abrir: {0}")]
     Audit(#[from] AuditError),
 }
@@ -328,7 +332,13 @@ pub fn exchange(config: &Config, overrides: Overrides, store: SharedStore) -> Re
         por_ruc: identities::issuers(config).map_err(StartError::Signing)?,
         sellador: sellador.map(|client| client as Arc<dyn Timestamper>),
     };
-    Ok(Exchange::new(store, platform, clock, ids, settings).with_emisores(emisores))
+    let trust = anchors::load(config).map_err(StartError::Trust)?;
+    let demands = config.demands().into_iter().map(|(ruc, firmas)| {
+        let config::Firmas { salida, cargo } = firmas;
+        (ruc, Demands { salida, cargo })
+    });
+    let examiner = Examiner::new(trust, demands.collect());
+    Ok(Exchange::new(store, platform, clock, ids, settings).with_emisores(emisores).with_examiner(examiner))
 }
 
 fn retry(config: &Config) -> RetryPolicy {

@@ -354,7 +354,12 @@ mod tests {
             fecha_documento: at(0),
             asunto: "Asunto".into(),
             folios: 1,
-            documento: Documento { nombre: "a.pdf".into(), bytes: 9, sha256: Sha256::from_digest(&[1; 32]) },
+            documento: Documento {
+                nombre: "a.pdf".into(),
+                bytes: 9,
+                sha256: Sha256::from_digest(&[1; 32]),
+                firmas: None,
+            },
             anexos: Vec::new(),
             url_anexos: None,
             cuo_referencia: None,
@@ -388,6 +393,7 @@ mod tests {
                 nombre: "c.pdf".into(),
                 bytes: 9,
                 sha256: Sha256::from_digest(&[n; 32]),
+                firmas: None,
             }),
         }
     }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::firmas::Informe;
+
 /// A digest in lower-case hexadecimal: 64 characters. The name of a document in the store.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -68,6 +70,9 @@ pub struct Documento {
     pub nombre: String,
     pub bytes: u64,
     pub sha256: Sha256,
+    /// What the examination of its signatures found; absent in records from before documents were examined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firmas: Option<Box<Informe>>,
 }
 
 /// An annex: only its name travels (CONTRACT §1).

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Actor, Exchange, ExchangeError, dispatch::job, events};
+use super::{Actor, Exchange, ExchangeError, dispatch::job, events, examine::demand};
 use crate::{
     domain::{
         Cargo, CargoTramite, Contenido, Cuo, Desenlace, Documento, Id, Recepcion, Ruc, lima,
@@ -101,7 +101,14 @@ impl Exchange {
                 (Some(emitido.pdf), Some(emitido.nota))
             }
         };
-        let answer = Answer { respuesta, cargo, pdf, ours, nota };
+        let documento = match &pdf {
+            Some(pdf) => Some(self.examinado(format!("cargo-{}.pdf", known.cuo), pdf, None).await),
+            None => None,
+        };
+        if let (Some(given), false) = (&documento, ours) {
+            demand(given, self.examiner.demands(&known.entidad).cargo)?;
+        }
+        let answer = Answer { respuesta, cargo, pdf, documento, ours, nota };
         self.change_recepcion(id, |recepcion| answer.apply(recepcion, actor, now)).await
     }
 }
@@ -112,6 +119,7 @@ struct Answer<'a> {
     /// Without its PDF.
     cargo: Cargo,
     pdf: Option<Staged>,
+    documento: Option<Documento>,
     /// Made here: another time it would be another PDF that says the same.
     ours: bool,
     nota: Option<String>,
@@ -125,10 +133,8 @@ impl Answer<'_> {
         now: Timestamp,
     ) -> Result<(Recepcion, Option<Change>), ExchangeError> {
         let mut cargo = same_time_if_repeated(&recepcion, self.cargo.clone(), self.respuesta);
-        let nombre = format!("cargo-{}.pdf", recepcion.cuo);
         let issued = recepcion.cargo.as_ref().filter(|_| self.ours).and_then(|issued| issued.documento.clone());
-        let made = self.pdf.as_ref().map(|pdf| Documento { nombre, bytes: pdf.bytes, sha256: pdf.sha256.clone() });
-        cargo.documento = issued.or(made);
+        cargo.documento = issued.or_else(|| self.documento.clone());
         if !recepcion.responder(cargo, now)? {
             return Ok((recepcion, None));
         }

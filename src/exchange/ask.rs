@@ -13,8 +13,7 @@ use super::{
 };
 use crate::{
     domain::{
-        Consulta, Contenido, Desenlace, Despacho, Documento, EstadoDespacho, Falla, cargo::RespuestaConsulta,
-        despacho::Suceso,
+        Consulta, Contenido, Desenlace, Despacho, EstadoDespacho, Falla, cargo::RespuestaConsulta, despacho::Suceso,
     },
     store::{CommitError, Job, JobKind, Staged, StoreError},
 };
@@ -106,7 +105,10 @@ impl Exchange {
         pdf: Option<Staged>,
     ) -> Result<(), StoreError> {
         let nombre = despacho.cuo.as_ref().map(|cuo| format!("cargo-{cuo}.pdf")).unwrap_or_default();
-        let documento = pdf.as_ref().map(|s| Documento { nombre, bytes: s.bytes, sha256: s.sha256.clone() });
+        let documento = match &pdf {
+            Some(staged) => Some(self.examinado(nombre, staged, None).await),
+            None => None,
+        };
         let Some(cargo) = answer.cargo.cargo(documento) else {
             let detalle = Some("una consulta confirmó que llegó".to_owned());
             return self.conclude(despacho.id, Suceso::Aceptado, events::DESPACHO_ENVIADO, detalle).await;

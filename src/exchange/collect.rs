@@ -3,7 +3,7 @@
 use super::{Actor, Exchange, RACES_MAX, events, receive::sentence};
 use crate::{
     domain::{
-        CargoTramite, Cuo, Despacho, Documento, Ruc,
+        CargoTramite, Cuo, Despacho, Ruc,
         cargo::Respuesta,
         despacho::{Suceso, TransicionError},
         validation,
@@ -38,7 +38,10 @@ impl Exchange {
         }
         let cuo = tramite.cuo.as_deref().and_then(|text| Cuo::parse(text).ok());
         let nombre = cuo.as_ref().map(|cuo| format!("cargo-{cuo}.pdf")).unwrap_or_default();
-        let pdf = documento.as_ref().map(|d| Documento { nombre, bytes: d.bytes, sha256: d.sha256.clone() });
+        let pdf = match &documento {
+            Some(staged) => Some(self.examinado(nombre, staged, None).await),
+            None => None,
+        };
         let (Some(cuo), Some(cargo)) = (cuo, tramite.cargo(pdf)) else {
             return Ok(Respuesta::nueva("-1", NO_SE_PUDO));
         };

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Actor, Exchange, ExchangeError, events};
+use super::{Actor, Exchange, ExchangeError, events, examine::demand};
 use crate::{
     domain::{
         Anexo, Contenido, Cuo, Despacho, Destinatario, Documento, EntidadPropia, EstadoDespacho, Id, Persona, Ruc,
@@ -78,16 +78,6 @@ pub enum Documentacion {
     Nueva(Staged),
     /// In the store already: a received document that is sent on.
     EnAlmacen(Documento),
-}
-
-impl Documentacion {
-    fn documento(&self, nombre: String) -> Documento {
-        let (bytes, sha256) = match self {
-            Self::Nueva(staged) => (staged.bytes, staged.sha256.clone()),
-            Self::EnAlmacen(stored) => (stored.bytes, stored.sha256.clone()),
-        };
-        Documento { nombre, bytes, sha256 }
-    }
 }
 
 impl Exchange {
@@ -205,7 +195,14 @@ impl Exchange {
         let (Some(pdf), true) = (pdf, defectos.is_empty()) else {
             return Err(ExchangeError::Defectos(defectos));
         };
-        let documento = pdf.documento(nuevo.nombre());
+        let documento = match &pdf {
+            Documentacion::Nueva(staged) => {
+                let folios = nuevo.folios.and_then(|folios| u64::try_from(folios).ok());
+                self.examinado(nuevo.nombre(), staged, folios).await
+            }
+            Documentacion::EnAlmacen(stored) => Documento { nombre: nuevo.nombre(), ..stored.clone() },
+        };
+        demand(&documento, self.examiner.demands(&propia.ruc).salida)?;
         let referencia = nuevo.referencia.as_deref().and_then(|text| Cuo::parse(text).ok());
         let despachos = destinos
             .into_iter()

@@ -15,6 +15,7 @@ mod deliver;
 mod directory;
 mod dispatch;
 mod events;
+pub mod examine;
 pub mod health;
 mod issue;
 mod query;
@@ -43,6 +44,7 @@ pub use queue::{Situacion, Trabajo};
 pub use retry::RetryPolicy;
 pub use worker::Worker;
 
+use examine::Examiner;
 use health::Health;
 
 use crate::{
@@ -196,6 +198,9 @@ pub enum ExchangeError {
     /// Fields that the specification refuses; nothing was stored.
     #[error("{} campo(s) no cumplen la especificación", .0.len())]
     Defectos(Vec<Defecto>),
+    /// The signatures of the PDF are not what the entity demands: why, in sentences.
+    #[error("{0}")]
+    Firmas(String),
     /// A despacho with this number of registration for this destination exists: `id`.
     #[error("ya existe un despacho con ese número de registro para ese destino")]
     Duplicado { id: Id },
@@ -249,6 +254,7 @@ pub struct Exchange {
     ids: Arc<dyn Ids>,
     settings: Arc<Settings>,
     health: Arc<Health>,
+    examiner: Examiner,
     /// Held to read while what became of an attempt is committed, to write while a person decides about a job: so that the
     /// end of an attempt never undoes a decision taken while it was under way.
     deciding: Arc<RwLock<()>>,
@@ -274,10 +280,17 @@ impl Exchange {
             ids,
             settings: Arc::new(settings),
             health,
+            examiner: Examiner::default(),
             deciding: Arc::default(),
             started,
             emisores: Arc::default(),
         }
+    }
+
+    /// With other anchors and demands than none.
+    #[must_use]
+    pub fn with_examiner(self, examiner: Examiner) -> Self {
+        Self { examiner, ..self }
     }
 
     /// For reading: lists, records, documents. Changes go through the use cases.

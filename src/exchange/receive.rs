@@ -51,9 +51,13 @@ impl Exchange {
         if let Some(known) = self.store.recepcion_by_arrival(&propia.ruc, &remitente, &cuo).await? {
             return Ok(repeated(&known, &huella, &propia));
         }
+        let folios = tramite.folios.and_then(|folios| u64::try_from(folios).ok());
+        let nombre = tramite.nombre_documento.clone().unwrap_or_default();
+        let documento = self.examinado(nombre, &staged, folios).await;
+        let firmas = documento.firmas.as_ref().map(|report| report.resumen.clone());
         let recepcion =
-            self.nueva_recepcion(tramite, &propia, remitente.clone(), cuo.clone(), &staged, huella, &defectos);
-        let fact = events::recepcion(&recepcion, events::RECEPCION_RECIBIDA, &Actor::pide(), now, None);
+            self.nueva_recepcion(tramite, &propia, remitente.clone(), cuo.clone(), documento, huella, &defectos);
+        let fact = events::recepcion(&recepcion, events::RECEPCION_RECIBIDA, &Actor::pide(), now, firmas);
         let huella = recepcion.huella.clone();
         let change = Change {
             facts: vec![fact],
@@ -81,7 +85,7 @@ impl Exchange {
         propia: &EntidadPropia,
         remitente: Ruc,
         cuo: Cuo,
-        staged: &Staged,
+        documento: Documento,
         huella: Sha256,
         defectos: &[Defecto],
     ) -> Recepcion {
@@ -110,11 +114,7 @@ impl Exchange {
             fecha_documento: t.fecha_documento.as_deref().and_then(lima::leer),
             asunto: text(&t.asunto),
             folios: t.folios,
-            documento: Documento {
-                nombre: text(&t.nombre_documento),
-                bytes: staged.bytes,
-                sha256: staged.sha256.clone(),
-            },
+            documento,
             anexos: t.anexos.iter().flatten().map(|nombre| Anexo { nombre: nombre.clone() }).collect(),
             url_anexos: t.url_anexos.clone().filter(|url| url.trim() != "?"),
             advertencias: advertencias(t, defectos),

@@ -30,6 +30,7 @@ pub enum Code {
     PeticionGrande,
     TipoDeContenido,
     CamposNoValidos,
+    FirmasInsuficientes,
     IdempotencyKeyReused,
     ErrorInterno,
     PlataformaNoResponde,
@@ -38,7 +39,7 @@ pub enum Code {
 }
 
 impl Code {
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::JsonNoValido,
         Self::MultipartNoValido,
         Self::ParametroNoValido,
@@ -56,6 +57,7 @@ impl Code {
         Self::PeticionGrande,
         Self::TipoDeContenido,
         Self::CamposNoValidos,
+        Self::FirmasInsuficientes,
         Self::IdempotencyKeyReused,
         Self::ErrorInterno,
         Self::PlataformaNoResponde,
@@ -86,6 +88,9 @@ impl Code {
                 ("tipo_de_contenido", S::UNSUPPORTED_MEDIA_TYPE, "El tipo de contenido no se admite")
             }
             Self::CamposNoValidos => ("campos_no_validos", S::UNPROCESSABLE_ENTITY, "Hay campos que no son válidos"),
+            Self::FirmasInsuficientes => {
+                ("firmas_insuficientes", S::UNPROCESSABLE_ENTITY, "Las firmas del PDF no son las que la entidad exige")
+            }
             Self::IdempotencyKeyReused => {
                 ("idempotency_key_reused", S::UNPROCESSABLE_ENTITY, "La Idempotency-Key ya se usó para otra petición")
             }

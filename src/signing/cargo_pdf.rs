@@ -413,6 +413,7 @@ mod tests {
                 nombre: "oficio.pdf".into(),
                 bytes: 92_840,
                 sha256: Sha256::parse(&"8f3a".repeat(16)).unwrap(),
+                firmas: None,
             },
             anexos: vec![Anexo { nombre: "cronograma.xlsx".into() }],
             url_anexos: None,

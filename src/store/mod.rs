@@ -27,7 +27,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-pub use blobs::{BlobReader, BlobWriter, Staged};
+pub use blobs::{BlobReader, BlobWriter, Staged, StagedBody};
 pub use record::{ApiKey, Directorio, Fact, FactAt, Idempotencia, Job, JobKind, Record, Rol};
 
 use crate::domain::{Cuo, Despacho, EstadoDespacho, EstadoRecepcion, Id, Recepcion, Ruc, Sha256};

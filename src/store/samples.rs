@@ -84,7 +84,7 @@ pub async fn read(store: &dyn Store, sha256: &Sha256) -> Result<Vec<u8>, super::
 }
 
 pub fn documento(staged: &Staged) -> Documento {
-    Documento { nombre: "oficio.pdf".into(), bytes: staged.bytes, sha256: staged.sha256.clone() }
+    Documento { nombre: "oficio.pdf".into(), bytes: staged.bytes, sha256: staged.sha256.clone(), firmas: None }
 }
 
 pub fn despacho(documento: Documento) -> Despacho {

@@ -10,6 +10,7 @@ mod issue;
 mod neighbours;
 mod review;
 mod sends;
+mod signatures;
 mod simulation;
 mod town;
 mod world;

@@ -19,6 +19,7 @@ pub fn exchange(error: ExchangeError) -> Problem {
             Code::IdempotencyKeyReused,
             "Esa Idempotency-Key ya se usó para una petición con otro contenido",
         ),
+        ExchangeError::Firmas(why) => Problem::new(Code::FirmasInsuficientes, why),
         ExchangeError::NoExiste => Problem::new(Code::NoExiste, "El registro no existe"),
         ExchangeError::Estado(why) => Problem::new(Code::EstadoNoPermite, sentence(&why)),
         ExchangeError::SinCargo(why) => Problem::field("cargo.contenido", "no_especificado", sentence(&why)),

@@ -5,7 +5,8 @@ use serde::Serialize;
 
 use crate::{
     domain::{
-        Anexo, Cargo, Despacho, Destinatario, Documento, Entidad, Falla, Id, Persona, Recepcion, Ruc, Sha256, lima,
+        Anexo, Cargo, Despacho, Destinatario, Documento, Entidad, Falla, Id, Informe, Persona, Recepcion, Ruc, Sha256,
+        lima,
         recepcion::{Advertencia, Remitente},
     },
     http::auth,
@@ -35,7 +36,20 @@ pub struct CargoView<'a> {
     unidad: Option<&'a str>,
     usuario: Option<&'a str>,
     observacion: Option<&'a str>,
-    documento: Option<&'a Documento>,
+    documento: Option<DocumentoView<'a>>,
+    firmas: Option<&'a Informe>,
+}
+
+/// A PDF without its report, which stands beside it.
+#[derive(Serialize)]
+struct DocumentoView<'a> {
+    nombre: &'a str,
+    bytes: u64,
+    sha256: &'a Sha256,
+}
+
+fn documento(d: &Documento) -> DocumentoView<'_> {
+    DocumentoView { nombre: &d.nombre, bytes: d.bytes, sha256: &d.sha256 }
 }
 
 fn cargo(cargo: &Cargo) -> CargoView<'_> {
@@ -48,7 +62,8 @@ fn cargo(cargo: &Cargo) -> CargoView<'_> {
         unidad: cargo.unidad.as_deref(),
         usuario: cargo.usuario.as_deref(),
         observacion: cargo.observacion.as_deref(),
-        documento: cargo.documento.as_ref(),
+        documento: cargo.documento.as_ref().map(documento),
+        firmas: cargo.documento.as_ref().and_then(|d| d.firmas.as_deref()),
     }
 }
 
@@ -75,7 +90,8 @@ pub struct DespachoView<'a> {
     fecha_documento: Timestamp,
     asunto: &'a str,
     folios: u32,
-    documento: &'a Documento,
+    documento: DocumentoView<'a>,
+    firmas: Option<&'a Informe>,
     anexos: &'a [Anexo],
     url_anexos: Option<&'a str>,
     intentos: u32,
@@ -115,7 +131,8 @@ pub fn despacho(d: &Despacho) -> DespachoView<'_> {
         fecha_documento: d.fecha_documento,
         asunto: &d.asunto,
         folios: d.folios,
-        documento: &d.documento,
+        documento: documento(&d.documento),
+        firmas: d.documento.firmas.as_deref(),
         anexos: &d.anexos,
         url_anexos: d.url_anexos.as_deref(),
         intentos: d.intentos,
@@ -145,7 +162,8 @@ pub struct RecepcionView<'a> {
     fecha_documento: Option<Timestamp>,
     asunto: &'a str,
     folios: Option<i64>,
-    documento: &'a Documento,
+    documento: DocumentoView<'a>,
+    firmas: Option<&'a Informe>,
     anexos: &'a [Anexo],
     url_anexos: Option<&'a str>,
     advertencias: &'a [Advertencia],
@@ -180,7 +198,8 @@ pub fn recepcion(r: &Recepcion) -> RecepcionView<'_> {
         fecha_documento: r.fecha_documento,
         asunto: &r.asunto,
         folios: r.folios,
-        documento: &r.documento,
+        documento: documento(&r.documento),
+        firmas: r.documento.firmas.as_deref(),
         anexos: &r.anexos,
         url_anexos: r.url_anexos.as_deref(),
         advertencias: &r.advertencias,

@@ -5,6 +5,7 @@
 mod component;
 mod oddities;
 mod platform;
+mod servers;
 
 use std::{
     fmt::Write,

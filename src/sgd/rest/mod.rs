@@ -14,6 +14,8 @@ mod evidence;
 mod failure;
 mod fields;
 mod form;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod gauges;
 mod health;
 mod idempotency;

@@ -61,6 +61,8 @@ mod disk;
 mod documents;
 mod entry;
 mod frame;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod handle;
 mod index;
 mod journal;

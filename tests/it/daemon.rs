@@ -32,6 +32,8 @@ pub const PUNO: Entity = Entity { ruc: "20406325815", name: "GOBIERNO REGIONAL P
 #[derive(Debug, Clone)]
 pub struct Setup {
     pub entities: Vec<Entity>,
+    /// Of `fixtures/pki`, for each of them.
+    pub identity: Option<&'static str>,
     pub binary: PathBuf,
     /// Further TOML, at the end of the file.
     pub more: String,
@@ -45,11 +47,19 @@ impl Setup {
     pub fn of(entities: &[Entity]) -> Self {
         Self {
             entities: entities.to_vec(),
+            identity: None,
             binary: process::binary(),
             more: String::new(),
             environment: Vec::new(),
             data_dir: None,
         }
+    }
+
+    /// They sign with this identity of `fixtures/pki`.
+    #[must_use]
+    #[allow(dead_code)] // the crash tests sign nothing
+    pub fn with_identity(self, name: &'static str) -> Self {
+        Self { identity: Some(name), ..self }
     }
 
     #[must_use]
@@ -90,6 +100,11 @@ impl Daemon {
         );
         for Entity { ruc, name } in &setup.entities {
             toml += &format!("[[entity]]\nruc = \"{ruc}\"\nname = \"{name}\"\n");
+            if let Some(identity) = setup.identity {
+                let pki = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/pki");
+                toml +=
+                    &format!("identity.file = \"{pki}/{identity}.p12\"\nidentity.password_file = \"{pki}/password\"\n");
+            }
         }
         toml += &format!("[simulator]\nlisten = \"{platform}\"\n");
         if !setup.more.contains("[retry]") {

@@ -11,6 +11,7 @@ mod daemon;
 mod decisions;
 mod durability;
 mod envelope;
+mod evidence;
 mod examination;
 mod exchange;
 mod faults;

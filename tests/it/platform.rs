@@ -49,7 +49,8 @@ impl Platform {
         let mut daemons: Vec<Daemon> = setups.into_iter().map(|setup| Daemon::prepare(setup, &address)).collect();
         let dir = tempfile::Builder::new().prefix("chasqui-it-").tempdir().expect("a temporary folder");
         let toml = format!("environment = \"simulation\"\n[simulator]\nlisten = \"{address}\"\n");
-        let entity = "[[entity]]\nruc = \"20900000015\"\nname = \"NADIE\"\n";
+        // No RUC that a test has a daemon for.
+        let entity = "[[entity]]\nruc = \"20900000023\"\nname = \"NADIE\"\n";
         std::fs::write(dir.path().join("chasqui.toml"), toml + entity).expect("the configuration is written");
         let registered = |daemon: &Daemon| {
             let url = daemon.soap_url();

@@ -67,6 +67,11 @@ struct Writer {
 pub fn open(dir: &Path, options: &Options) -> Result<Opened, StoreError> {
     make_folders(dir, &*options.disk)?;
     let (lock, boot) = (lock(dir)?, Boot::read());
+    // Only now: later there are documents on their way in.
+    match empty(&dir.join("incoming")) {
+        Err(error) if disk_refuses(&error) => tracing::warn!(%error, "what was left of documents taken in stays"),
+        emptied => emptied?,
+    }
     let ready = match ready(&setting(dir, &boot, options), options) {
         Err(error) if error.disk_refuses() => Err(error.to_string()),
         ready => Ok(ready?),
@@ -173,7 +178,6 @@ fn setting<'a>(dir: &'a Path, boot: &'a Boot, options: &'a Options) -> Setting<'
 fn ready(setting: &Setting<'_>, options: &Options) -> Result<Ready, StoreError> {
     let (dir, disk) = (setting.data_dir, &options.disk);
     let journal_dir = dir.join("journal");
-    empty(&dir.join("incoming"))?;
     let Recovered { index, scanned, clean, missing } = recovery::recover(setting, &**disk)?;
     if let Some(missing) = missing {
         keep_note(dir, missing)?;

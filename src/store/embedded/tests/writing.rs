@@ -96,6 +96,21 @@ async fn a_disk_that_refuses_costs_nothing_acknowledged_and_work_goes_on_when_it
     }
 }
 
+#[tokio::test]
+async fn documents_on_their_way_in_outlive_a_disk_that_takes_nothing_and_does_again() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), Arc::new(TestDisk::new()));
+    drop(open(dir.path()));
+    disk.set(Fault::Dead);
+    let store = open_on(dir.path(), &disk);
+    let large = dispatch(&store, SMALL_MAX + 100).await;
+    let sha256 = large.documents[0].sha256.clone();
+    store.commit(note()).await.unwrap_err();
+    disk.set(Fault::None);
+    store.commit(large).await.unwrap();
+    read(&*store, &sha256).await.unwrap();
+    whole(&store).await;
+}
+
 /// The same folder as another process would find it after this one was killed.
 fn open_again(_store: &EmbeddedStore, dir: &TempDir) -> Arc<EmbeddedStore> {
     let found = tempfile::tempdir().unwrap().keep();

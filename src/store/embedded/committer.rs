@@ -10,6 +10,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
+    answered::Answered,
     disk::Disk,
     documents::Documents,
     entry::{Entry, Prepared, json},
@@ -43,6 +44,7 @@ pub struct Committer {
     pub journal: Journal,
     pub packs: Packs,
     pub documents: Documents,
+    pub answered: Answered,
     /// When the last attempt to rebuild the index failed.
     pub rebuild_failed: Option<Instant>,
 }
@@ -245,6 +247,9 @@ impl Committer {
     /// Shows a durable batch to readers and answers it.
     fn publish(&mut self, writes: Writes, admitted: Vec<Admitted>) {
         let Some(last) = admitted.last().map(|a| a.seq) else { return };
+        if let Err(error) = self.answered.write(last) {
+            tracing::warn!(%error, "a start after a kill may not see entries that go missing from the journal");
+        }
         let applied = {
             let state = self.shared.index.write().unwrap_or_else(PoisonError::into_inner);
             match &*state {

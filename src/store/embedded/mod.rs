@@ -7,6 +7,7 @@
 //! documents/aa/     <sha256>: larger documents
 //! incoming/         documents being taken in; emptied at start
 //! index/            redb; index.boot says under which boot of the kernel it was written
+//! answered          the last entry answered, not synced
 //! clean-stop        left by a clean stop
 //! recortado.json    entries found missing, until a fact about it is in the journal
 //! ```
@@ -44,7 +45,7 @@
 //!
 //! A bad frame at the end is the remains of an interrupted write and is cut off (and kept aside), unless a later sound
 //! frame knows it to have been durable: then, and anywhere else, it is damage and the store does not open. Entries that the
-//! index or the clean-stop mark knows and the journal has no more are recorded as a fact, `almacen.recortado`.
+//! index, the clean-stop mark or `answered` knows and the journal has no more are recorded as a fact, `almacen.recortado`.
 //!
 //! # The index
 //!
@@ -55,6 +56,7 @@
 //! May use what `store` may use. Blocking file work stays off the runtime's threads; reading the index and the frames it
 //! points to does not: both are microseconds from the kernel's cache, less than handing them to another thread.
 
+mod answered;
 mod boot;
 mod committer;
 mod disk;

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     Options,
+    answered::Answered,
     boot::Boot,
     committer::Committer,
     disk::{self, Disk},
@@ -62,6 +63,7 @@ struct Writer {
     journal: Journal,
     packs: Packs,
     documents: Documents,
+    answered: Answered,
 }
 
 pub fn open(dir: &Path, options: &Options) -> Result<Opened, StoreError> {
@@ -193,14 +195,15 @@ fn ready(setting: &Setting<'_>, options: &Options) -> Result<Ready, StoreError> 
         journal: Journal::new(journal_dir, Arc::clone(disk), options.segment_bytes, &scanned)?,
         packs: Packs::open(dir.join("packs"), Arc::clone(disk), options.pack_bytes, pack_end)?,
         documents: Documents::new(dir.join("documents"), Arc::clone(disk)),
+        answered: Answered::open(dir, Arc::clone(disk))?,
     };
     Ok(Ready { index, scanned, missing, writer })
 }
 
 fn committer(shared: &Arc<Shared>, writer: Writer, options: &Options) -> Committer {
-    let Writer { journal, packs, documents } = writer;
+    let Writer { journal, packs, documents, answered } = writer;
     let disk = Arc::clone(&options.disk);
-    Committer { shared: Arc::clone(shared), disk, journal, packs, documents, rebuild_failed: None }
+    Committer { shared: Arc::clone(shared), disk, journal, packs, documents, answered, rebuild_failed: None }
 }
 
 /// The last steps before the first change: what is missing is on record, and the stop is clean no more.
@@ -208,6 +211,7 @@ fn finish(committer: &mut Committer, missing: Option<Missing>, options: &Options
     let shared = Arc::clone(&committer.shared);
     if let Some(missing) = missing {
         record_missing(committer, missing, options)?;
+        committer.answered.lower(committer.journal.next() - 1)?;
         recovery::missing_recorded(&shared.data_dir)?;
     }
     disk::remove(&shared.data_dir.join("clean-stop"))?;

@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Reading,
+    Reading, answered,
     boot::{Boot, Trust},
     disk::{self, Disk, OsDisk},
     entry::{Entry, json},
@@ -58,6 +58,7 @@ pub fn recover(shared: &Setting<'_>, disk: &dyn Disk) -> Result<Recovered, Store
     let noted: Option<Missing> = read_json(&dir.join(MISSING));
     let existing = if trusted(shared, mark.is_some()) { usable(open_index(shared, disk)) } else { None };
     let known = mark.as_ref().map_or(0, |m| m.last_seq).max(existing.as_ref().map_or(0, |(_, applied)| *applied));
+    let known = known.max(answered::read(dir));
     let brought = existing.map(|(index, applied)| bring_up(shared, index, applied)).transpose()?;
     let (index, scanned) = match brought.flatten() {
         Some(up_to_date) => up_to_date,

@@ -12,7 +12,7 @@ use std::{
 use ring::digest;
 
 use super::{
-    Reading, documents,
+    Reading, answered, documents,
     entry::Entry,
     frame::{Frame, Read1},
     index::Direction,
@@ -48,7 +48,7 @@ pub fn verify_dir_from(
     observe: &mut Observer<'_>,
     progress: &mut dyn FnMut(Reading),
 ) -> Result<Verification, StoreError> {
-    let acknowledged = recovery::clean_stop(dir).map_or(0, |mark| mark.last_seq);
+    let acknowledged = recovery::clean_stop(dir).map_or(0, |mark| mark.last_seq).max(answered::read(dir));
     let known = Known::Apart { documents: HashSet::new(), versions: HashMap::new() };
     let mut verifier = Verifier::new(dir, known, acknowledged, None, progress, observe);
     verifier.from = from;

@@ -47,6 +47,23 @@ async fn what_a_killed_process_was_answered_is_there() {
     assert!(all.len() > 300, "{} answers", all.len());
 }
 
+#[tokio::test]
+async fn entries_that_go_missing_after_a_kill_are_put_on_record_and_their_numbers_not_used_again() {
+    const KEPT: usize = 3;
+    let dir = tempfile::tempdir().unwrap();
+    let answers = run_and_kill(dir.path(), 0, 20).len();
+    let ends = frames(dir.path());
+    std::fs::File::options().write(true).open(newest(dir.path())).unwrap().set_len(ends[KEPT]).unwrap();
+    for _ in 0..2 {
+        let store = open(dir.path());
+        let facts = cut_facts(&store).await;
+        let told = facts.first().and_then(|fact| fact.split_once("asientos 4 a ")).expect("a fact").1;
+        let last: usize = told.split(' ').next().unwrap().parse().unwrap();
+        assert!(facts.len() == 1 && last >= answers && last < ends.len(), "{facts:?} of {answers}");
+        whole(&store).await;
+    }
+}
+
 fn run_and_kill(dir: &Path, round: u64, answers: usize) -> Vec<Acknowledged> {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "store::embedded::tests::crash::writer", "--ignored", "--nocapture"])

@@ -63,8 +63,13 @@ async fn whoever_dies_at_whichever_step_all_that_was_answered_is_there_once() {
         daemon.environment().push(("CHASQUI_FAILPOINT".into(), (*place).into()));
         daemon.start();
         until(&format!("it dies at {place}"), REACHED, || {
-            let ended = daemon.process().alive().is_err();
-            async move { if ended { Ok(()) } else { Err("it lives".to_owned()) } }
+            let ended = daemon.process().alive().err();
+            async move {
+                let said = ended.ok_or("it lives")?;
+                // Ended by the place itself, and not by what it was about.
+                assert!(said.lines().next().is_some_and(|how| how.contains("SIGABRT")), "at {place}: {said}");
+                Ok::<_, String>(())
+            }
         })
         .await;
         daemon.kill();

@@ -35,6 +35,7 @@ async fn whoever_is_killed_whenever_all_that_was_answered_is_there_once() {
     }
     traffic.stop().await;
     assert!(world.ledger.documents() as u64 > kills, "documents flowed: {}", world.ledger.summary());
+    assert!(world.ledger.arrivals() > 0, "the platform brought documents: {}", world.ledger.summary());
     assert_eq!(world.ledger.failures(), 0, "something went wrong inside");
     world.judge().await;
 }

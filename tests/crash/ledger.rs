@@ -80,6 +80,11 @@ impl Ledger {
         kept.despachos.len() + kept.arrivals.len()
     }
 
+    /// Arrivals answered so far.
+    pub fn arrivals(&self) -> usize {
+        self.kept().arrivals.len()
+    }
+
     /// What this daemon has answered so far.
     pub fn of(&self, daemon: usize) -> Ledger {
         let kept = self.kept();

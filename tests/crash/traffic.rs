@@ -141,8 +141,14 @@ impl Caller {
                     let (daemon, sha256) = (self.side.daemon, sha256(&document));
                     self.ledger.arrival(Answered { daemon, key: cuo, sha256 });
                 }
-                // What the platform asks again.
-                Some("-1") => {}
+                // What the platform asks again: there is no room, or too much at once. Anything else is wrong.
+                Some("-1") => {
+                    let words = answer.field("vdesres").unwrap_or_default();
+                    if !["no puede guardar", "todo lo que admite a la vez"].iter().any(|known| words.contains(known)) {
+                        println!("refused: {words}");
+                        self.ledger.failed();
+                    }
+                }
                 found => panic!("{found:?} in {}", answer.body),
             }
         }

@@ -28,7 +28,7 @@ impl Exchange {
             return Ok(Some(Step::again(Falla::EnvioInterrumpido, motivo, Some(wait))));
         }
         let probe = self.health.in_doubt(&despacho.destino);
-        let (falla, motivo) = match self.consulta(&despacho).await {
+        let (falla, motivo, asked) = match self.consulta(&despacho).await {
             Ok((answer, pdf)) => match answer.respuesta.codigo() {
                 "0000" => return self.found(job, &despacho, answer, pdf).await.map(Some),
                 "0001" => {
@@ -39,14 +39,14 @@ impl Exchange {
                 }
                 _ => {
                     let motivo = format!("La consulta no aclaró si llegó: {}", in_words(&answer.respuesta));
-                    (Falla::de_respuesta(&answer.respuesta), motivo)
+                    (Falla::de_respuesta(&answer.respuesta), motivo, None)
                 }
             },
-            Err(error) => (error.falla, format!("La consulta no tuvo respuesta: {error}")),
+            Err(error) => (error.falla, format!("La consulta no tuvo respuesta: {error}"), error.retry_after),
         };
         let suceso = Suceso::SinRespuesta { motivo: motivo.clone() };
         self.note(&despacho, suceso, events::DESPACHO_SIN_RESPUESTA).await?;
-        Ok(Some(Step::again(falla, motivo, None)))
+        Ok(Some(Step::asked(falla, motivo, asked)))
     }
 
     /// When "not found" begins to prove something: a delivery that is still under way must have had the time to end. A send

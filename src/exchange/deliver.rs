@@ -40,7 +40,7 @@ impl Exchange {
         })
         .await
         .or_else(only_store)?;
-        Ok(Step::again(falla, motivo, wait))
+        Ok(Step::asked(falla, motivo, wait))
     }
 
     async fn cargo_delivered(&self, job: &Job, id: Id, answer: &Respuesta) -> Result<Step, StoreError> {

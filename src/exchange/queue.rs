@@ -150,7 +150,7 @@ impl Exchange {
             if job.kind == JobKind::Despachar
                 && let Some(mut despacho) = self.store.despacho(job.sujeto).await?
             {
-                let unknown = despacho.estado == EstadoDespacho::PorConfirmar;
+                let unknown = matches!(despacho.estado, EstadoDespacho::PorConfirmar | EstadoDespacho::Enviando);
                 let fate = if unknown { ". No se sabe si llegó: consulte antes de enviarlo de nuevo" } else { "" };
                 let reason = format!("Descartado por una persona: {motivo}{fate}");
                 if despacho.aplicar(Suceso::Rechazado { falla: job.falla, motivo: reason.clone() }, now).is_ok() {
@@ -174,6 +174,7 @@ impl Exchange {
         entidad: Option<&Ruc>,
         id: Id,
     ) -> Result<Despacho, ExchangeError> {
+        let _deciding = self.deciding.write().await;
         for _ in 0..RACES_MAX {
             let mut despacho = self.despacho_propio(entidad, id).await?;
             let now = self.now();

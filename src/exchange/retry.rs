@@ -85,6 +85,14 @@ impl RetryPolicy {
     }
 }
 
+/// The longest wait taken from another side's `Retry-After`.
+const ASKED_MAX: Duration = Duration::from_secs(3600);
+
+/// What the other side asked to wait, within reason.
+pub(super) fn bounded(asked: Duration) -> Duration {
+    asked.min(ASKED_MAX)
+}
+
 /// `at` moved on by `wait`; the far future if that is out of range.
 pub(super) fn later(at: Timestamp, wait: Duration) -> Timestamp {
     SignedDuration::try_from(wait).ok().and_then(|wait| at.checked_add(wait).ok()).unwrap_or(Timestamp::MAX)

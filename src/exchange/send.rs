@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{
     Actor, Exchange, PlatformError, RACES_MAX, events,
+    retry::bounded,
     step::{Step, in_words},
 };
 use crate::{
@@ -22,7 +23,8 @@ enum Fin {
     Aceptado,
     CuoNoValido(String),
     Rechazado(Falla, String),
-    Incierto(Falla, String),
+    /// With what the platform asked to wait.
+    Incierto(Falla, String, Option<Duration>),
     NoSalio(PlatformError),
 }
 
@@ -57,7 +59,7 @@ impl Exchange {
                 let motivo = format!("No se obtuvo el CUO: {error}");
                 self.note(&despacho, Suceso::SinRespuesta { motivo: motivo.clone() }, events::DESPACHO_SIN_RESPUESTA)
                     .await?;
-                return Ok(Step::again(error.falla, motivo, error.retry_after));
+                return Ok(Step::asked(error.falla, motivo, error.retry_after));
             }
         };
         // The document is opened before the send is on record: a damaged one never becomes a send of unknown fate.
@@ -90,7 +92,7 @@ impl Exchange {
                 let motivo = format!("No se pudo comprobar si la entidad {destino} está registrada: {error}");
                 let suceso = Suceso::SinRespuesta { motivo: motivo.clone() };
                 self.note(despacho, suceso, events::DESPACHO_SIN_RESPUESTA).await?;
-                Ok(Some(Step::again(error.falla, motivo, error.retry_after)))
+                Ok(Some(Step::asked(error.falla, motivo, error.retry_after)))
             }
         }
     }
@@ -135,14 +137,14 @@ impl Exchange {
                 Ok((answer, pdf)) if answer.respuesta.codigo() == "0000" => {
                     self.found(job, &despacho, answer, pdf).await
                 }
-                _ => self.unclear(&despacho, Falla::CuoNoValido, motivo).await,
+                _ => self.unclear(&despacho, Falla::CuoNoValido, motivo, None).await,
             },
-            Fin::Incierto(falla, motivo) => self.unclear(&despacho, falla, motivo).await,
+            Fin::Incierto(falla, motivo, asked) => self.unclear(&despacho, falla, motivo, asked).await,
             Fin::NoSalio(error) => {
                 let motivo = error.detalle.clone();
                 let suceso = Suceso::NoLlego { motivo: motivo.clone() };
                 self.note(&despacho, suceso, events::DESPACHO_SIN_RESPUESTA).await?;
-                Ok(Step::again(error.falla, motivo, error.retry_after))
+                Ok(Step::asked(error.falla, motivo, error.retry_after))
             }
         }
     }
@@ -161,10 +163,17 @@ impl Exchange {
         Ok(Step::again(Falla::CuoNoValido, motivo, Some(Duration::ZERO)))
     }
 
-    async fn unclear(&self, despacho: &Despacho, falla: Falla, motivo: String) -> Result<Step, StoreError> {
+    async fn unclear(
+        &self,
+        despacho: &Despacho,
+        falla: Falla,
+        motivo: String,
+        asked: Option<Duration>,
+    ) -> Result<Step, StoreError> {
         let suceso = Suceso::FinIncierto { motivo: motivo.clone() };
         self.note(despacho, suceso, events::DESPACHO_POR_CONFIRMAR).await?;
-        Ok(Step::again(falla, motivo, Some(self.settings.retry.ask_after)))
+        let wait = self.settings.retry.ask_after.max(asked.map(bounded).unwrap_or_default());
+        Ok(Step::again(falla, motivo, Some(wait)))
     }
 
     /// Commits an outcome that ends the sending, and its job with it. If the record went further meanwhile (a cargo came
@@ -209,13 +218,13 @@ fn read_end(answer: Result<Respuesta, PlatformError>) -> Fin {
     let answer = match answer {
         Ok(answer) => answer,
         Err(error) if !error.pudo_llegar() => return Fin::NoSalio(error),
-        Err(error) => return Fin::Incierto(error.falla, error.detalle),
+        Err(error) => return Fin::Incierto(error.falla, error.detalle, error.retry_after),
     };
     match answer.codigo() {
         "0000" => Fin::Aceptado,
         // The one refusal that a new CUO cures, told by its text (CONTRACT §7).
         "0003" if Falla::de_respuesta(&answer) == Falla::CuoNoValido => Fin::CuoNoValido(in_words(&answer)),
         "0003" => Fin::Rechazado(Falla::de_respuesta(&answer), in_words(&answer)),
-        _ => Fin::Incierto(Falla::de_respuesta(&answer), in_words(&answer)),
+        _ => Fin::Incierto(Falla::de_respuesta(&answer), in_words(&answer), None),
     }
 }

@@ -33,11 +33,18 @@ pub(super) struct Again {
     pub motivo: String,
     /// Not before; `None`: as the policy says.
     pub wait: Option<Duration>,
+    /// The other side asked for the wait: it is bounded, and never shortens our own.
+    pub asked: bool,
 }
 
 impl Step {
     pub(super) fn again(falla: Falla, motivo: impl Into<String>, wait: Option<Duration>) -> Self {
-        Self::Again(Again { falla, motivo: motivo.into(), wait })
+        Self::Again(Again { falla, motivo: motivo.into(), wait, asked: false })
+    }
+
+    /// As the policy says, but not before the other side asked for, if it did.
+    pub(super) fn asked(falla: Falla, motivo: impl Into<String>, retry_after: Option<Duration>) -> Self {
+        Self::Again(Again { falla, motivo: motivo.into(), wait: retry_after, asked: true })
     }
 }
 
@@ -103,9 +110,11 @@ impl Exchange {
         }
     }
 
-    /// Ends a job whose record needs it no more, unless the commit that made it so ended it already.
+    /// Ends a job whose record needs it no more, unless the commit that made it so ended it already, or a person made it
+    /// anew meanwhile.
     pub(super) async fn finished(&self, job: &Job) -> Result<Step, StoreError> {
-        if self.store.job(job.id).await?.is_none() {
+        let _deciding = self.deciding.read().await;
+        if self.store.job(job.id).await?.as_ref() != Some(job) {
             return Ok(Step::Done);
         }
         self.store.commit(Change { jobs_done: vec![job.id], ..Change::default() }).await.map_or_else(

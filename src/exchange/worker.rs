@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Actor, Exchange, events,
-    retry::later,
+    retry::{bounded, later},
     step::{Again, Step},
 };
 use crate::{
@@ -182,12 +182,12 @@ impl Exchange {
             Ok(Ok(Step::Again(again))) => self.reschedule(&job, again).await,
             Ok(Err(error)) => {
                 tracing::error!(%error, job = %job.id, "the store failed during a job");
-                let again = Again { falla: Falla::Almacen, motivo: error.to_string(), wait: None };
+                let again = Again { falla: Falla::Almacen, motivo: error.to_string(), wait: None, asked: false };
                 self.reschedule(&job, again).await
             }
             Err(_) => {
                 let motivo = format!("el intento superó {} s", self.settings.retry.attempt.as_secs());
-                self.reschedule(&job, Again { falla: Falla::TiempoAgotado, motivo, wait: None }).await
+                self.reschedule(&job, Again { falla: Falla::TiempoAgotado, motivo, wait: None, asked: false }).await
             }
         };
         if let Err(error) = result {
@@ -222,15 +222,16 @@ impl Exchange {
     }
 
     async fn reschedule(&self, job: &Job, again: Again) -> Result<(), CommitError> {
-        let Again { falla, motivo, wait } = again;
+        let Again { falla, motivo, wait, asked } = again;
         let policy = &self.settings.retry;
         let intentos = job.intentos + 1;
         let backoff = policy.delay(intentos, self.ids.chance());
         let wait = match wait {
+            Some(wait) if asked => bounded(wait).max(backoff),
             // A wait of zero is a step that may go on at once; it still backs off when it repeats.
             Some(Duration::ZERO) if job.intentos < 3 => Duration::ZERO,
-            Some(asked) => asked.max(backoff.min(asked)),
-            None => backoff,
+            Some(Duration::ZERO) | None => backoff,
+            Some(wait) => wait,
         };
         let now = self.now();
         let dead_at = policy.dead_at(job.kind, job.creado_en);

@@ -13,4 +13,5 @@ mod sends;
 mod signatures;
 mod simulation;
 mod town;
+mod waits;
 mod world;

@@ -142,7 +142,13 @@ pub async fn read_lista<R: AsyncRead + Unpin + Send>(
 /// The answer to [`validar`]: whether the entity is registered.
 pub async fn read_validar<R: AsyncRead + Unpin + Send>(body: R, charset: Option<&str>) -> Result<bool, AnswerError> {
     let r = answer::open(body, charset, Limits::SMALL, VALIDAR_RESPONSE).await?;
-    Ok(return_text(r).await? == REGISTRADA)
+    // Only a plain "no" may end a document; a service out of order answers other codes.
+    match return_text(r).await?.as_str() {
+        REGISTRADA => Ok(true),
+        NO_REGISTRADA => Ok(false),
+        "" => Err(AnswerError::Null),
+        other => Err(AnswerError::Code(other.to_owned())),
+    }
 }
 
 #[cfg(test)]
@@ -214,15 +220,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_0000_means_registered() {
+    async fn only_0000_means_registered_and_only_minus_one_that_it_is_not() {
         for (registrada, expected) in [(true, true), (false, false)] {
             let xml = text(&respuesta_validar(registrada));
             assert_eq!(read_validar(xml.as_bytes(), None).await.unwrap(), expected);
         }
         let answer = |text: &str| envelope(&format!("<validarEntidadResponse>{text}</validarEntidadResponse>"));
         assert!(read_validar(answer("<return> 0000 </return>").as_bytes(), None).await.unwrap());
-        assert!(!read_validar(answer("<return>0001</return>").as_bytes(), None).await.unwrap());
-        let null = read_validar(answer("<return/>").as_bytes(), None).await;
-        assert!(matches!(null, Err(AnswerError::Null)));
+        for odd in ["0001", "9999", "ERROR"] {
+            let told = read_validar(answer(&format!("<return>{odd}</return>")).as_bytes(), None).await;
+            assert!(matches!(told, Err(AnswerError::Code(code)) if code == odd));
+        }
+        for empty in ["<return/>", "<return></return>", "<return> </return>"] {
+            let null = read_validar(answer(empty).as_bytes(), None).await;
+            assert!(matches!(null, Err(AnswerError::Null)), "{empty}");
+        }
     }
 }

@@ -63,6 +63,9 @@ pub fn no_answer(host: &str, code: StatusCode, total: Duration, error: &AnswerEr
         AnswerError::Unexpected(name) => {
             (Falla::RespuestaIlegible, format!("{host} respondió otra operación: «{}»", excerpt(name)))
         }
+        AnswerError::Code(code) => {
+            (Falla::CodigoDesconocido, format!("{host} respondió un código que no se conoce: «{}»", excerpt(code)))
+        }
         AnswerError::Read(ReadError::TooLarge | ReadError::Limit(_)) => {
             (Falla::RespuestaIlegible, format!("La respuesta de {host} excede el tamaño que se admite"))
         }

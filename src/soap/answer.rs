@@ -32,6 +32,9 @@ pub enum AnswerError {
     /// An envelope that answers something else.
     #[error("the answer is «{0}»")]
     Unexpected(String),
+    /// The operation answered a code that says neither yes nor no.
+    #[error("the answer's code is «{0}»")]
+    Code(String),
     /// It began like an answer and could not be read to its end; also the sink's own failure and a broken stream.
     #[error(transparent)]
     Read(#[from] ReadError),

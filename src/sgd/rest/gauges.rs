@@ -1,5 +1,5 @@
-//! How counterparts are doing, for `/metrics`: gauges by RUC, of those most lately tried and no more, so that the page is
-//! bounded however many there are.
+//! How counterparts are doing, for `/metrics`: gauges by RUC, of those that are down and those most lately tried, and no more, so
+//! that the page is bounded however many there are.
 
 use std::fmt::Write;
 
@@ -37,7 +37,8 @@ fn milliseconds(ms: u64) -> f64 {
 
 /// The gauges in the text format of OpenMetrics, put before the end of `page`.
 pub fn add_to(page: &mut String, mut all: Vec<Salud>) {
-    all.sort_by_key(|s| std::cmp::Reverse(s.ultimo_exito.max(s.ultimo_fallo)));
+    // Those that are down are what people look for, and are tried ever more seldom.
+    all.sort_by_key(|s| std::cmp::Reverse((s.caida_desde.is_some(), s.ultimo_exito.max(s.ultimo_fallo))));
     all.truncate(DESTINATIONS_MAX);
     all.sort_by(|a, b| a.ruc.cmp(&b.ruc));
     let mut text = String::new();
@@ -86,5 +87,10 @@ mod tests {
         }
         assert!(page.starts_with("a 1\n# HELP") && page.ends_with("# EOF\n"));
         assert!(!page.contains("20000000000"), "the one tried longest ago is left out");
+        let down = ruc(999);
+        health.record(&down, Id::from_u128(1), Outcome::Failed("no".into()), Duration::ZERO, at(-9000));
+        let mut page = String::new();
+        add_to(&mut page, health.todas(at(500)));
+        assert!(page.contains(down.as_str()), "but not one that is down");
     }
 }

@@ -17,8 +17,9 @@ use crate::{
     world::World,
 };
 
-/// Size of the disk, in megabytes, and how long until it is full or free again, in seconds.
-const DISK: u64 = 24;
+/// Size of the disk, in megabytes: more than the documents of a run need, so that only the ballast fills it.
+const DISK: u64 = 96;
+/// How long until it is full or free again, in seconds.
 const PATIENCE: u64 = 120;
 
 /// What `/readyz` says: its status, and the check that fails.

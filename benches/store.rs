@@ -167,6 +167,7 @@ async fn change(store: &EmbeddedStore, document: usize) -> Change {
         cuo_referencia: None,
         cuo: None,
         cuos_anteriores: Vec::new(),
+        cuos_inciertos: Vec::new(),
         estado: EstadoDespacho::Pendiente,
         intentos: 0,
         intentos_con_cuo: 0,

@@ -1,5 +1,7 @@
 //! What types cannot say: values that are well formed and still make no sense, alone or together.
 
+use std::time::Duration;
+
 use super::{Config, Size, StoreKind};
 use crate::domain::{EmisionCargo, Ruc, validation::largo};
 
@@ -102,6 +104,9 @@ fn signing(config: &Config, found: &mut Vec<Found>) {
     }
 }
 
+/// A directory fetched more often than this is only a burden on the platform.
+const DIRECTORY_AGE_MIN: Duration = Duration::from_secs(60);
+
 fn limits(config: &Config, found: &mut Vec<Found>) {
     let limits = &config.limits;
     let mut at_least = |name: &str, value: Size, min: Size, why: &str| {
@@ -131,7 +136,9 @@ fn limits(config: &Config, found: &mut Vec<Found>) {
     positive("limits.response_idle_timeout", limits.response_idle_timeout.as_millis());
     positive("pide.connect_timeout", config.pide.connect_timeout.as_millis());
     positive("pide.total_timeout", config.pide.total_timeout.as_millis());
-    positive("pide.directory_age", config.pide.directory_age.as_millis());
+    if config.pide.directory_age < DIRECTORY_AGE_MIN {
+        found.push(("pide.directory_age".into(), "debe ser de un minuto al menos".into()));
+    }
 }
 
 fn retry(config: &Config, found: &mut Vec<Found>) {

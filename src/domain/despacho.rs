@@ -105,6 +105,10 @@ pub struct Despacho {
     pub cuo: Option<Cuo>,
     /// CUOs the platform called not valid, oldest first.
     pub cuos_anteriores: Vec<Cuo>,
+    /// CUOs, of these or the present one, under which a send once ended unclearly: it may have arrived, whatever was said
+    /// later.
+    #[serde(default)]
+    pub cuos_inciertos: Vec<Cuo>,
     pub estado: EstadoDespacho,
     /// Sends begun so far.
     pub intentos: u32,
@@ -207,10 +211,11 @@ impl Despacho {
             }
             // What was given up while its fate was unknown may turn out to have arrived.
             (E::Enviando | E::PorConfirmar, Suceso::Aceptado) => self.aceptado(at),
-            (E::Fallido, Suceso::Aceptado) if self.cuo.is_some() => self.aceptado(at),
+            (E::Fallido, Suceso::Aceptado) if self.cuo.is_some() && !self.fallido_por_cuo() => self.aceptado(at),
             (E::Enviando | E::PorConfirmar, Suceso::FinIncierto { motivo }) => {
                 self.ultimo_error = Some(motivo);
                 self.envio_incierto_en = Some(at);
+                self.cuos_inciertos.extend(self.cuo.clone().filter(|cuo| !self.cuos_inciertos.contains(cuo)));
                 self.estado = E::PorConfirmar;
             }
             (E::Pendiente | E::Enviando | E::PorConfirmar, Suceso::SinRespuesta { motivo }) => {
@@ -233,7 +238,7 @@ impl Despacho {
             }
             // A cargo proves that the document arrived, whatever our own send was told.
             (E::Pendiente | E::Enviando | E::PorConfirmar | E::Enviado | E::Fallido, Suceso::Respondido { cargo })
-                if self.cuo.is_some() =>
+                if (self.cuo.is_some() || !self.cuos_inciertos.is_empty()) && !self.fallido_por_cuo() =>
             {
                 self.respondido(cargo, at);
             }
@@ -243,6 +248,12 @@ impl Despacho {
             (E::Observado, Suceso::SubsanacionIniciada { por }) => self.subsanado_por = Some(por),
             (E::Observado, Suceso::Subsanado) => self.estado = E::Subsanado,
             (E::Pendiente, Suceso::Anulado) if self.intentos == 0 => self.estado = E::Anulado,
+            // Under a CUO refused outright nothing of ours arrived; what the receiver may hold under it is somebody else's.
+            (E::Fallido, Suceso::Reintentado) if self.fallido_por_cuo() => {
+                self.cuos_anteriores.extend(self.cuo.take());
+                self.estado = E::Pendiente;
+                self.falla = None;
+            }
             (E::Fallido, Suceso::Reintentado) => {
                 // What was once begun may have arrived: ask first.
                 self.estado = if self.intentos == 0 || self.cuo.is_none() { E::Pendiente } else { E::PorConfirmar };
@@ -252,6 +263,24 @@ impl Despacho {
         }
         self.toca(at);
         Ok(())
+    }
+
+    /// Whether `cuo` was refused and no send under it can have arrived: what comes under it is not about this document.
+    pub fn cuo_rechazado(&self, cuo: &Cuo) -> bool {
+        let refused = self.cuos_anteriores.contains(cuo) || (self.fallido_por_cuo() && self.cuo.as_ref() == Some(cuo));
+        refused && self.cuo_limpio(cuo)
+    }
+
+    /// Whether no send under `cuo` ended unclearly.
+    pub fn cuo_limpio(&self, cuo: &Cuo) -> bool {
+        !self.cuos_inciertos.contains(cuo)
+    }
+
+    /// It failed because its present CUO was refused outright.
+    fn fallido_por_cuo(&self) -> bool {
+        self.estado == EstadoDespacho::Fallido
+            && self.falla == Some(Falla::CuoNoValido)
+            && self.cuo.as_ref().is_some_and(|cuo| self.cuo_limpio(cuo))
     }
 
     fn aceptado(&mut self, at: Timestamp) {
@@ -365,6 +394,7 @@ mod tests {
             cuo_referencia: None,
             cuo: None,
             cuos_anteriores: Vec::new(),
+            cuos_inciertos: Vec::new(),
             estado: EstadoDespacho::Pendiente,
             intentos: 0,
             intentos_con_cuo: 0,

@@ -27,6 +27,13 @@ impl Exchange {
             let motivo = "el envío no tuvo un fin claro; se consultará si llegó";
             return Ok(Some(Step::again(Falla::EnvioInterrumpido, motivo, Some(wait))));
         }
+        let despacho = match despacho.estado {
+            EstadoDespacho::Enviando => match self.interrupted(despacho).await? {
+                Some(despacho) => despacho,
+                None => return Ok(None),
+            },
+            _ => despacho,
+        };
         let probe = self.health.in_doubt(&despacho.destino);
         let (falla, motivo, asked) = match self.consulta(&despacho).await {
             Ok((answer, pdf)) => match answer.respuesta.codigo() {
@@ -47,6 +54,14 @@ impl Exchange {
         let suceso = Suceso::SinRespuesta { motivo: motivo.clone() };
         self.note(&despacho, suceso, events::DESPACHO_SIN_RESPUESTA).await?;
         Ok(Some(Step::asked(falla, motivo, asked)))
+    }
+
+    /// A send that nobody is making any more ended unclearly: a person may decide about it from now on. `None`: the record
+    /// went further meanwhile.
+    async fn interrupted(&self, despacho: Despacho) -> Result<Option<Despacho>, StoreError> {
+        let motivo = "el envío se interrumpió; no se sabe si llegó".to_owned();
+        self.note(&despacho, Suceso::FinIncierto { motivo }, events::DESPACHO_POR_CONFIRMAR).await?;
+        Ok(self.store.despacho(despacho.id).await?.filter(|now_is| now_is.estado == EstadoDespacho::PorConfirmar))
     }
 
     /// When "not found" begins to prove something: a delivery that is still under way must have had the time to end. A send
@@ -73,7 +88,7 @@ impl Exchange {
         };
         let mut sink = self.stage();
         let clear = |a: &RespuestaConsulta| matches!(a.respuesta.codigo(), "0000" | "0001");
-        let toward = Some((&despacho.destino, despacho.id));
+        let toward = (&despacho.destino, despacho.id);
         let answer = self.call(toward, clear, self.platform.consultar(&consulta, &mut sink)).await?;
         if !matches!(answer.cargo.contenido, Contenido::Pdf { .. }) {
             return Ok((answer, None));

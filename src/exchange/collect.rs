@@ -49,6 +49,10 @@ impl Exchange {
             let Some(mut despacho) = self.despacho_de(&cuo, tramite.ruc_destino.as_deref()).await? else {
                 return Ok(Respuesta::nueva("-1", NO_SE_PUDO));
             };
+            if despacho.cuo_rechazado(&cuo) {
+                self.foreign_cargo(&despacho, &cuo).await?;
+                return Ok(Respuesta::nueva("-1", NO_SE_PUDO));
+            }
             match despacho.aplicar(Suceso::Respondido { cargo: cargo.clone() }, self.now()) {
                 Ok(()) => {}
                 Err(TransicionError::CargoRepetido) => return Ok(Respuesta::nueva("0000", YA_REGISTRADO)),
@@ -62,6 +66,25 @@ impl Exchange {
             }
         }
         Err(StoreError::Closed)
+    }
+
+    /// A cargo came under a CUO that was refused to us: it is about another document. People are told once for each CUO.
+    async fn foreign_cargo(&self, despacho: &Despacho, cuo: &Cuo) -> Result<(), StoreError> {
+        let detalle = format!(
+            "Llegó un cargo con el CUO {cuo}, que la plataforma rechazó para este documento: es de otro documento y no se \
+             registró. Consulte a la entidad {} qué documento atendió",
+            despacho.destino
+        );
+        let told = self.store.facts_of(despacho.id).await?;
+        if told.iter().any(|known| known.fact.detalle.as_deref() == Some(detalle.as_str())) {
+            return Ok(());
+        }
+        tracing::warn!(despacho = %despacho.id, %cuo, "a cargo came under a CUO that was refused");
+        let fact = events::despacho(despacho, events::ALERTA, &Actor::pide(), self.now(), Some(detalle));
+        match self.store.commit(Change { facts: vec![fact], ..Change::default() }).await {
+            Err(CommitError::Store(error)) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// The change that records a despacho which just got its outcome. A document that it corrected is closed with it: the

@@ -87,12 +87,7 @@ impl Exchange {
             let estado = observed.estado.palabra();
             return Err(ExchangeError::Estado(format!("Solo se subsana un documento observado; este está {estado}")));
         }
-        if let Some(under_way) = observed.subsanado_por {
-            let correction = self.store.despacho(under_way).await?;
-            if correction.is_some_and(|d| !matches!(d.estado, EstadoDespacho::Fallido | EstadoDespacho::Anulado)) {
-                return Err(ExchangeError::SubsanacionEnCurso { id: under_way });
-            }
-        }
+        self.not_being_corrected(&observed).await?;
         let mut nuevo = nuevo.clone();
         nuevo.referencia = observed.cuo.as_ref().map(ToString::to_string);
         if nuevo.destinos.is_empty() {
@@ -101,6 +96,17 @@ impl Exchange {
         let (entidad, pdf) = (observed.entidad.clone(), documento.map(Documentacion::Nueva));
         let made = self.despachar_pdf(actor, &entidad, &nuevo, pdf, idempotency, Some(observed)).await?;
         made.into_iter().next().ok_or(ExchangeError::NoExiste)
+    }
+
+    /// A second correction may follow only one that failed or was withdrawn.
+    pub(super) async fn not_being_corrected(&self, observed: &Despacho) -> Result<(), ExchangeError> {
+        let Some(under_way) = observed.subsanado_por else { return Ok(()) };
+        match self.store.despacho(under_way).await? {
+            Some(d) if !matches!(d.estado, EstadoDespacho::Fallido | EstadoDespacho::Anulado) => {
+                Err(ExchangeError::SubsanacionEnCurso { id: under_way })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Sends a received document on to other entities: the same PDF, with what `nuevo` says of the rest. Texts it does not

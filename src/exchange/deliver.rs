@@ -21,7 +21,7 @@ impl Exchange {
         let clear =
             |a: &Respuesta| !matches!(a.codigo(), "" | "-1") || Falla::de_respuesta(a) == Falla::CargoNoReconocido;
         let call = self.platform.cargo(&tramite, documento);
-        let (falla, motivo, wait) = match self.call(Some((&recepcion.remitente.ruc, recepcion.id)), clear, call).await {
+        let (falla, motivo, wait) = match self.call((&recepcion.remitente.ruc, recepcion.id), clear, call).await {
             Ok(answer) if cargo_accepted(&answer) => return self.cargo_delivered(job, recepcion.id, &answer).await,
             Ok(answer) => {
                 let motivo = format!("El cargo no fue aceptado: {}", in_words(&answer));

@@ -38,17 +38,28 @@ impl Exchange {
     }
 
     /// Fetches the directory, category by category, and keeps it. An entity that is not listed any more is marked, not
-    /// forgotten; a list without any entity is taken for a failure.
+    /// forgotten; a list without any entity is taken for a failure, and so is a category that lost all it had: its entities
+    /// stay as they were. So do the document types if they cannot be had.
     pub async fn actualizar_directorio(&self, actor: &Actor) -> Result<Directorio, ExchangeError> {
         let mut entidades: Vec<Entidad> = Vec::new();
+        let mut empty = Vec::new();
         for categoria in Categoria::todas() {
-            entidades.extend(self.platform.entidades(categoria).await?);
+            let listed = self.platform.entidades(categoria).await?;
+            if listed.is_empty() {
+                empty.push(categoria);
+            }
+            entidades.extend(listed);
         }
         if entidades.is_empty() {
             let detalle = "La plataforma dio un directorio sin ninguna entidad; se conserva el anterior";
             return Err(PlatformError::new(Falla::RespuestaVacia, detalle).into());
         }
         let known = self.directorio().await?;
+        for kept in known.iter().flat_map(|d| d.entidades.iter().filter(|e| d.vigente(&e.ruc))) {
+            if empty.contains(&kept.categoria) {
+                entidades.push(kept.clone());
+            }
+        }
         let (listed, now): (BTreeSet<Ruc>, _) = (entidades.iter().map(|e| e.ruc.clone()).collect(), self.now());
         let mut ausentes = BTreeMap::new();
         for gone in known.iter().flat_map(|d| &d.entidades).filter(|e| !listed.contains(&e.ruc)) {
@@ -57,7 +68,13 @@ impl Exchange {
             entidades.push(gone.clone());
         }
         entidades.sort_by(|a, b| (a.categoria, &a.nombre, &a.ruc).cmp(&(b.categoria, &b.nombre, &b.ruc)));
-        let tipos_documento = self.platform.tipos_documento().await?;
+        let tipos_documento = match self.platform.tipos_documento().await {
+            Ok(fetched) => fetched,
+            Err(error) => {
+                tracing::warn!(%error, "the document types could not be fetched; the known ones stay");
+                known.as_ref().map(|d| d.tipos_documento.clone()).unwrap_or_default()
+            }
+        };
         let version = known.map_or(0, |d| d.version) + 1;
         let detalle = match ausentes.len() {
             0 => format!("{} entidades", entidades.len()),

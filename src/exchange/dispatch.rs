@@ -110,6 +110,10 @@ impl Exchange {
         }
         let now = self.now();
         let (despachos, pdf) = self.judge(propia, nuevo, pdf, now).await?;
+        let corrected = match corrected {
+            Some(corrected) => Some(corrected),
+            None => self.corrected_by(&despachos).await?,
+        };
         let documents = match pdf {
             Documentacion::Nueva(staged) => vec![staged],
             Documentacion::EnAlmacen(_) => Vec::new(),
@@ -152,6 +156,22 @@ impl Exchange {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The observed despacho that a new one corrects by its reference alone. One correction at a time, whatever the way it
+    /// was asked for.
+    async fn corrected_by(&self, despachos: &[Despacho]) -> Result<Option<Despacho>, ExchangeError> {
+        let Some((entidad, cuo)) = despachos.first().and_then(|d| Some((&d.entidad, d.cuo_referencia.as_ref()?)))
+        else {
+            return Ok(None);
+        };
+        let found = self.store.despacho_by_cuo(entidad, cuo).await?;
+        let observed = |d: &Despacho| {
+            d.estado == EstadoDespacho::Observado && despachos.iter().any(|made| made.destino == d.destino)
+        };
+        let Some(found) = found.filter(observed) else { return Ok(None) };
+        self.not_being_corrected(&found).await?;
+        Ok(Some(found))
     }
 
     pub(super) async fn made_before(
@@ -339,6 +359,7 @@ impl Draft<'_> {
             cuo_referencia: referencia,
             cuo: None,
             cuos_anteriores: Vec::new(),
+            cuos_inciertos: Vec::new(),
             estado: EstadoDespacho::Pendiente,
             intentos: 0,
             intentos_con_cuo: 0,

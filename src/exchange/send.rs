@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     domain::{Cuo, Despacho, EstadoDespacho, Falla, Id, cargo::Respuesta, despacho::Suceso},
-    store::{Change, CommitError, Job, JobKind, Record, StoreError},
+    store::{Change, CommitError, Job, JobKind, Record, StoreError, UniqueKey},
 };
 
 /// New CUOs asked for one despacho before it is given up: a platform that refuses three refuses all.
@@ -64,15 +64,21 @@ impl Exchange {
         };
         // The document is opened before the send is on record: a damaged one never becomes a send of unknown fate.
         let documento = self.store.open_document(&despacho.documento.sha256).await?;
+        let pending = despacho.clone();
         let despacho = match self.begin_send(despacho, cuo).await {
             Ok(despacho) => despacho,
             Err(CommitError::Store(error)) => return Err(error),
+            Err(CommitError::Exists { key: UniqueKey::CuoDespacho { cuo, .. }, id }) => {
+                let motivo = format!("La plataforma dio el CUO {cuo}, que ya había dado para otro documento ({id})");
+                let suceso = Suceso::SinRespuesta { motivo: motivo.clone() };
+                self.note(&pending, suceso, events::DESPACHO_SIN_RESPUESTA).await?;
+                return Ok(Step::again(Falla::CuoNoValido, motivo, None));
+            }
             Err(other) => return Ok(Step::again(Falla::EnvioInterrumpido, other.to_string(), None)),
         };
         let tramite = despacho.tramite(&propia);
         let call = self.platform.recepcionar(&tramite, documento);
-        let answer =
-            self.call(Some((&despacho.destino, despacho.id)), |a| matches!(a.codigo(), "0000" | "0003"), call).await;
+        let answer = self.call((&despacho.destino, despacho.id), |a| matches!(a.codigo(), "0000" | "0003"), call).await;
         self.end_send(job, despacho, read_end(answer)).await
     }
 
@@ -82,7 +88,7 @@ impl Exchange {
         if despacho.intentos > 0 || self.in_directory(destino).await? {
             return Ok(None);
         }
-        match self.call(None, |_| true, self.platform.validar_entidad(destino)).await {
+        match self.platform.validar_entidad(destino).await {
             Ok(true) => Ok(None),
             Ok(false) => {
                 let motivo = format!("la plataforma no tiene registrada a la entidad {destino}; nada se envió");
@@ -101,7 +107,7 @@ impl Exchange {
     async fn cuo_for(&self, despacho: &Despacho) -> Result<Cuo, PlatformError> {
         match &despacho.cuo {
             Some(cuo) => Ok(cuo.clone()),
-            None => self.call(None, |_| true, self.platform.cuo(&despacho.entidad)).await,
+            None => self.platform.cuo(&despacho.entidad).await,
         }
     }
 
@@ -126,14 +132,13 @@ impl Exchange {
                 self.finished(job).await
             }
             Fin::Rechazado(falla, motivo) => self.refused(job, &despacho, falla, motivo).await,
-            Fin::CuoNoValido(motivo) if despacho.cuos_anteriores.len() + 1 >= CUOS_MAX => {
-                self.refused(job, &despacho, Falla::CuoNoValido, motivo).await
+            // No send under this CUO ended unclearly: it was refused outright, and nothing can have arrived under it.
+            Fin::CuoNoValido(motivo) if despacho.cuo.as_ref().is_some_and(|cuo| despacho.cuo_limpio(cuo)) => {
+                self.next_cuo(job, &despacho, motivo).await
             }
-            // The first send under this CUO was refused outright: nothing can have arrived under it.
-            Fin::CuoNoValido(motivo) if despacho.intentos_con_cuo <= 1 => self.new_cuo(&despacho, motivo).await,
             // An earlier send under it may have arrived and be the reason: ask before a new CUO makes a second document.
             Fin::CuoNoValido(motivo) => match self.consulta(&despacho).await {
-                Ok((answer, _)) if answer.respuesta.codigo() == "0001" => self.new_cuo(&despacho, motivo).await,
+                Ok((answer, _)) if answer.respuesta.codigo() == "0001" => self.next_cuo(job, &despacho, motivo).await,
                 Ok((answer, pdf)) if answer.respuesta.codigo() == "0000" => {
                     self.found(job, &despacho, answer, pdf).await
                 }
@@ -157,7 +162,11 @@ impl Exchange {
         self.finished(job).await
     }
 
-    async fn new_cuo(&self, despacho: &Despacho, motivo: String) -> Result<Step, StoreError> {
+    /// Under the refused CUO nothing arrived: another is asked for, or the despacho given up. A person's retry counts anew.
+    async fn next_cuo(&self, job: &Job, despacho: &Despacho, motivo: String) -> Result<Step, StoreError> {
+        if (despacho.cuos_anteriores.len() + 1).is_multiple_of(CUOS_MAX) {
+            return self.refused(job, despacho, Falla::CuoNoValido, motivo).await;
+        }
         let suceso = Suceso::CuoRechazado { motivo: motivo.clone() };
         self.note(despacho, suceso, events::DESPACHO_CUO_RECHAZADO).await?;
         Ok(Step::again(Falla::CuoNoValido, motivo, Some(Duration::ZERO)))

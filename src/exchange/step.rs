@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Actor, Exchange, PlatformError, events, health::Outcome};
 use crate::{
     domain::{
-        Cuo, Despacho, Falla, Id, Ruc,
+        Despacho, Falla, Id, Ruc,
         cargo::{Respuesta, RespuestaConsulta},
         despacho::Suceso,
     },
@@ -49,11 +49,12 @@ impl Step {
 }
 
 impl Exchange {
-    /// One call to the platform for a document and its destination, with what it says of the health of that destination, or
-    /// of the platform alone if it is `None`. `clear` tells an answer that can be understood.
+    /// One call to the platform for a document and its destination, with what it says of the health of that destination and
+    /// of the platform. `clear` tells an answer that can be understood. What the platform's other services do (CUO,
+    /// directory) is not recorded: one of them being down must not hold up what does not need it.
     pub(super) async fn call<T: Coded>(
         &self,
-        destino: Option<(&Ruc, Id)>,
+        (ruc, sujeto): (&Ruc, Id),
         clear: impl Fn(&T) -> bool,
         call: impl Future<Output = Result<T, PlatformError>>,
     ) -> Result<T, PlatformError> {
@@ -62,22 +63,18 @@ impl Exchange {
         let now = self.now();
         let took = Duration::try_from(now.duration_since(began)).unwrap_or_default();
         let failed = |error: &PlatformError| Outcome::Failed(error.detalle.clone());
-        match (&result, destino) {
-            (Err(error), None) => self.took_note(None, failed(error), took, now).await,
-            (Err(error), Some(_)) if !error.pudo_llegar() => {
-                self.took_note(None, failed(error), took, now).await;
-            }
-            (Err(error), destino) => self.took_note(destino, failed(error), took, now).await,
-            (Ok(answer), destino) => {
+        let destino = Some((ruc, sujeto));
+        match &result {
+            Err(error) if !error.pudo_llegar() => self.took_note(None, failed(error), took, now).await,
+            Err(error) => self.took_note(destino, failed(error), took, now).await,
+            Ok(answer) => {
                 self.took_note(None, Outcome::Answered, took, now).await;
                 let outcome = match answer.code() {
                     _ if clear(answer) => Outcome::Answered,
                     "-1" => Outcome::Declined,
                     _ => Outcome::Failed("respondió algo que no se entiende".into()),
                 };
-                if destino.is_some() {
-                    self.took_note(destino, outcome, took, now).await;
-                }
+                self.took_note(destino, outcome, took, now).await;
             }
         }
         result
@@ -141,18 +138,6 @@ impl Coded for Respuesta {
 impl Coded for RespuestaConsulta {
     fn code(&self) -> &str {
         self.respuesta.codigo()
-    }
-}
-
-impl Coded for bool {
-    fn code(&self) -> &str {
-        ""
-    }
-}
-
-impl Coded for Cuo {
-    fn code(&self) -> &str {
-        ""
     }
 }
 

@@ -33,6 +33,9 @@ const SLOW: Duration = Duration::from_secs(5);
 /// Attempts in the slow lane, for each slot.
 const SLOW_FACTOR: usize = 3;
 
+/// How often it is looked whether the directory is old.
+const DIRECTORY_LOOK: Duration = Duration::from_secs(600);
+
 /// Runs the jobs of an exchange until it is told to stop.
 pub struct Worker {
     exchange: Exchange,
@@ -144,12 +147,13 @@ async fn keep_directory(exchange: Exchange, stop: CancellationToken) {
         let wait = match exchange.directory_is_old(exchange.now()).await {
             Ok(false) => {
                 failures = 0;
-                Duration::from_secs(600)
+                DIRECTORY_LOOK
             }
             Ok(true) => match exchange.actualizar_directorio(&Actor::chasqui()).await {
                 Ok(directorio) => {
                     tracing::info!(entities = directorio.entidades.len(), "directory fetched");
-                    continue;
+                    failures = 0;
+                    DIRECTORY_LOOK
                 }
                 Err(error) => {
                     failures += 1;

@@ -111,6 +111,7 @@ pub fn despacho(documento: Documento) -> Despacho {
         cuo_referencia: None,
         cuo: None,
         cuos_anteriores: Vec::new(),
+        cuos_inciertos: Vec::new(),
         estado: EstadoDespacho::Pendiente,
         intentos: 0,
         intentos_con_cuo: 0,

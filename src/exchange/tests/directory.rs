@@ -1,6 +1,6 @@
 //! The platform's directory, and what it decides about a send.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use super::world::*;
 use crate::{
@@ -89,4 +89,39 @@ async fn nothing_is_sent_to_oneself() {
     let Err(ExchangeError::Defectos(found)) = refused else { panic!("it is refused") };
     assert_eq!((found[0].campo, found[0].motivo.codigo()), ("destino", "no_valido"));
     assert!(found[0].texto.contains("la misma entidad que remite"));
+}
+
+#[tokio::test]
+async fn a_directory_service_that_is_down_holds_up_only_what_needs_it() {
+    let world = World::new().await;
+    let down = || Err(PlatformError::new(Falla::TiempoAgotado, "sin respuesta"));
+    world.platform.validations.lock().unwrap().extend((0..20).map(|_| down()));
+    world.dispatch().await;
+    for _ in 0..8 {
+        assert!(world.run_next().await);
+    }
+    assert_eq!(world.exchange.health().allowance(world.exchange.now()).total, None, "the platform itself works");
+}
+
+#[tokio::test]
+async fn a_category_that_comes_back_empty_loses_none_of_its_entities() {
+    let world = World::new().await;
+    *world.platform.listed.lock().unwrap() = Some(vec![ruc(OTRO_MAS)]);
+    world.exchange.actualizar_directorio(&Actor::local()).await.unwrap();
+    *world.platform.listed.lock().unwrap() = Some(vec![ruc(OTRA)]);
+    world.platform.shifted.store(1, Ordering::SeqCst);
+    let fetched = world.exchange.actualizar_directorio(&Actor::local()).await.unwrap();
+    assert!(fetched.vigente(&ruc(OTRO_MAS)) && fetched.vigente(&ruc(OTRA)));
+    assert!(fetched.ausentes.is_empty());
+}
+
+#[tokio::test]
+async fn a_list_fetched_without_its_document_types_is_kept_with_the_known_ones() {
+    let world = World::new().await;
+    let known = world.exchange.actualizar_directorio(&Actor::local()).await.unwrap();
+    world.platform.no_types.store(true, Ordering::SeqCst);
+    *world.platform.listed.lock().unwrap() = Some(vec![ruc(OTRA), ruc(OTRO_MAS)]);
+    let fetched = world.exchange.actualizar_directorio(&Actor::local()).await.unwrap();
+    assert!(fetched.vigente(&ruc(OTRO_MAS)));
+    assert_eq!(fetched.tipos_documento, known.tipos_documento);
 }

@@ -8,6 +8,7 @@ mod dispatches;
 mod explanations;
 mod issue;
 mod neighbours;
+mod refused_cuos;
 mod review;
 mod sends;
 mod signatures;

@@ -224,3 +224,21 @@ async fn a_job_retried_by_a_person_while_it_is_tried_is_not_begun_twice_and_is_t
     assert_eq!(world.run_due().await, 1, "what the person asked for stands");
     assert!(world.recepcion(id).await.cargo_entregado_en.is_some());
 }
+
+#[tokio::test]
+async fn a_second_correction_is_refused_also_when_it_names_the_observed_one_by_reference() {
+    let world = World::new().await;
+    let observed = world.dispatch().await;
+    world.run_due().await;
+    world.collect(&cargo("0000000001", "O"), b"%PDF-1.7 c").await;
+    let correction = |numero: &str| NuevoDespacho {
+        numero_registro: Some(numero.into()),
+        referencia: Some("0000000001".into()),
+        ..nuevo()
+    };
+    let first = world.dispatch_as(correction("2")).await;
+    assert_eq!(world.despacho(observed).await.subsanado_por, Some(first));
+    let pdf = world.stage(b"%PDF-1.7 oficio").await;
+    let second = world.exchange.despachar(&Actor::local(), &ruc(NUESTRA), &correction("3"), Some(pdf), None).await;
+    assert!(matches!(second, Err(ExchangeError::SubsanacionEnCurso { id }) if id == first));
+}

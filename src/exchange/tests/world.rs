@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -94,7 +94,13 @@ pub struct ScriptedPlatform {
     pub validations: Mutex<VecDeque<Result<bool, PlatformError>>>,
     /// The entities of the first category; by default [`OTRA`] in all.
     pub listed: Mutex<Option<Vec<Ruc>>>,
+    /// Categories after the first by which [`Self::listed`] is shifted.
+    pub shifted: AtomicU64,
+    /// The document types cannot be had.
+    pub no_types: AtomicBool,
     next_cuo: AtomicU64,
+    /// How many times the last CUO is given again.
+    pub again: AtomicU64,
 }
 
 pub type Hook = Box<dyn FnOnce(String) -> futures_util::future::BoxFuture<'static, ()> + Send>;
@@ -117,7 +123,8 @@ async fn drain(mut pdf: BlobReader) {
 impl Platform for ScriptedPlatform {
     async fn cuo(&self, _: &Ruc) -> Result<Cuo, PlatformError> {
         self.called("cuo".into());
-        let n = self.next_cuo.fetch_add(1, Ordering::SeqCst) + 1;
+        let again = self.again.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        let n = self.next_cuo.fetch_add(u64::from(!again), Ordering::SeqCst) + u64::from(!again);
         Ok(Cuo::parse(&format!("{n:010}")).unwrap())
     }
 
@@ -172,13 +179,16 @@ impl Platform for ScriptedPlatform {
     async fn entidades(&self, categoria: Categoria) -> Result<Vec<Entidad>, PlatformError> {
         let nombre = format!("ENTIDAD DE {}", categoria.nombre());
         if let Some(listed) = &*self.listed.lock().unwrap() {
-            let first = listed.iter().filter(|_| categoria.numero() == 1);
+            let first = listed.iter().filter(|_| u64::from(categoria.numero()) == 1 + self.shifted.load(Ordering::SeqCst));
             return Ok(first.map(|ruc| Entidad { ruc: ruc.clone(), nombre: nombre.clone(), categoria }).collect());
         }
         Ok(vec![Entidad { ruc: ruc(OTRA), nombre, categoria }])
     }
 
     async fn tipos_documento(&self) -> Result<Vec<TipoDocumento>, PlatformError> {
+        if self.no_types.load(Ordering::SeqCst) {
+            return Err(unclear("sin respuesta"));
+        }
         Ok(tipos_documento_conocidos())
     }
 }

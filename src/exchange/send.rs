@@ -88,7 +88,7 @@ impl Exchange {
         if despacho.intentos > 0 || self.in_directory(destino).await? {
             return Ok(None);
         }
-        match self.platform.validar_entidad(destino).await {
+        match self.call_service(self.platform.validar_entidad(destino)).await {
             Ok(true) => Ok(None),
             Ok(false) => {
                 let motivo = format!("la plataforma no tiene registrada a la entidad {destino}; nada se envió");
@@ -107,7 +107,7 @@ impl Exchange {
     async fn cuo_for(&self, despacho: &Despacho) -> Result<Cuo, PlatformError> {
         match &despacho.cuo {
             Some(cuo) => Ok(cuo.clone()),
-            None => self.platform.cuo(&despacho.entidad).await,
+            None => self.call_service(self.platform.cuo(&despacho.entidad)).await,
         }
     }
 

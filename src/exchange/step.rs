@@ -50,8 +50,7 @@ impl Step {
 
 impl Exchange {
     /// One call to the platform for a document and its destination, with what it says of the health of that destination and
-    /// of the platform. `clear` tells an answer that can be understood. What the platform's other services do (CUO,
-    /// directory) is not recorded: one of them being down must not hold up what does not need it.
+    /// of the platform. `clear` tells an answer that can be understood.
     pub(super) async fn call<T: Coded>(
         &self,
         (ruc, sujeto): (&Ruc, Id),
@@ -76,6 +75,24 @@ impl Exchange {
                 };
                 self.took_note(destino, outcome, took, now).await;
             }
+        }
+        result
+    }
+
+    /// One call to another service of the platform (CUO, directory). That it answers badly holds up only what needs it and is
+    /// not recorded; that it cannot even be reached is the platform's.
+    pub(super) async fn call_service<T>(
+        &self,
+        call: impl Future<Output = Result<T, PlatformError>>,
+    ) -> Result<T, PlatformError> {
+        let began = self.now();
+        let result = call.await;
+        if let Err(error) = result.as_ref()
+            && !error.pudo_llegar()
+        {
+            let now = self.now();
+            let took = Duration::try_from(now.duration_since(began)).unwrap_or_default();
+            self.took_note(None, Outcome::Failed(error.detalle.clone()), took, now).await;
         }
         result
     }

@@ -28,6 +28,9 @@ use crate::{
     telemetry::Metrics,
 };
 
+/// The host that stands in addresses for the daemon behind the control socket.
+const CONTROL_HOST: &str = "chasqui.local";
+
 /// Wait for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
 
@@ -86,7 +89,7 @@ impl Api {
     }
 
     fn control(socket: &Path) -> Result<Self, Failure> {
-        let base = Url::parse("http://chasqui.local").map_err(|error| Failure::Failed(error.to_string()))?;
+        let base = Url::parse(&format!("http://{CONTROL_HOST}")).map_err(|error| Failure::Failed(error.to_string()))?;
         Ok(Self::Remote { http: client(Client::builder().unix_socket(socket))?, base, key: None })
     }
 
@@ -214,7 +217,11 @@ async fn fetched(request: reqwest::RequestBuilder) -> Result<(http::StatusCode, 
 }
 
 fn unreachable(error: &reqwest::Error) -> Failure {
-    let place = error.url().map(|url| format!(" a {}", url.origin().ascii_serialization())).unwrap_or_default();
+    let place = match error.url() {
+        Some(url) if url.host_str() == Some(CONTROL_HOST) => " al servicio de esta máquina".into(),
+        Some(url) => format!(" a {}", url.origin().ascii_serialization()),
+        None => String::new(),
+    };
     let mut cause: &dyn std::error::Error = error;
     while let Some(next) = cause.source() {
         cause = next;

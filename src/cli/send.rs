@@ -108,7 +108,7 @@ pub struct Send {
 impl Send {
     pub fn run(&self) -> Result<(), Failure> {
         runtime()?.block_on(async {
-            let sent = self.send(&self.api().await?).await?;
+            let (sent, lost) = self.send(&self.api().await?).await?;
             if self.format.format == Format::Json {
                 output::json(&if self.to.len() == 1 {
                     sent.first().cloned().unwrap_or_default()
@@ -118,7 +118,7 @@ impl Send {
             } else {
                 sent.iter().for_each(report);
             }
-            verdict(&sent, self.wait)
+            verdict(&sent, self.wait, lost.as_ref())
         })
     }
 
@@ -138,35 +138,41 @@ impl Send {
         }
     }
 
-    async fn send(&self, api: &Api) -> Result<Vec<Value>, Failure> {
+    /// What was accepted, as it was last known; and why nothing later is known, if the daemon went away meanwhile.
+    async fn send(&self, api: &Api) -> Result<(Vec<Value>, Option<Failure>), Failure> {
         let bar = bar();
-        let form = self.form(&bar).await?;
+        let data = self.data();
+        let form = self.form(&bar, &data).await?;
         let accepted = api.form("/api/v1/despachos", form).await;
         bar.finish_and_clear();
-        let accepted = accepted?;
+        let accepted = accepted.map_err(|failure| perhaps_accepted(failure, &data))?;
         let mut sent = match accepted.get("items").and_then(Value::as_array) {
             Some(items) => items.clone(),
             None => vec![accepted],
         };
         let deadline = Instant::now() + Duration::from_secs(self.wait);
         let spinner = spinner();
+        let mut lost = None;
         for despacho in &mut sent {
-            while unsettled(despacho) && Instant::now() < deadline {
+            while unsettled(despacho) && lost.is_none() && Instant::now() < deadline {
                 spinner.set_message(format!(
                     "{}: {}",
                     output::text(despacho, "destino"),
                     output::text(despacho, "estado")
                 ));
                 let left = deadline.saturating_duration_since(Instant::now()).as_secs().clamp(1, ASK_S);
-                *despacho =
-                    api.get(&format!("/api/v1/despachos/{}?esperar={left}", output::text(despacho, "id"))).await?;
+                let path = format!("/api/v1/despachos/{}?esperar={left}", output::text(despacho, "id"));
+                match api.get(&path).await {
+                    Ok(now) => *despacho = now,
+                    Err(failure) => lost = Some(failure),
+                }
             }
         }
         spinner.finish_and_clear();
-        Ok(sent)
+        Ok((sent, lost))
     }
 
-    async fn form(&self, bar: &ProgressBar) -> Result<Form, Failure> {
+    async fn form(&self, bar: &ProgressBar, data: &Value) -> Result<Form, Failure> {
         let file = File::open(&self.file).await.map_err(|error| unreadable(&self.file, &error))?;
         let bytes = file.metadata().await.map_err(|error| unreadable(&self.file, &error))?.len();
         let name = self.file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -175,13 +181,13 @@ impl Send {
         let pieces = ReaderStream::with_capacity(file, PIECE_BYTES)
             .inspect_ok(move |piece| shown.inc(u64::try_from(piece.len()).unwrap_or_default()));
         let part = Part::stream_with_length(reqwest::Body::wrap_stream(pieces), bytes).file_name(name);
-        Ok(Form::new().text("datos", self.data().to_string()).part("documento", part))
+        Ok(Form::new().text("datos", data.to_string()).part("documento", part))
     }
 
     fn data(&self) -> Value {
         let stem = self.file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let now = SystemClock.now();
-        let numbered = || lima::en_lima(now).strftime("CLI-%Y%m%d-%H%M%S").to_string();
+        let numbered = || lima::en_lima(now).strftime("CLI-%Y%m%d-%H%M%S-%3f").to_string();
         let mut data = json!({
             "numero_registro": self.numero_registro.clone().unwrap_or_else(numbered),
             "unidad_remitente": self.unidad_remitente,
@@ -241,29 +247,42 @@ fn report(despacho: &Value) {
     }
 }
 
+/// A call that broke may have been accepted: repeated under the same number it cannot become a second document.
+fn perhaps_accepted(failure: Failure, data: &Value) -> Failure {
+    let Failure::Unreachable(why) = failure else { return failure };
+    let numero = output::text(data, "numero_registro");
+    Failure::Unreachable(format!(
+        "{why}. Si lo envía otra vez, hágalo con --numero-registro {numero}: así no puede salir dos veces"
+    ))
+}
+
 /// Accepted is enough for who did not want to wait; else the platform must have taken each.
-fn verdict(sent: &[Value], wait: u64) -> Result<(), Failure> {
+fn verdict(sent: &[Value], wait: u64, lost: Option<&Failure>) -> Result<(), Failure> {
     let failed = sent.iter().find(|d| matches!(d["estado"].as_str(), Some("fallido" | "anulado")));
     if let Some(failed) = failed {
         let why = output::text(failed, "ultimo_error");
         return Err(Failure::Failed(format!("el envío a {} falló: {why}", output::text(failed, "destino"))));
     }
     match sent.iter().find(|despacho| unsettled(despacho)) {
-        Some(despacho) if wait > 0 => Err(Failure::Pending(pending(despacho, wait))),
+        Some(despacho) if wait > 0 => Err(Failure::Pending(pending(despacho, wait, lost))),
         _ => Ok(()),
     }
 }
 
 /// What is known of one that was accepted and has no end yet.
-fn pending(despacho: &Value, wait: u64) -> String {
+fn pending(despacho: &Value, wait: u64, lost: Option<&Failure>) -> String {
     let known = match despacho["estado"].as_str() {
         Some("enviando") => "se está enviando",
         Some("por_confirmar") => "se envió, no hubo una respuesta clara y se preguntará si llegó",
         _ => "espera su turno para salir",
     };
     let (destino, id) = (output::text(despacho, "destino"), output::text(despacho, "id"));
+    let waited = match lost {
+        Some(failure) => format!("el servicio dejó de atender mientras se esperaba ({}), y antes", failure.message()),
+        None => format!("pasados {wait} s"),
+    };
     format!(
-        "el documento para {destino} está aceptado y guardado, y pasados {wait} s aún no se confirma que llegó: {known}. \
+        "el documento para {destino} está aceptado y guardado, y {waited} aún no se confirmaba que llegó: {known}. \
          No lo envíe de nuevo: el servicio sigue solo. Vea cómo va con «chasqui queue show {id}»"
     )
 }
@@ -312,7 +331,7 @@ mod tests {
             ("pendiente", 0, true),
             ("fallido", 0, false),
         ] {
-            assert_eq!(verdict(&one(estado), wait).is_ok(), well, "{estado} {wait}");
+            assert_eq!(verdict(&one(estado), wait, None).is_ok(), well, "{estado} {wait}");
         }
     }
 
@@ -320,10 +339,27 @@ mod tests {
     fn what_is_not_confirmed_yet_is_no_failure_and_says_what_is_known() {
         for (estado, known) in [("pendiente", "espera su turno"), ("por_confirmar", "se preguntará si llegó")] {
             let sent = [json!({"estado": estado, "destino": "20168999926", "id": "019a"})];
-            let Err(end) = verdict(&sent, 120) else { panic!("{estado} has no end yet") };
+            let Err(end) = verdict(&sent, 120, None) else { panic!("{estado} has no end yet") };
             assert_eq!(end.code(), 4);
             let said = end.message();
             assert!(said.contains(known) && said.contains("No lo envíe de nuevo") && said.contains("019a"), "{said}");
         }
+    }
+    #[test]
+    fn a_daemon_that_goes_away_after_accepting_is_no_reason_to_send_again() {
+        let lost = Failure::Unreachable("se interrumpió la llamada".into());
+        let sent = [json!({"estado": "pendiente", "destino": "20168999926", "id": "019a"})];
+        let Err(end) = verdict(&sent, 120, Some(&lost)) else { panic!("its end is not known") };
+        assert_eq!(end.code(), 4);
+        assert!(end.message().contains("dejó de atender") && end.message().contains("No lo envíe de nuevo"));
+    }
+
+    #[test]
+    fn a_call_that_broke_names_the_number_to_repeat_it_under() {
+        let data = json!({"numero_registro": "CLI-1"});
+        let end = perhaps_accepted(Failure::Unreachable("se interrumpió la llamada".into()), &data);
+        assert_eq!(end.code(), 3);
+        assert!(end.message().ends_with("--numero-registro CLI-1: así no puede salir dos veces"));
+        assert!(matches!(perhaps_accepted(Failure::Failed("no".into()), &data), Failure::Failed(said) if said == "no"));
     }
 }

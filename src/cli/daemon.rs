@@ -19,11 +19,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    anchors,
-    causes::{in_spanish, of_store},
-    identities, limits, ready,
-};
+use super::{anchors, causes::in_spanish, identities, limits, ready};
 use crate::{
     audit::{self, AuditError, Log},
     config::{self, Config},
@@ -69,7 +65,7 @@ const ATTEMPT_MARGIN: Duration = Duration::from_secs(60);
 pub enum StartError {
     #[error("no se puede usar la carpeta de datos {}: {}", dir.display(), in_spanish(error))]
     DataDir { dir: PathBuf, error: io::Error },
-    #[error("{}", of_store(.0))]
+    #[error(transparent)]
     Store(#[from] StoreError),
     #[error("no se puede escuchar en {address} ({key}): {}{}", in_spanish(error), taken(key, error))]
     Bind { key: &'static str, address: SocketAddr, error: io::Error },

@@ -7,7 +7,6 @@
 mod anchors;
 mod api_key;
 mod audit;
-mod causes;
 mod cert;
 mod client;
 pub mod daemon;
@@ -28,7 +27,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{self, ConfigError, Loaded};
+use crate::config::{self, ConfigError, Loaded, causes};
 
 /// Exchange of documents between public entities.
 #[derive(Parser)]

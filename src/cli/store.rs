@@ -5,7 +5,7 @@ use std::{io::IsTerminal, path::PathBuf};
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{ConfigOption, Failure, Format, FormatOption, causes::of_store, output};
+use super::{ConfigOption, Failure, Format, FormatOption, output};
 use crate::store::{
     Verification,
     embedded::{Reading, verify_dir},
@@ -51,9 +51,8 @@ impl Verify {
         };
         let found = verify_dir(&dir, &mut progress);
         bar.finish_and_clear();
-        let found = found.map_err(|error| {
-            Failure::Failed(format!("no se pudo verificar {}: {}", dir.display(), of_store(&error)))
-        })?;
+        let found =
+            found.map_err(|error| Failure::Failed(format!("no se pudo verificar {}: {}", dir.display(), error)))?;
         self.report(&found)
     }
 

@@ -108,12 +108,22 @@ fn complaint(error: &clap::Error) -> String {
             format!("«{given}» no vale para {arg}: es uno de {valid}{}", hint(ContextKind::SuggestedValue))
         }
         ErrorKind::ValueValidation => {
-            let why = std::error::Error::source(error).map(|why| format!(": {why}")).unwrap_or_default();
-            format!("«{given}» no vale para {arg}{why}")
+            let why = std::error::Error::source(error).map(|why| format!(": {}", reason(&why.to_string())));
+            format!("«{given}» no vale para {arg}{}", why.unwrap_or_default())
         }
         ErrorKind::ArgumentConflict => format!("{arg} no va junto con {}", value(ContextKind::PriorArg)),
         ErrorKind::TooManyValues => format!("{arg} no lleva el valor «{given}»"),
         _ => error.render().to_string(),
+    }
+}
+
+/// The standard library's words for values that it reads, in Spanish; our own readers say it themselves.
+fn reason(said: &str) -> &str {
+    match said {
+        "invalid socket address syntax" => "se escribe IP:PUERTO",
+        "number too large to fit in target type" => "es demasiado grande",
+        "invalid digit found in string" | "cannot parse integer from empty string" => "debe ser un número entero",
+        other => other,
     }
 }
 
@@ -146,6 +156,11 @@ mod tests {
             ("chasqui serve --config", "falta el valor de --config <ARCHIVO>"),
             ("chasqui store verify --format xml", "«xml» no vale para --format <FORMATO>: es uno de text, json"),
             ("chasqui api-key revoke", "falta <ID>"),
+            (
+                "chasqui send a.pdf --to 20168999926 --wait abc",
+                "«abc» no vale para --wait <SEGUNDOS>: debe ser un número entero",
+            ),
+            ("chasqui simulator --listen aquí", "«aquí» no vale para --listen <DIRECCIÓN>: se escribe IP:PUERTO"),
             ("chasqui store", "incomplete: El almacén de datos"),
             ("chasqui serve", "fine"),
         ] {

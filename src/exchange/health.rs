@@ -150,6 +150,18 @@ pub struct Allowance {
     pub reopens: Option<Timestamp>,
 }
 
+/// The platform is being left alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pausa {
+    /// Since when nothing has worked.
+    pub desde: Option<Timestamp>,
+    /// When it is tried again.
+    pub hasta: Timestamp,
+}
+
+/// Failures in a row that make an outage: one alone may be the attempt's own.
+const ALERT_FAILURES: u32 = 2;
+
 impl Health {
     pub fn new(policy: BreakerPolicy) -> Self {
         Self { policy, known: Mutex::default() }
@@ -196,7 +208,7 @@ impl Health {
         let known = self.lock();
         let all = known.destinos.iter().map(|(ruc, destino)| (Some(ruc.clone()), destino));
         let due = |(ruc, destino): (Option<Ruc>, &Destino)| match (destino.avisada, destino.caida_desde) {
-            (None, Some(desde)) if later(desde, after) <= now => {
+            (None, Some(desde)) if destino.fallos_seguidos >= ALERT_FAILURES && later(desde, after) <= now => {
                 Some(Aviso { ruc, desde, vuelve: false, ultimo_error: destino.ultimo_error.clone() })
             }
             (Some(desde), None) => Some(Aviso { ruc, desde, vuelve: true, ultimo_error: None }),
@@ -229,6 +241,13 @@ impl Health {
     /// Takes note of how the platform itself answered, whatever the destination said.
     pub fn record_pide(&self, outcome: Outcome, took: Duration, now: Timestamp) -> bool {
         self.lock().pide.record(&self.policy, None, outcome, took, now)
+    }
+
+    /// The pause of everything, if the platform is being left alone.
+    pub fn pausa_de_pide(&self, now: Timestamp) -> Option<Pausa> {
+        let known = self.lock();
+        let hasta = known.pide.reabre_en.filter(|at| *at > now)?;
+        Some(Pausa { desde: known.pide.caida_desde, hasta })
     }
 
     /// The health of a destination; of one never tried, nothing is known.

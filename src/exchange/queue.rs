@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{
     Actor, Exchange, ExchangeError, RACES_MAX, events,
-    health::{Circuito, Salud},
+    health::{Circuito, Pausa, Salud},
 };
 use crate::{
     domain::{
@@ -30,6 +30,8 @@ pub struct Trabajo {
     /// The SGD's number of the despacho, or the number under which the recepcion was filed.
     pub numero_registro: Option<String>,
     pub salud: Option<Salud>,
+    /// When it is tried: its own time, or the end of a pause that holds it.
+    pub proximo_en: Timestamp,
     /// One paragraph: why it is where it is, what it means, what to do, what happens next and when.
     pub explicacion: String,
 }
@@ -109,8 +111,11 @@ impl Exchange {
         };
         let now = self.now();
         let salud = self.health.salud(&job.destino, now);
-        let explicacion = explain(&job, salud.as_ref(), now, self.settings.retry.dead_at(job.kind, job.creado_en));
-        Ok(Trabajo { job, cuo, numero_registro, salud, explicacion })
+        let pide = self.health.pausa_de_pide(now);
+        let proximo_en = due(&job, salud.as_ref(), pide.as_ref());
+        let dead_at = self.settings.retry.dead_at(job.kind, job.creado_en);
+        let explicacion = explain(&job, salud.as_ref(), pide.as_ref(), now, dead_at);
+        Ok(Trabajo { job, cuo, numero_registro, salud, proximo_en, explicacion })
     }
 
     /// Tries a job again now, also one that was given up: its age counts anew.
@@ -241,7 +246,13 @@ fn decided(job: &Job, tipo: &str, actor: &Actor, at: Timestamp, motivo: &str) ->
 }
 
 /// Why a job is where it is, for a person who has never seen one.
-pub(super) fn explain(job: &Job, salud: Option<&Salud>, now: Timestamp, dead_at: Timestamp) -> String {
+pub(super) fn explain(
+    job: &Job,
+    salud: Option<&Salud>,
+    pide: Option<&Pausa>,
+    now: Timestamp,
+    dead_at: Timestamp,
+) -> String {
     let what = match job.kind {
         JobKind::Despachar => format!("Este documento espera llegar a la entidad {}.", job.destino),
         JobKind::EntregarCargo => {
@@ -260,8 +271,19 @@ pub(super) fn explain(job: &Job, salud: Option<&Salud>, now: Timestamp, dead_at:
     if let Some(salud) = salud.filter(|s| s.circuito != Circuito::Cerrado) {
         sentences.push(paused(salud));
     }
-    sentences.push(next_step(job, now, dead_at));
+    if let Some(pide) = pide {
+        let since = pide.desde.map(|at| format!(" desde el {}", reloj(at))).unwrap_or_default();
+        let until = reloj(pide.hasta);
+        sentences.push(format!("La plataforma no responde{since} y todo está en pausa; se probará el {until}."));
+    }
+    sentences.push(next_step(job, due(job, salud, pide), now, dead_at));
     sentences.join(" ")
+}
+
+/// When it is tried: its own time, or the end of a pause that holds it.
+fn due(job: &Job, salud: Option<&Salud>, pide: Option<&Pausa>) -> Timestamp {
+    let held = salud.and_then(|s| s.reabre_en).max(pide.map(|p| p.hasta));
+    held.map_or(job.proximo_en, |held| held.max(job.proximo_en))
 }
 
 /// The catalogue speaks of documents; what it says of a refused field does not help with a cargo, which was issued already.
@@ -310,14 +332,16 @@ fn paused(salud: &Salud) -> String {
     format!("Esa entidad no responde{since} y los envíos hacia ella están en pausa{until}.")
 }
 
-fn next_step(job: &Job, now: Timestamp, dead_at: Timestamp) -> String {
+fn next_step(job: &Job, due: Timestamp, now: Timestamp, dead_at: Timestamp) -> String {
     if let Some(at) = job.muerto_en {
         return format!(
-            "Se dejó de insistir el {}. Nada se ha perdido: puede reintentarlo o descartarlo indicando el motivo.",
-            reloj(at)
+            "Se dejó de insistir el {}. Nada se ha perdido: puede reintentarlo con «chasqui queue retry {id} --reason \
+             MOTIVO» o abandonarlo con «chasqui queue discard {id} --reason MOTIVO».",
+            reloj(at),
+            id = job.id
         );
     }
-    let when = if job.proximo_en <= now { "en seguida".to_owned() } else { format!("el {}", reloj(job.proximo_en)) };
+    let when = if due <= now { "en seguida".to_owned() } else { format!("el {}", reloj(due)) };
     let then = match (job.kind, job.falla.map(|f| f.entrada().reintento)) {
         (JobKind::PreguntarCargo, _) => "se le preguntará por el cargo",
         (JobKind::Despachar, Some(Reintento::PreguntarAntes)) => {

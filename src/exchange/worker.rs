@@ -254,13 +254,20 @@ impl Exchange {
     async fn give_up(&self, held: &Job, job: Job, now: Timestamp) -> Result<(), CommitError> {
         tracing::warn!(job = %job.id, subject = %job.sujeto, "job given up; a person must decide");
         let what = match job.kind {
-            JobKind::Despachar => "El documento no pudo entregarse",
-            JobKind::EntregarCargo => "El cargo no pudo entregarse",
-            JobKind::PreguntarCargo => "La entidad receptora no ha emitido el cargo",
+            JobKind::Despachar => format!("El documento no pudo entregarse a la entidad {}", job.destino),
+            JobKind::EntregarCargo => format!("El cargo no pudo entregarse a la entidad {}", job.destino),
+            JobKind::PreguntarCargo => format!("La entidad {} no ha emitido el cargo", job.destino),
         };
-        let days = (now.as_second() - job.creado_en.as_second()) / 86_400;
+        let age = match (now.as_second() - job.creado_en.as_second()) / 3600 {
+            hours @ 48.. => format!("{} días", hours / 24),
+            hours @ 2.. => format!("{hours} horas"),
+            _ => "menos de dos horas".to_owned(),
+        };
         let last = job.ultimo_error.as_deref().unwrap_or("no se conoce");
-        let detalle = format!("{what} en {days} días y {} intentos. Último error: {last}", job.intentos);
+        let detalle = format!(
+            "{what} en {age} y {} intentos. Último error: {last}. Vea qué hacer con «chasqui queue show {}»",
+            job.intentos, job.id
+        );
         let fact = Fact {
             at: now,
             tipo: events::ALERTA.into(),

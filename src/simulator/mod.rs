@@ -37,7 +37,7 @@ pub use log::Mensaje;
 pub use send::{Enviado, EnviarError, Envio};
 
 use crate::{
-    config::{self, PideUrls},
+    config::{self, PideUrls, causes::in_spanish},
     domain::{Categoria, Cuo, Entidad, Ruc},
     exchange::{Clock, SystemClock},
     http::{
@@ -80,9 +80,9 @@ impl Default for Options {
 
 #[derive(Debug, thiserror::Error)]
 pub enum SimulatorError {
-    #[error("el simulador no puede escuchar en {0}: {1}")]
-    Listen(SocketAddr, #[source] io::Error),
-    #[error("el simulador no puede crear su carpeta temporal: {0}")]
+    #[error("el simulador no puede escuchar en {address}: {}; elija otra con --listen o simulator.listen", in_spanish(.source))]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("el simulador no puede crear su carpeta temporal: {}", in_spanish(.0))]
     Folder(#[source] io::Error),
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -105,7 +105,7 @@ pub struct Simulator {
 impl Simulator {
     /// Serves as soon as it returns.
     pub async fn start(options: Options) -> Result<Self, SimulatorError> {
-        let listen = |error| SimulatorError::Listen(options.listen, error);
+        let listen = |source| SimulatorError::Listen { address: options.listen, source };
         let listener = TcpListener::bind(options.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let stop = CancellationToken::new();

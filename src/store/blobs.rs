@@ -15,6 +15,7 @@ use tempfile::TempPath;
 
 use super::StoreError;
 use crate::{
+    config::causes::in_spanish,
     domain::Sha256,
     soap::{
         body::DocumentSource,
@@ -141,7 +142,7 @@ impl DocumentSink for BlobWriter {
 
 /// A full or read-only disk is told from other failures: it ends by itself and nothing is damaged.
 pub fn unwritable(error: std::io::Error) -> StoreError {
-    if disk_refuses(&error) { StoreError::Unwritable(error.to_string()) } else { StoreError::Io(error) }
+    if disk_refuses(&error) { StoreError::Unwritable(in_spanish(&error)) } else { StoreError::Io(error) }
 }
 
 /// Whether an error says that the disk takes nothing now.

@@ -30,7 +30,10 @@ use tokio::sync::watch;
 pub use blobs::{BlobReader, BlobWriter, Staged, StagedBody};
 pub use record::{ApiKey, Directorio, Fact, FactAt, Idempotencia, Job, JobKind, Record, Rol};
 
-use crate::domain::{Cuo, Despacho, EstadoDespacho, EstadoRecepcion, Id, Recepcion, Ruc, Sha256};
+use crate::{
+    config::causes::in_spanish,
+    domain::{Cuo, Despacho, EstadoDespacho, EstadoRecepcion, Id, Recepcion, Ruc, Sha256},
+};
 
 /// The place of an entry in the journal, from 1, without gaps.
 pub type Seq = u64;
@@ -73,7 +76,7 @@ pub enum StoreError {
     /// Another process has the store open.
     #[error("el almacén {0} ya está abierto por otro proceso")]
     Locked(String),
-    #[error("error del almacén: {0}")]
+    #[error("error del almacén: {}", in_spanish(.0))]
     Io(#[from] std::io::Error),
     #[error("el almacén se está cerrando")]
     Closed,

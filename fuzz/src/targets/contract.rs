@@ -26,7 +26,8 @@ macro_rules! request {
                     let read = $read(envelope, &mut $sink).await;
                     told(read, &$sink)
                 }
-                Err(_) => "no envelope".to_owned(),
+                // How much of what is refused was read first depends on the pieces.
+                Err(_) => "refused".to_owned(),
             }
         })
     };

@@ -104,7 +104,7 @@ async fn what_fails_for_days_stops_is_kept_and_goes_on_when_a_person_says_so() {
     let job = Job::id_for(JobKind::Despachar, id);
     let stopped = world.exchange.trabajo(None, job).await.unwrap();
     assert_eq!((stopped.situacion(), stopped.job.falla), (Situacion::Detenido, Some(Falla::TiempoAgotado)));
-    assert!(stopped.explicacion.contains("puede reintentarlo o descartarlo"), "{}", stopped.explicacion);
+    assert!(stopped.explicacion.contains(&format!("chasqui queue retry {job} --reason")), "{}", stopped.explicacion);
     assert_eq!(world.history(id).await.last().unwrap(), "alerta");
     assert_eq!(world.despacho(id).await.estado, EstadoDespacho::PorConfirmar, "kept as it was");
 

@@ -48,7 +48,7 @@ fn said(falla: Falla) -> &'static str {
 
 fn paragraph(job: &Job, salud: Option<&Salud>) -> String {
     let at = |text| lima::leer(text).unwrap();
-    explain(job, salud, at("2026-11-20T11:00:00"), at("2026-11-25T10:00:00"))
+    explain(job, salud, None, at("2026-11-20T11:00:00"), at("2026-11-25T10:00:00"))
 }
 
 #[test]

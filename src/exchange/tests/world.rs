@@ -179,7 +179,8 @@ impl Platform for ScriptedPlatform {
     async fn entidades(&self, categoria: Categoria) -> Result<Vec<Entidad>, PlatformError> {
         let nombre = format!("ENTIDAD DE {}", categoria.nombre());
         if let Some(listed) = &*self.listed.lock().unwrap() {
-            let first = listed.iter().filter(|_| u64::from(categoria.numero()) == 1 + self.shifted.load(Ordering::SeqCst));
+            let first =
+                listed.iter().filter(|_| u64::from(categoria.numero()) == 1 + self.shifted.load(Ordering::SeqCst));
             return Ok(first.map(|ruc| Entidad { ruc: ruc.clone(), nombre: nombre.clone(), categoria }).collect());
         }
         Ok(vec![Entidad { ruc: ruc(OTRA), nombre, categoria }])

@@ -56,7 +56,7 @@ fn trabajo(t: &Trabajo) -> TrabajoView<'_> {
         ultimo_error: job.ultimo_error.as_deref(),
         explicacion: &t.explicacion,
         creado_en: job.creado_en,
-        proximo_en: job.muerto_en.is_none().then_some(job.proximo_en),
+        proximo_en: job.muerto_en.is_none().then_some(t.proximo_en),
         detenido_en: job.muerto_en,
         salud: t.salud.as_ref(),
     }

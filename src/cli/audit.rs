@@ -11,7 +11,7 @@ use http::Method;
 use openssl::x509::X509;
 use serde_json::Value;
 
-use super::{ConfigOption, Failure, Format, FormatOption, client::Api, output, runtime, store::bar};
+use super::{ConfigOption, Failure, Format, FormatOption, client::Api, output, runtime, store::shown};
 use crate::{
     audit::{
         evidence::{self, Trust},
@@ -20,7 +20,6 @@ use crate::{
         verify::{Report, VerifyError, verify_dir},
     },
     domain::{Id, lima},
-    store::embedded::Reading,
 };
 
 const PATH: &str = "/api/v1/auditoria";
@@ -220,13 +219,8 @@ impl Verify {
         });
         let key = known_key(self.key.as_deref())?;
         let dir = data_dir(self.data_dir.as_ref(), &self.config)?;
-        let bar = bar();
-        let mut progress = |reading: Reading| {
-            bar.set_length(reading.bytes_total);
-            bar.set_position(reading.bytes);
-        };
-        let found = verify_dir(&dir, since.transpose()?, key, &mut progress);
-        bar.finish_and_clear();
+        let since = since.transpose()?;
+        let found = shown(|progress| verify_dir(&dir, since, key, progress));
         let found = found.map_err(|error: VerifyError| {
             Failure::Failed(format!("no se pudo verificar {}: {error}", dir.display()))
         })?;

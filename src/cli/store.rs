@@ -44,13 +44,7 @@ impl Verify {
         if !dir.join("journal").is_dir() {
             return Err(Failure::Usage(format!("{} no es una carpeta de datos de chasqui", dir.display())));
         }
-        let bar = bar();
-        let mut progress = |reading: Reading| {
-            bar.set_length(reading.bytes_total);
-            bar.set_position(reading.bytes);
-        };
-        let found = verify_dir(&dir, &mut progress);
-        bar.finish_and_clear();
+        let found = shown(|progress| verify_dir(&dir, progress));
         let found =
             found.map_err(|error| Failure::Failed(format!("no se pudo verificar {}: {}", dir.display(), error)))?;
         self.report(&found)
@@ -80,7 +74,18 @@ impl Verify {
     }
 }
 
-pub(super) fn bar() -> ProgressBar {
+/// Shows how far a reading of the store has come.
+pub(super) fn shown<T>(read: impl FnOnce(&mut dyn FnMut(Reading)) -> T) -> T {
+    let bar = bar();
+    let result = read(&mut |reading: Reading| {
+        bar.set_length(reading.bytes_total);
+        bar.set_position(reading.bytes);
+    });
+    bar.finish_and_clear();
+    result
+}
+
+fn bar() -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }

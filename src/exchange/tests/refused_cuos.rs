@@ -90,18 +90,7 @@ async fn a_cargo_under_a_refused_cuo_whose_send_was_once_unclear_is_ours() {
 #[tokio::test]
 async fn a_send_that_a_crash_interrupted_may_be_decided_about_once_a_consulta_failed() {
     let world = World::new().await;
-    let id = world.dispatch().await;
-    let (stuck, entered) = tokio::sync::oneshot::channel();
-    *world.platform.during_send.lock().unwrap() = Some(Box::new(move |_| {
-        Box::pin(async move {
-            stuck.send(()).unwrap();
-            std::future::pending::<()>().await;
-        })
-    }));
-    tokio::select! {
-        _ = world.run_due() => unreachable!("it never ends"),
-        _ = entered => {}
-    }
+    let id = world.stuck_send().await;
     world.platform.consultas.lock().unwrap().push_back(Err(unclear("tiempo agotado")));
     world.advance(Duration::from_secs(3600));
     world.run_due().await;

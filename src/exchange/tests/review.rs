@@ -9,23 +9,6 @@ use crate::{
     store::{Job, JobKind, Listing},
 };
 
-/// Begins a send that does not end, and leaves it there.
-async fn stuck(world: &World) -> Id {
-    let id = world.dispatch().await;
-    let (tell, entered) = tokio::sync::oneshot::channel();
-    *world.platform.during_send.lock().unwrap() = Some(Box::new(move |_| {
-        Box::pin(async move {
-            tell.send(()).unwrap();
-            std::future::pending::<()>().await;
-        })
-    }));
-    tokio::select! {
-        _ = world.run_due() => unreachable!("it never ends"),
-        _ = entered => {}
-    }
-    id
-}
-
 async fn received(world: &World, cuo: &str) -> Id {
     let listing = Listing { entidad: ruc(NUESTRA), estado: None, after: None, limit: 1 };
     assert_eq!(world.receive(&arrival(cuo), b"%PDF-1.7 x").await.0, "0000");
@@ -35,7 +18,7 @@ async fn received(world: &World, cuo: &str) -> Id {
 #[tokio::test]
 async fn a_send_under_way_is_neither_retried_nor_discarded() {
     let world = World::new().await;
-    let id = stuck(&world).await;
+    let id = world.stuck_send().await;
     let (actor, job) = (Actor::local(), Job::id_for(JobKind::Despachar, id));
     let refused = |result: Result<(), ExchangeError>| matches!(result, Err(ExchangeError::Estado(_)));
     assert!(refused(world.exchange.reintentar_despacho(&actor, None, id).await.map(drop)));
@@ -47,7 +30,7 @@ async fn a_send_under_way_is_neither_retried_nor_discarded() {
 #[tokio::test]
 async fn not_found_proves_nothing_while_the_send_may_still_be_open() {
     let world = World::new().await;
-    let id = stuck(&world).await;
+    let id = world.stuck_send().await;
     // Its lease ran out, but a send of this process may last as long as an attempt, and the platform a little longer.
     let policy = world.exchange.settings().retry.clone();
     world.advance(policy.attempt + policy.ask_after - Duration::from_secs(1));
@@ -93,9 +76,7 @@ async fn a_document_whose_reference_is_no_cuo_can_be_answered() {
 #[tokio::test]
 async fn a_corrected_document_is_not_corrected_again_and_a_correction_goes_to_one_entity() {
     let world = World::new().await;
-    let id = world.dispatch().await;
-    world.run_due().await;
-    world.collect(&cargo("1", "O"), b"%PDF-1.7 c").await;
+    let id = world.observed().await;
     let (actor, pdf) = (Actor::local(), world.stage(b"%PDF-1.7 new").await);
     let stated = |numero: &str| NuevoDespacho { numero_registro: Some(numero.into()), destinos: vec![], ..nuevo() };
     let key = |text: &str| Idempotency { key: text.into(), huella: Sha256::from_digest(&[1; 32]) };
@@ -116,9 +97,7 @@ async fn a_corrected_document_is_not_corrected_again_and_a_correction_goes_to_on
 #[tokio::test]
 async fn of_two_corrections_only_one_is_under_way_and_another_follows_one_that_failed() {
     let world = World::new().await;
-    let id = world.dispatch().await;
-    world.run_due().await;
-    world.collect(&cargo("1", "O"), b"%PDF-1.7 c").await;
+    let id = world.observed().await;
     let (actor, pdf) = (Actor::local(), world.stage(b"%PDF-1.7 new").await);
     let stated = |numero: &str| NuevoDespacho { numero_registro: Some(numero.into()), destinos: vec![], ..nuevo() };
     let first = world.exchange.subsanar(&actor, None, id, &stated("2"), Some(pdf.clone()), None).await.unwrap();

@@ -205,19 +205,7 @@ async fn a_cargo_that_comes_while_the_send_is_under_way_closes_it() {
 #[tokio::test]
 async fn a_send_that_a_crash_interrupted_is_asked_about() {
     let world = World::new().await;
-    let id = world.dispatch().await;
-    // The attempt is dropped in the middle of the send, as a crash would.
-    let (stuck, entered) = tokio::sync::oneshot::channel();
-    *world.platform.during_send.lock().unwrap() = Some(Box::new(move |_| {
-        Box::pin(async move {
-            stuck.send(()).unwrap();
-            std::future::pending::<()>().await;
-        })
-    }));
-    tokio::select! {
-        _ = world.run_due() => unreachable!("it never ends"),
-        _ = entered => {}
-    }
+    let id = world.stuck_send().await;
     assert_eq!(world.despacho(id).await.estado, EstadoDespacho::Enviando);
     world.platform.consultas.lock().unwrap().push_back(Ok(told("0000", "P")));
     world.advance(Duration::from_secs(3600)); // the lease runs out

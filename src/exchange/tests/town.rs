@@ -8,7 +8,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use jiff::{Timestamp, civil::time};
+use jiff::Timestamp;
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, sleep_until},
@@ -17,19 +17,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     simulation::Fuse,
-    world::{CountedIds, NUESTRA, nuevo, ruc},
+    world::{CountedIds, NUESTRA, nuevo, ruc, settings},
 };
 use crate::{
     domain::{
-        Ambiente, CargoTramite, Categoria, Consulta, Contenido, Cuo, Entidad, EntidadPropia, EstadoDespacho, Falla, Id,
-        Ruc, Tramite,
-        calendario::Calendario,
+        CargoTramite, Categoria, Consulta, Contenido, Cuo, Entidad, EstadoDespacho, Falla, Id, Ruc, Tramite,
         cargo::{Respuesta, RespuestaConsulta},
         entidad::{TipoDocumento, tipos_documento_conocidos},
         lima,
         validation::Rigor,
     },
-    exchange::{Actor, Clock, Exchange, NuevoDespacho, Platform, PlatformError, RetryPolicy, Settings, Worker},
+    exchange::{Actor, Clock, Exchange, NuevoDespacho, Platform, PlatformError, RetryPolicy, Worker},
     soap::sink::DocumentSink,
     store::{
         BlobReader, Cursor,
@@ -197,18 +195,8 @@ impl Town {
         let (start, began) = (lima::leer("2026-11-16T08:00:00").unwrap(), Instant::now());
         let store = Fuse::holding_the_clock(EmbeddedStore::open(dir.path(), Options::new(start)).unwrap());
         let relay = Arc::new(Relay::default());
-        let settings = Settings {
-            ambiente: Ambiente::Simulation,
-            entidades: vec![EntidadPropia {
-                ruc: ruc(NUESTRA),
-                nombre: "NUESTRA ENTIDAD".into(),
-                cierre: time(16, 30, 0, 0),
-            }],
-            rigor: Rigor::Lenient,
-            calendario: Calendario::default(),
-            document_bytes_max: 1_000_000,
-            retry: RetryPolicy { dead_after: Duration::from_secs(30 * 24 * 3600), ..RetryPolicy::default() },
-        };
+        let retry = RetryPolicy { dead_after: Duration::from_secs(30 * 24 * 3600), ..RetryPolicy::default() };
+        let settings = settings(Rigor::Lenient, retry);
         let clock = Arc::new(TokioClock { start, began });
         let exchange = Exchange::new(store, relay.clone(), clock, Arc::new(CountedIds::default()), settings);
         let stop = CancellationToken::new();

@@ -214,6 +214,22 @@ pub struct World {
     _dir: tempfile::TempDir,
 }
 
+/// Those of our entity, closing at 16:30.
+pub fn settings(rigor: Rigor, retry: RetryPolicy) -> Settings {
+    Settings {
+        ambiente: Ambiente::Simulation,
+        entidades: vec![EntidadPropia {
+            ruc: ruc(NUESTRA),
+            nombre: "NUESTRA ENTIDAD".into(),
+            cierre: time(16, 30, 0, 0),
+        }],
+        rigor,
+        calendario: Calendario::default(),
+        document_bytes_max: 1_000_000,
+        retry,
+    }
+}
+
 impl World {
     pub async fn new() -> Self {
         Self::with(Rigor::Lenient).await
@@ -225,18 +241,7 @@ impl World {
         let platform = Arc::new(ScriptedPlatform::default());
         let start = lima::leer("2026-11-20T10:00:00").unwrap();
         let clock = Arc::new(StillClock(AtomicI64::new(start.as_millisecond())));
-        let settings = Settings {
-            ambiente: Ambiente::Simulation,
-            entidades: vec![EntidadPropia {
-                ruc: ruc(NUESTRA),
-                nombre: "NUESTRA ENTIDAD".into(),
-                cierre: time(16, 30, 0, 0),
-            }],
-            rigor,
-            calendario: Calendario::default(),
-            document_bytes_max: 1_000_000,
-            retry: RetryPolicy::default(),
-        };
+        let settings = settings(rigor, RetryPolicy::default());
         let ids = Arc::new(CountedIds::default());
         let exchange = Exchange::new(store, platform.clone(), clock.clone(), ids, settings);
         Self { exchange, platform, clock, _dir: dir }
@@ -311,6 +316,31 @@ impl World {
     pub async fn receive(&self, tramite: &Tramite, pdf: &[u8]) -> (String, String) {
         let pdf = self.stage(pdf).await;
         in_words(&self.exchange.recibir(tramite, Some(pdf)).await)
+    }
+
+    /// A document of ours that was sent and observed.
+    pub async fn observed(&self) -> Id {
+        let id = self.dispatch().await;
+        self.run_due().await;
+        self.collect(&cargo("1", "O"), b"%PDF-1.7 c").await;
+        id
+    }
+
+    /// Begins a send that does not end, and leaves it there as a crash would.
+    pub async fn stuck_send(&self) -> Id {
+        let id = self.dispatch().await;
+        let (tell, entered) = tokio::sync::oneshot::channel();
+        *self.platform.during_send.lock().unwrap() = Some(Box::new(move |_| {
+            Box::pin(async move {
+                tell.send(()).unwrap();
+                std::future::pending::<()>().await;
+            })
+        }));
+        tokio::select! {
+            _ = self.run_due() => unreachable!("it never ends"),
+            _ = entered => {}
+        }
+        id
     }
 
     pub async fn collect(&self, cargo: &CargoTramite, pdf: &[u8]) -> (String, String) {

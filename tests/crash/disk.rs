@@ -11,9 +11,24 @@ use std::{
 
 use tempfile::TempDir;
 
-/// Stops a file system at once, its journal not written: EXT4_IOC_SHUTDOWN with EXT4_GOING_FLAGS_NOLOGFLUSH.
-const STOP: &str = "import fcntl, os, struct, sys\n\
-                    fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587D, struct.pack('I', 2))";
+/// Stops a process and at once its file system, whose journal is not written: EXT4_IOC_SHUTDOWN with
+/// EXT4_GOING_FLAGS_NOLOGFLUSH. The process first, until none of its threads runs: while a file system is being stopped
+/// Linux (6.18 too) tells some callers of fdatasync that all is well, and what they wrote is not there. A real cut leaves
+/// nobody who could believe that and answer; who is in the kernel waiting for the disk stays there and is cut off.
+const STOP: &str = "\
+import fcntl, os, signal, struct, sys
+disk = os.open(sys.argv[1], os.O_RDONLY)
+tasks = '/proc/' + sys.argv[2] + '/task/'
+def runs(task):
+    try:
+        return open(tasks + task + '/stat').read().rpartition(')')[2].split()[0] in 'RS'
+    except OSError:
+        return False
+os.kill(int(sys.argv[2]), signal.SIGSTOP)
+while any(map(runs, os.listdir(tasks))):
+    pass
+fcntl.ioctl(disk, 0x8004587D, struct.pack('I', 2))
+";
 
 pub struct Disk {
     folder: TempDir,
@@ -56,12 +71,12 @@ impl Disk {
         }
     }
 
-    /// The current goes: from now on nothing reaches the disk and every write fails.
-    pub fn cut(&self) {
-        run("python3", &["-c", STOP, path(&self.root())]);
+    /// The current goes while the process `id` writes to the disk: from now on it does nothing, and nothing reaches the disk.
+    pub fn cut(&self, id: u32) {
+        run("python3", &["-c", STOP, path(&self.root()), &id.to_string()]);
     }
 
-    /// After [`Disk::cut`], with no process on it any more: what was on the disk is copied past the page cache, and the copy
+    /// After [`Disk::cut`], with the process killed: what was on the disk is copied past the page cache, and the copy
     /// is mounted in its place.
     pub fn come_back(&mut self) {
         let copy = self.folder.path().join("copy");

@@ -282,7 +282,7 @@ pub fn api_router(
         audit: Arc::clone(audit),
         metrics: Arc::clone(metrics),
         json_bytes_max: config.limits.json_max.in_memory(),
-        checks: Arc::new([ready::disk(config.data_dir.clone())]),
+        checks: Arc::new([ready::disk(config.data_dir.clone(), Arc::clone(exchange.store()))]),
         stop: stop.clone(),
     };
     let intake = Intake::new(&config.limits, config.limits.request_max().bytes(), in_flight);

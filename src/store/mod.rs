@@ -91,6 +91,15 @@ impl StoreError {
             _ => false,
         }
     }
+
+    /// Why, without saying again that it is the store.
+    pub fn cause(&self) -> String {
+        match self {
+            Self::Unwritable(why) => why.clone(),
+            Self::Io(error) => in_spanish(error),
+            other => other.to_string(),
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -265,6 +274,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// The highest sequence committed, as it grows: what waits for news watches this.
     fn watch(&self) -> watch::Receiver<Seq>;
+    /// Whether changes are taken in now, and why not; after one failed, by trying.
+    async fn writable(&self) -> Result<(), StoreError>;
     /// Reads everything and compares: every frame, record, document.
     async fn verify(&self) -> Result<Verification, StoreError>;
     /// Refuses further commits, finishes the ones under way, and leaves a clean-stop mark.

@@ -17,6 +17,7 @@ use super::{
     frame::{self, Parts},
     index::{IndexError, Writes},
     journal::Journal,
+    opening,
     packs::Packs,
     placement::Placed,
     recovery,
@@ -25,6 +26,7 @@ use super::{
     view::{View, ViewError},
 };
 use crate::{
+    config::causes::in_spanish,
     domain::Id,
     store::{CommitError, Job, Record, Seq, Staged, StoreError, blobs::StagedBody},
     telemetry::failpoint,
@@ -47,6 +49,8 @@ pub struct Committer {
     pub answered: Answered,
     /// When the last attempt to rebuild the index failed.
     pub rebuild_failed: Option<Instant>,
+    /// Something could not be written since the disk was last seen to take what it is given.
+    pub doubted: bool,
 }
 
 /// A change that will be in the batch.
@@ -122,7 +126,10 @@ impl Committer {
     fn commit(&mut self, batch: Vec<Waiting>) {
         let start = match self.packs.repair().and_then(|()| self.journal.prepare()) {
             Ok(start) => start,
-            Err(error) => return refuse_all(batch.into_iter().map(|(_, answer)| answer), &error.to_string()),
+            Err(error) => {
+                self.doubted = true;
+                return refuse_all(batch.into_iter().map(|(_, answer)| answer), &in_spanish(&error));
+            }
         };
         let shared = Arc::clone(&self.shared);
         let state = shared.index.read().unwrap_or_else(PoisonError::into_inner);
@@ -157,9 +164,10 @@ impl Committer {
             && let Err(error) = self.write(&frames, admitted.len() as u64)
         {
             tracing::error!(%error, "the store cannot write");
+            self.doubted = true;
             self.undo();
             let answers = admitted.into_iter().map(|a| a.answer).chain(refused.into_iter().map(|(_, answer)| answer));
-            return refuse_all(answers, &error.to_string());
+            return refuse_all(answers, &in_spanish(&error));
         }
         self.publish(writes, admitted);
         for (error, answer) in refused {
@@ -220,7 +228,8 @@ impl Committer {
             StagedBody::Memory(body) => self.packs.write(&sha256, &body).map(Some),
             StagedBody::File(path) => self.documents.write(&sha256, path).map(|()| None),
         };
-        let pack = written.map_err(|error| CommitError::Store(StoreError::Unwritable(error.to_string())))?;
+        self.doubted |= written.is_err();
+        let pack = written.map_err(|error| CommitError::Store(StoreError::Unwritable(in_spanish(&error))))?;
         let placed = Placed { sha256, bytes, pack };
         view.put_placed(&placed);
         Ok(Some(placed))
@@ -277,6 +286,21 @@ impl Committer {
             }
             answer.send(Ok(seq)).ok();
         }
+    }
+
+    /// Whether the next change would be taken in; after one that was not, the disk is tried.
+    pub fn look(&mut self) -> Result<(), StoreError> {
+        if let IndexState::Lost(why) = &*self.shared.index.read().unwrap_or_else(PoisonError::into_inner) {
+            return Err(StoreError::Unwritable(why.clone()));
+        }
+        if self.doubted {
+            let ready = self.packs.repair().and_then(|()| self.journal.prepare().map(drop));
+            ready
+                .and_then(|()| opening::probe(&self.shared.data_dir, &*self.disk))
+                .map_err(|error| StoreError::Unwritable(in_spanish(&error)))?;
+            self.doubted = false;
+        }
+        Ok(())
     }
 
     fn rebuild_if_lost(&mut self) {

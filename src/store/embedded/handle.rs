@@ -253,6 +253,12 @@ impl Store for EmbeddedStore {
         self.shared.published.subscribe()
     }
 
+    async fn writable(&self) -> Result<(), StoreError> {
+        let (answer, result) = oneshot::channel();
+        self.requests()?.send(Request::Look(answer)).await.map_err(|_| StoreError::Closed)?;
+        result.await.map_err(|_| StoreError::Closed)?
+    }
+
     async fn verify(&self) -> Result<Verification, StoreError> {
         let shared = Arc::clone(&self.shared);
         blocking(move || verification::verify_open(&shared)).await

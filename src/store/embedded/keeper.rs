@@ -24,6 +24,8 @@ pub enum Request {
     Commit(Box<Prepared>, Answer),
     /// Somebody found the index unusable.
     Rebuild,
+    /// Somebody asks whether changes are taken in.
+    Look(oneshot::Sender<Result<(), StoreError>>),
     Close(oneshot::Sender<Result<(), StoreError>>),
 }
 
@@ -38,7 +40,7 @@ impl Keeper {
     pub fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         let mut closing = Vec::new();
         while let Some(first) = requests.blocking_recv() {
-            let mut batch = Vec::new();
+            let (mut batch, mut looking) = (Vec::new(), Vec::new());
             let mut rebuild = false;
             let (mut next, mut bytes) = (Some(first), 0);
             while let Some(request) = next.take() {
@@ -48,6 +50,10 @@ impl Keeper {
                         batch.push((prepared, answer));
                     }
                     Request::Rebuild => rebuild = true,
+                    Request::Look(answer) => {
+                        rebuild = true;
+                        looking.push(answer);
+                    }
                     Request::Close(answer) => {
                         // What was sent before this is served; what comes later is told that the store is closed.
                         requests.close();
@@ -59,6 +65,9 @@ impl Keeper {
                 }
             }
             self = self.serve(batch, rebuild);
+            for answer in looking {
+                answer.send(self.look()).ok();
+            }
         }
         if !closing.is_empty() {
             let text = self.leave_mark().err().map(|error| error.to_string());
@@ -79,6 +88,13 @@ impl Keeper {
             Self::Refusing(refused, _) => refuse_all(batch.into_iter().map(|(_, answer)| answer), &refused.why),
         }
         keeper
+    }
+
+    fn look(&mut self) -> Result<(), StoreError> {
+        match self {
+            Self::Writing(committer) => committer.look(),
+            Self::Refusing(refused, _) => Err(StoreError::Unwritable(refused.why.clone())),
+        }
     }
 
     /// Of a store that was not written there is nothing to mark.

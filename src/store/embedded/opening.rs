@@ -75,7 +75,7 @@ pub fn open(dir: &Path, options: &Options) -> Result<Opened, StoreError> {
         emptied => emptied?,
     }
     let ready = match ready(&setting(dir, &boot, options), options) {
-        Err(error) if error.disk_refuses() => Err(error.to_string()),
+        Err(error) if error.disk_refuses() => Err(error.cause()),
         ready => Ok(ready?),
     };
     let (index, scanned, ready) = match ready {
@@ -109,7 +109,7 @@ pub fn open(dir: &Path, options: &Options) -> Result<Opened, StoreError> {
             match finish(&mut committer, missing, options) {
                 Err(error) if error.disk_refuses() => {
                     tracing::error!(%error, "the disk takes nothing: what is stored can be read, and nothing is taken in");
-                    Keeper::Refusing(refused(shared.clone(), error.to_string()), Instant::now())
+                    Keeper::Refusing(refused(shared.clone(), error.cause()), Instant::now())
                 }
                 finished => {
                     finished?;
@@ -133,7 +133,7 @@ pub fn resume(refused: Refused) -> Keeper {
         }
         Err(error) => {
             tracing::error!(%error, "the disk still takes nothing");
-            let why = error.to_string();
+            let why = error.cause();
             Keeper::Refusing(Box::new(Refused { why, ..refused }), Instant::now())
         }
     }
@@ -158,7 +158,7 @@ fn take_up(shared: &Arc<Shared>, options: &Options) -> Result<Committer, StoreEr
 }
 
 /// Whether a file can be written.
-fn probe(dir: &Path, disk: &dyn Disk) -> io::Result<()> {
+pub fn probe(dir: &Path, disk: &dyn Disk) -> io::Result<()> {
     let path = dir.join("incoming").join("prueba");
     let file = disk.open(&path, true)?;
     let written = disk.write_at(&file, &[0; PROBE_BYTES], 0).and_then(|()| disk.sync(&file));
@@ -203,7 +203,16 @@ fn ready(setting: &Setting<'_>, options: &Options) -> Result<Ready, StoreError> 
 fn committer(shared: &Arc<Shared>, writer: Writer, options: &Options) -> Committer {
     let Writer { journal, packs, documents, answered } = writer;
     let disk = Arc::clone(&options.disk);
-    Committer { shared: Arc::clone(shared), disk, journal, packs, documents, answered, rebuild_failed: None }
+    Committer {
+        shared: Arc::clone(shared),
+        disk,
+        journal,
+        packs,
+        documents,
+        answered,
+        rebuild_failed: None,
+        doubted: false,
+    }
 }
 
 /// The last steps before the first change: what is missing is on record, and the stop is clean no more.

@@ -159,6 +159,10 @@ impl Store for Fuse {
         self.inner.watch()
     }
 
+    async fn writable(&self) -> Result<(), StoreError> {
+        self.alive()?.writable().await
+    }
+
     async fn verify(&self) -> Result<Verification, StoreError> {
         self.inner.verify().await
     }

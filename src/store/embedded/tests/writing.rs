@@ -97,6 +97,27 @@ async fn a_disk_that_refuses_costs_nothing_acknowledged_and_work_goes_on_when_it
 }
 
 #[tokio::test]
+async fn a_store_that_refuses_changes_says_so_until_the_disk_takes_them() {
+    for fault in [Fault::Full, Fault::Sync, Fault::Dead] {
+        let (dir, disk) = (tempfile::tempdir().unwrap(), Arc::new(TestDisk::new()));
+        let store = open_on(dir.path(), &disk);
+        store.writable().await.unwrap();
+        disk.set(fault);
+        store.commit(dispatch(&store, 5_000).await).await.unwrap_err();
+        assert!(matches!(store.writable().await, Err(StoreError::Unwritable(_))), "{fault:?}");
+        disk.set(Fault::None);
+        store.writable().await.unwrap();
+        store.commit(note()).await.unwrap();
+        drop(store);
+        disk.set(Fault::Dead);
+        let store = open_on(dir.path(), &disk);
+        assert!(matches!(store.writable().await, Err(StoreError::Unwritable(_))));
+        disk.set(Fault::None);
+        store.writable().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn documents_on_their_way_in_outlive_a_disk_that_takes_nothing_and_does_again() {
     let (dir, disk) = (tempfile::tempdir().unwrap(), Arc::new(TestDisk::new()));
     drop(open(dir.path()));

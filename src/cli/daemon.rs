@@ -334,7 +334,8 @@ pub fn exchange(config: &Config, overrides: Overrides, store: SharedStore) -> Re
         (ruc, Demands { salida, cargo })
     });
     let examiner = Examiner::new(trust, demands.collect());
-    Ok(Exchange::new(store, platform, clock, ids, settings).with_emisores(emisores).with_examiner(examiner))
+    let exchange = Exchange::new(store, platform, clock, ids, settings);
+    Ok(exchange.with_emisores(emisores).with_examiner(examiner).with_rules(config.rules()))
 }
 
 fn retry(config: &Config) -> RetryPolicy {

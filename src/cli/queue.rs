@@ -21,6 +21,8 @@ pub enum Queue {
     Retry(Decide),
     /// Abandona una entrega para siempre
     Discard(Decide),
+    /// Muestra lo que respondieron otras entidades y el catálogo de fallas no conoce
+    Texts(Texts),
 }
 
 #[derive(Args)]
@@ -39,6 +41,14 @@ pub struct Show {
     /// El identificador que muestra «queue list»
     #[arg(value_name = "ID")]
     id: String,
+    #[command(flatten)]
+    config: ConfigOption,
+    #[command(flatten)]
+    format: FormatOption,
+}
+
+#[derive(Args)]
+pub struct Texts {
     #[command(flatten)]
     config: ConfigOption,
     #[command(flatten)]
@@ -65,6 +75,7 @@ impl Queue {
             Self::List(list) => &list.config,
             Self::Show(show) => &show.config,
             Self::Retry(decide) | Self::Discard(decide) => &decide.config,
+            Self::Texts(texts) => &texts.config,
         };
         let loaded = config.load()?;
         runtime()?.block_on(async {
@@ -74,6 +85,7 @@ impl Queue {
                 Self::Show(show) => show.run(&api).await,
                 Self::Retry(decide) => decide.retry(&api).await,
                 Self::Discard(decide) => decide.discard(&api).await,
+                Self::Texts(texts) => texts.run(&api).await,
             };
             let closed = api.close().await;
             done.and(closed)
@@ -165,6 +177,30 @@ impl Decide {
             return output::json(&json!({ "id": self.id, "descartado": true }));
         }
         output::say("Entrega descartada. El documento y su historia se conservan.");
+        Ok(())
+    }
+}
+
+impl Texts {
+    async fn run(&self, api: &Api) -> Result<(), Failure> {
+        let found = api.get("/api/v1/salud/textos").await?;
+        if self.format.format == Format::Json {
+            return output::json(&json!({ "items": found["items"] }));
+        }
+        let texts = found["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+        if texts.is_empty() {
+            output::note("Todo lo que respondieron las otras entidades está en el catálogo de fallas.");
+            return Ok(());
+        }
+        let row = |text: &Value| {
+            let member = |name| output::text(text, name).to_owned();
+            let mut row = vec![text["veces"].to_string()];
+            row.extend(["codigo", "operacion", "entidad", "ultima_vez", "falla", "texto"].map(member));
+            row
+        };
+        let head = ["VECES", "CÓDIGO", "OPERACIÓN", "ENTIDAD", "ÚLTIMA VEZ", "SE EXPLICA COMO", "TEXTO"];
+        output::table(&head, &texts.iter().map(row).collect::<Vec<_>>());
+        output::note("Para explicar mejor uno de ellos, agregue una regla [[respuesta]] a la configuración.");
         Ok(())
     }
 }

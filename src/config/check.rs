@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use super::{Config, Size, StoreKind};
-use crate::domain::{EmisionCargo, Ruc, validation::largo};
+use crate::domain::{
+    EmisionCargo, Ruc,
+    respuestas::{REGLAS_MAX, Regla, ReglaInvalida},
+    validation::largo,
+};
 
 /// Path of the key and what is wrong with it.
 type Found = (String, String);
@@ -16,6 +20,7 @@ pub fn check(config: &Config) -> Vec<Found> {
     limits(config, &mut found);
     signing(config, &mut found);
     retry(config, &mut found);
+    rules(config, &mut found);
     if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&config.log.level) {
         found.push(("log.level".into(), format!("«{}» no es un nivel ni un filtro: {error}", config.log.level)));
     }
@@ -169,5 +174,29 @@ fn retry(config: &Config, found: &mut Vec<Found>) {
     ];
     for (name, _) in counts.into_iter().filter(|(_, n)| *n == 0) {
         found.push((format!("retry.{name}"), "debe ser mayor que cero".into()));
+    }
+}
+
+fn rules(config: &Config, found: &mut Vec<Found>) {
+    let mut rules: Vec<Regla> = Vec::new();
+    if config.respuesta.len() > REGLAS_MAX {
+        let what = format!("son {} reglas; el máximo es {REGLAS_MAX}", config.respuesta.len());
+        found.push(("respuesta".into(), what));
+        return;
+    }
+    for (n, super::Respuesta { texto, operacion, falla }) in config.respuesta.iter().enumerate() {
+        use ReglaInvalida as I;
+        let rule = match Regla::nueva(texto, *operacion, *falla) {
+            Ok(rule) => rule,
+            Err(error) => {
+                let key = if matches!(error, I::SinFalla | I::SoloDeCargo) { "falla" } else { "texto" };
+                found.push((format!("respuesta.{n}.{key}"), error.to_string()));
+                continue;
+            }
+        };
+        if rules.iter().any(|earlier| earlier.repite(&rule)) {
+            found.push((format!("respuesta.{n}.texto"), "ya hay una regla para ese texto y esa operación".into()));
+        }
+        rules.push(rule);
     }
 }

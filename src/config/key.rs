@@ -15,7 +15,7 @@ pub fn known() -> &'static Table {
 
 fn whole_example() -> String {
     let uncommented = |line: &str| match line.strip_prefix('#') {
-        Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase()) => rest.to_owned(),
+        Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase()) || rest.starts_with("[[") => rest.to_owned(),
         _ => line.to_owned(),
     };
     super::EXAMPLE.lines().map(|line| uncommented(line) + "\n").collect()

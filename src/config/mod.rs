@@ -29,7 +29,11 @@ pub use source::{Loaded, Origin, parse};
 pub use unit::{Secret, Size};
 
 use crate::domain::{
-    Ambiente, EmisionCargo, EntidadPropia, calendario::Calendario, firmas::Exigencia, validation::Rigor,
+    Ambiente, EmisionCargo, EntidadPropia, Falla,
+    calendario::Calendario,
+    firmas::Exigencia,
+    respuestas::{Operacion, Regla},
+    validation::Rigor,
 };
 
 /// Every key with its default and a comment, in the words operators read.
@@ -48,6 +52,8 @@ pub struct Config {
     #[serde(default)]
     pub entity: Vec<Entity>,
     pub pide: Pide,
+    /// What texts of other sides mean; [`Config::rules`] gives them checked.
+    pub respuesta: Vec<Respuesta>,
     pub tsa: Tsa,
     pub reception: Reception,
     pub limits: Limits,
@@ -156,6 +162,19 @@ pub struct Pide {
     pub total_timeout: Duration,
     #[serde(with = "unit::duration")]
     pub directory_age: Duration,
+}
+
+/// A rule on what a text of the other side means, as written.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Respuesta {
+    /// As «chasqui queue texts» shows it, or with `*` for any characters.
+    pub texto: String,
+    /// Else: of any operation.
+    #[serde(deserialize_with = "unit::operacion")]
+    pub operacion: Option<Operacion>,
+    #[serde(deserialize_with = "unit::falla")]
+    pub falla: Option<Falla>,
 }
 
 /// Where the platform's services are, decided.
@@ -277,6 +296,7 @@ impl Default for Config {
             store: Store::default(),
             entity: vec![Entity { ruc: "20900000015".into(), name, ..Entity::default() }],
             pide: Pide::default(),
+            respuesta: Vec::new(),
             tsa: Tsa::default(),
             reception: Reception::default(),
             limits: Limits::default(),
@@ -415,6 +435,11 @@ impl Config {
         let checked =
             |entity: &Entity| Some((crate::domain::Ruc::parse(&entity.ruc, self.environment).ok()?, entity.firmas));
         self.entity.iter().filter_map(checked).collect()
+    }
+
+    /// The rules on what texts of other sides mean, in their order.
+    pub fn rules(&self) -> Vec<Regla> {
+        self.respuesta.iter().filter_map(|r| Regla::nueva(&r.texto, r.operacion, r.falla).ok()).collect()
     }
 
     pub fn calendar(&self) -> Calendario {

@@ -7,7 +7,12 @@ use jiff::civil::{Date, Time};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use super::{LogFormat, StoreKind, key};
-use crate::domain::{Ambiente, EmisionCargo, firmas::Exigencia, validation::Rigor};
+use crate::domain::{
+    Ambiente, EmisionCargo, Falla,
+    firmas::Exigencia,
+    respuestas::{Operacion, Regla},
+    validation::Rigor,
+};
 
 /// A number of bytes, written `64KiB`, `256MiB`, `2GiB` or as a plain number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -192,6 +197,16 @@ fn word<'de, D: Deserializer<'de>, T: Copy>(deserializer: D, words: &[(&str, T)]
 pub fn ambiente<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Ambiente, D::Error> {
     let words = [("simulation", Ambiente::Simulation), ("test", Ambiente::Test), ("production", Ambiente::Production)];
     word(deserializer, &words)
+}
+
+pub fn operacion<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Operacion>, D::Error> {
+    let words =
+        [("recepcionar", Operacion::Recepcionar), ("cargo", Operacion::Cargo), ("consultar", Operacion::Consultar)];
+    word(deserializer, &words).map(Some)
+}
+
+pub fn falla<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Falla>, D::Error> {
+    word(deserializer, &Regla::FALLAS.map(|falla| (falla.codigo(), falla))).map(Some)
 }
 
 pub fn store_kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<StoreKind, D::Error> {

@@ -11,6 +11,7 @@ pub mod falla;
 pub mod firmas;
 pub mod lima;
 pub mod recepcion;
+pub mod respuestas;
 pub mod ruc;
 pub mod tramite;
 pub mod validation;

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     domain::{
         Consulta, Contenido, Desenlace, Despacho, EstadoDespacho, Falla, cargo::RespuestaConsulta, despacho::Suceso,
+        respuestas::Operacion,
     },
     store::{CommitError, Job, JobKind, Staged, StoreError},
 };
@@ -46,7 +47,8 @@ impl Exchange {
                 }
                 _ => {
                     let motivo = format!("La consulta no aclaró si llegó: {}", in_words(&answer.respuesta));
-                    (Falla::de_respuesta(&answer.respuesta), motivo, None)
+                    let falla = self.entendida(Operacion::Consultar, &despacho.destino, &answer.respuesta);
+                    (falla, motivo, None)
                 }
             },
             Err(error) => (error.falla, format!("La consulta no tuvo respuesta: {error}"), error.retry_after),
@@ -161,7 +163,7 @@ impl Exchange {
             },
             Ok((answer, _)) => {
                 let motivo = format!("La consulta por el cargo no dio resultado: {}", in_words(&answer.respuesta));
-                (Falla::de_respuesta(&answer.respuesta), motivo)
+                (self.entendida(Operacion::Consultar, &despacho.destino, &answer.respuesta), motivo)
             }
             Err(error) => (error.falla, format!("La consulta por el cargo no tuvo respuesta: {error}")),
         };

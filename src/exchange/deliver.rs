@@ -5,7 +5,7 @@ use super::{
     step::{Step, in_words},
 };
 use crate::{
-    domain::{CargoTramite, Contenido, Falla, Id, Recepcion, cargo::Respuesta, lima},
+    domain::{CargoTramite, Contenido, Falla, Id, Recepcion, cargo::Respuesta, lima, respuestas::Operacion},
     store::{Change, Job, Record, StoreError},
 };
 
@@ -25,7 +25,8 @@ impl Exchange {
             Ok(answer) if cargo_accepted(&answer) => return self.cargo_delivered(job, recepcion.id, &answer).await,
             Ok(answer) => {
                 let motivo = format!("El cargo no fue aceptado: {}", in_words(&answer));
-                (Falla::de_respuesta(&answer), motivo, None)
+                let falla = self.entendida(Operacion::Cargo, &recepcion.remitente.ruc, &answer);
+                (falla, motivo, None)
             }
             Err(error) => (error.falla, format!("El cargo no pudo entregarse: {error}"), error.retry_after),
         };

@@ -35,6 +35,7 @@ pub const TRABAJO_DESCARTADO: &str = "trabajo.descartado";
 pub const CLAVE_CREADA: &str = "clave.creada";
 pub const CLAVE_REVOCADA: &str = "clave.revocada";
 pub const DIRECTORIO_ACTUALIZADO: &str = "directorio.actualizado";
+pub const TEXTOS_ACTUALIZADOS: &str = "textos.actualizados";
 
 /// A fact about a despacho as it is after it.
 pub fn despacho(d: &Despacho, tipo: &str, actor: &Actor, at: Timestamp, detalle: Option<String>) -> Fact {

@@ -24,6 +24,7 @@ mod receive;
 mod retry;
 mod send;
 mod step;
+mod texts;
 mod worker;
 
 #[cfg(test)]
@@ -42,10 +43,12 @@ pub use issue::{Emisor, Emisores};
 pub use query::ConsultaRespondida;
 pub use queue::{Situacion, Trabajo};
 pub use retry::RetryPolicy;
+pub use texts::TextoListado;
 pub use worker::Worker;
 
 use examine::Examiner;
 use health::Health;
+use texts::Texts;
 
 use crate::{
     domain::{
@@ -54,6 +57,7 @@ use crate::{
         cargo::{Respuesta, RespuestaConsulta},
         entidad::TipoDocumento,
         recepcion::RecepcionError,
+        respuestas::Regla,
         validation::{Defecto, Rigor},
     },
     soap::sink::DocumentSink,
@@ -261,6 +265,7 @@ pub struct Exchange {
     /// When this process began to work on the store: what was being sent before has ended since.
     started: Timestamp,
     emisores: Arc<Emisores>,
+    texts: Arc<Texts>,
 }
 
 impl Exchange {
@@ -284,6 +289,7 @@ impl Exchange {
             deciding: Arc::default(),
             started,
             emisores: Arc::default(),
+            texts: Arc::default(),
         }
     }
 
@@ -291,6 +297,12 @@ impl Exchange {
     #[must_use]
     pub fn with_examiner(self, examiner: Examiner) -> Self {
         Self { examiner, ..self }
+    }
+
+    /// With rules on what texts of other sides mean.
+    #[must_use]
+    pub fn with_rules(self, reglas: Vec<Regla>) -> Self {
+        Self { texts: Arc::new(Texts::new(reglas)), ..self }
     }
 
     /// For reading: lists, records, documents. Changes go through the use cases.

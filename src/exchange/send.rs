@@ -11,7 +11,9 @@ use super::{
     step::{Step, in_words},
 };
 use crate::{
-    domain::{Cuo, Despacho, EstadoDespacho, Falla, Id, cargo::Respuesta, despacho::Suceso},
+    domain::{
+        Cuo, Despacho, EstadoDespacho, Falla, Id, Ruc, cargo::Respuesta, despacho::Suceso, respuestas::Operacion,
+    },
     store::{Change, CommitError, Job, JobKind, Record, StoreError, UniqueKey},
 };
 
@@ -79,7 +81,8 @@ impl Exchange {
         let tramite = despacho.tramite(&propia);
         let call = self.platform.recepcionar(&tramite, documento);
         let answer = self.call((&despacho.destino, despacho.id), |a| matches!(a.codigo(), "0000" | "0003"), call).await;
-        self.end_send(job, despacho, read_end(answer)).await
+        let fin = self.read_end(&despacho.destino, answer);
+        self.end_send(job, despacho, fin).await
     }
 
     /// A receiver that the directory does not list is validated before the first send. `None`: go on.
@@ -220,20 +223,24 @@ impl Exchange {
         }
         Ok(())
     }
-}
 
-/// Reads a send's answer as CONTRACT §7 says: only 0000 and 0003 are clear.
-fn read_end(answer: Result<Respuesta, PlatformError>) -> Fin {
-    let answer = match answer {
-        Ok(answer) => answer,
-        Err(error) if !error.pudo_llegar() => return Fin::NoSalio(error),
-        Err(error) => return Fin::Incierto(error.falla, error.detalle, error.retry_after),
-    };
-    match answer.codigo() {
-        "0000" => Fin::Aceptado,
-        // The one refusal that a new CUO cures, told by its text (CONTRACT §7).
-        "0003" if Falla::de_respuesta(&answer) == Falla::CuoNoValido => Fin::CuoNoValido(in_words(&answer)),
-        "0003" => Fin::Rechazado(Falla::de_respuesta(&answer), in_words(&answer)),
-        _ => Fin::Incierto(Falla::de_respuesta(&answer), in_words(&answer), None),
+    /// Reads a send's answer as CONTRACT §7 says: only 0000 and 0003 are clear. An operator's rule may say what its text means,
+    /// not what is done about it.
+    fn read_end(&self, destino: &Ruc, answer: Result<Respuesta, PlatformError>) -> Fin {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) if !error.pudo_llegar() => return Fin::NoSalio(error),
+            Err(error) => return Fin::Incierto(error.falla, error.detalle, error.retry_after),
+        };
+        if answer.codigo() == "0000" {
+            return Fin::Aceptado;
+        }
+        let (falla, words) = (self.entendida(Operacion::Recepcionar, destino, &answer), in_words(&answer));
+        match answer.codigo() {
+            // The one refusal that a new CUO cures, told by its text (CONTRACT §7).
+            "0003" if Falla::de_respuesta(&answer) == Falla::CuoNoValido => Fin::CuoNoValido(words),
+            "0003" => Fin::Rechazado(falla, words),
+            _ => Fin::Incierto(falla, words, None),
+        }
     }
 }

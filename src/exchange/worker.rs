@@ -61,6 +61,7 @@ impl Worker {
         while !stop.is_cancelled() {
             news.borrow_and_update();
             self.exchange.tell_people().await;
+            self.exchange.store_texts(false).await;
             let wait = match self.start_due(&mut running).await {
                 Ok(next) => until(next, self.exchange.now()),
                 Err(error) => {
@@ -77,6 +78,7 @@ impl Worker {
             }
         }
         while running.join_next().await.is_some() {}
+        self.exchange.store_texts(true).await;
         directory.await.ok();
     }
 

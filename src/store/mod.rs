@@ -28,7 +28,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 pub use blobs::{BlobReader, BlobWriter, Staged, StagedBody};
-pub use record::{ApiKey, Directorio, Fact, FactAt, Idempotencia, Job, JobKind, Record, Rol};
+pub use record::{ApiKey, Directorio, Fact, FactAt, Idempotencia, Job, JobKind, Record, Rol, TextosVistos};
 
 use crate::{
     config::causes::in_spanish,
@@ -246,6 +246,7 @@ pub trait Store: Send + Sync + 'static {
     async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError>;
     async fn idempotencia(&self, entidad: &Ruc, key: &str) -> Result<Option<Idempotencia>, StoreError>;
     async fn directorio(&self) -> Result<Option<Directorio>, StoreError>;
+    async fn textos(&self) -> Result<Option<TextosVistos>, StoreError>;
 
     /// Facts after `cursor`, in order, at most `limit`; of one entity if given.
     async fn facts(&self, after: Cursor, entidad: Option<&Ruc>, limit: usize) -> Result<Vec<FactAt>, StoreError>;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Cursor, UniqueKey};
-use crate::domain::{Despacho, Entidad, Falla, Id, Recepcion, Ruc, Sha256, entidad::TipoDocumento};
+use crate::domain::{Despacho, Entidad, Falla, Id, Recepcion, Ruc, Sha256, entidad::TipoDocumento, respuestas::Textos};
 
 /// A record as it is after a commit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,6 +17,7 @@ pub enum Record {
     ApiKey(ApiKey),
     Idempotencia(Idempotencia),
     Directorio(Box<Directorio>),
+    Textos(Box<TextosVistos>),
 }
 
 impl Record {
@@ -27,6 +28,7 @@ impl Record {
             Self::ApiKey(k) => k.id,
             Self::Idempotencia(i) => i.id,
             Self::Directorio(_) => Directorio::ID,
+            Self::Textos(_) => TextosVistos::ID,
         }
     }
 
@@ -37,6 +39,7 @@ impl Record {
             Self::ApiKey(k) => k.version,
             Self::Idempotencia(_) => 1,
             Self::Directorio(d) => d.version,
+            Self::Textos(t) => t.version,
         }
     }
 
@@ -62,7 +65,7 @@ impl Record {
             Self::Idempotencia(i) => {
                 vec![UniqueKey::Idempotency { entidad: i.entidad.clone(), key: i.key.clone() }]
             }
-            Self::Directorio(_) => Vec::new(),
+            Self::Directorio(_) | Self::Textos(_) => Vec::new(),
         }
     }
 
@@ -71,7 +74,7 @@ impl Record {
         let (main, cargo) = match self {
             Self::Despacho(d) => (&d.documento, &d.cargo),
             Self::Recepcion(r) => (&r.documento, &r.cargo),
-            Self::ApiKey(_) | Self::Idempotencia(_) | Self::Directorio(_) => return Vec::new(),
+            Self::ApiKey(_) | Self::Idempotencia(_) | Self::Directorio(_) | Self::Textos(_) => return Vec::new(),
         };
         let cargo = cargo.as_ref().and_then(|c| c.documento.as_ref());
         [Some(main), cargo].into_iter().flatten().map(|d| &d.sha256).collect()
@@ -219,6 +222,18 @@ impl Directorio {
 
     /// There is one directory.
     pub const ID: Id = Id::from_u128(1);
+}
+
+/// The texts of other sides that the catalogue does not know.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TextosVistos {
+    pub version: u32,
+    pub textos: Textos,
+}
+
+impl TextosVistos {
+    /// There is one such record.
+    pub const ID: Id = Id::from_u128(2);
 }
 
 #[cfg(test)]

@@ -4,10 +4,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{ApiKey, Change, Directorio, Fact, Idempotencia, Job, JobKind, Record, Rol, Staged, Store};
+use super::{ApiKey, Change, Directorio, Fact, Idempotencia, Job, JobKind, Record, Rol, Staged, Store, TextosVistos};
 use crate::domain::{
     Anexo, Cuo, Despacho, Destinatario, Documento, EstadoDespacho, EstadoRecepcion, Id, Persona, Recepcion, Ruc,
-    Sha256, calendario::Calendario, recepcion::Remitente,
+    Sha256,
+    calendario::Calendario,
+    cargo::Respuesta,
+    recepcion::Remitente,
+    respuestas::{Operacion, Textos},
 };
 
 /// A new number, greater than all before.
@@ -201,6 +205,12 @@ pub fn directorio() -> Directorio {
         actualizado_en: at(0),
         ausentes: [].into(),
     }
+}
+
+pub fn textos() -> TextosVistos {
+    let mut textos = Textos::default();
+    textos.anota(Operacion::Cargo, &ruc(2), &Respuesta::nueva("-1", "no se pudo"), at(0));
+    TextosVistos { version: 1, textos }
 }
 
 pub fn job(due: Timestamp) -> Job {

@@ -12,7 +12,7 @@ use super::{
     blobs::SMALL_MAX,
     samples::{
         api_key, at, bytes, change, cuo, despacho, directorio, documento, fact, id, idempotencia, job, jobs, read,
-        recepcion, ruc, sha256, stage,
+        recepcion, ruc, sha256, stage, textos,
     },
 };
 use crate::domain::{Despacho, EstadoDespacho, Id};
@@ -77,13 +77,14 @@ pub async fn every_kind_of_record_reads_back(store: SharedStore) {
     let staged = stage(&*store, &bytes(2, 100)).await;
     let sent = Despacho { cuo: Some(cuo(7)), ..despacho(documento(&staged)) };
     let received = recepcion(cuo(8), ruc(2), documento(&staged));
-    let (key, idempotent, directory) = (api_key(1), idempotencia("k"), directorio());
+    let (key, idempotent, directory, texts) = (api_key(1), idempotencia("k"), directorio(), textos());
     let records = vec![
         record(&sent),
         Record::Recepcion(Box::new(received.clone())),
         Record::ApiKey(key.clone()),
         Record::Idempotencia(idempotent.clone()),
         Record::Directorio(Box::new(directory.clone())),
+        Record::Textos(Box::new(texts.clone())),
     ];
     let facts = vec![fact(sent.id, "a"), fact(received.id, "b")];
     let seq = store.commit(Change { facts, records, documents: vec![staged], ..Change::default() }).await.unwrap();
@@ -98,6 +99,7 @@ pub async fn every_kind_of_record_reads_back(store: SharedStore) {
     assert_eq!(store.api_keys().await.unwrap(), [key]);
     assert_eq!(store.idempotencia(&ruc(1), "k").await.unwrap(), Some(idempotent));
     assert_eq!(store.directorio().await.unwrap(), Some(directory));
+    assert_eq!(store.textos().await.unwrap(), Some(texts));
 
     assert_eq!(store.despacho(received.id).await.unwrap(), None, "a recepcion is no despacho");
     assert_eq!(store.despacho(id()).await.unwrap(), None);

@@ -28,6 +28,7 @@ mod port;
 mod process;
 mod rest;
 mod signatures;
+mod texts;
 mod unclear;
 mod wire;
 mod wsi;

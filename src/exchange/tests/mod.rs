@@ -13,6 +13,7 @@ mod review;
 mod sends;
 mod signatures;
 mod simulation;
+mod texts;
 mod town;
 mod waits;
 mod world;

@@ -157,6 +157,7 @@ fn operation() -> Router<Api> {
         .route("/api/v1/cola/{id}/reintentar", post(queue::retry))
         .route("/api/v1/cola/{id}/descartar", post(queue::discard))
         .route("/api/v1/salud", get(queue::health))
+        .route("/api/v1/salud/textos", get(queue::texts))
         .route("/api/v1/entidades/actualizar", post(directory::refresh))
 }
 

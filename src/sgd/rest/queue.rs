@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use super::{Api, decisions::needed_reason, failure, json, query, query::Params, view::Items};
 use crate::{
-    domain::{Falla, Id, Ruc, lima},
-    exchange::{Situacion, Trabajo, health::Salud},
+    domain::{Falla, Id, Ruc, lima, respuestas::Operacion},
+    exchange::{Situacion, TextoListado, Trabajo, health::Salud},
     http::{Acceso, Problem},
     store::JobKind,
 };
@@ -106,4 +106,38 @@ pub async fn discard(
 /// The health of every counterpart tried since the start.
 pub async fn health(State(api): State<Api>) -> Response {
     json(&Items::whole(api.exchange.health().todas(api.exchange.now())))
+}
+
+#[derive(Serialize)]
+struct TextoView<'a> {
+    texto: &'a str,
+    veces: u64,
+    falla: Falla,
+    codigo: &'a str,
+    operacion: Operacion,
+    entidad: &'a Ruc,
+    #[serde(with = "lima::rfc3339")]
+    primera_vez: Timestamp,
+    #[serde(with = "lima::rfc3339")]
+    ultima_vez: Timestamp,
+}
+
+/// What other sides said that the catalogue does not know, the most frequent first.
+pub async fn texts(State(api): State<Api>) -> Result<Response, Problem> {
+    let found = api.exchange.textos().await.map_err(failure::store)?;
+    Ok(json(&Items::whole(found.iter().map(texto))))
+}
+
+fn texto(listed: &TextoListado) -> TextoView<'_> {
+    let TextoListado { texto, visto, falla } = listed;
+    TextoView {
+        texto,
+        veces: visto.veces,
+        falla: *falla,
+        codigo: &visto.codigo,
+        operacion: visto.operacion,
+        entidad: &visto.entidad,
+        primera_vez: visto.primera_vez,
+        ultima_vez: visto.ultima_vez,
+    }
 }

@@ -27,7 +27,8 @@ use crate::{
     domain::{Cuo, Despacho, EstadoDespacho, EstadoRecepcion, Id, Recepcion, Ruc, Sha256},
     store::{
         ApiKey, BlobReader, BlobWriter, Change, Claim, Claimed, CommitError, Cursor, Directorio, FactAt, Idempotencia,
-        Job, Listing, Page, RawEntry, Record, Seq, Store, StoreError, UniqueKey, Verification, blobs::blocking,
+        Job, Listing, Page, RawEntry, Record, Seq, Store, StoreError, TextosVistos, UniqueKey, Verification,
+        blobs::blocking,
     },
 };
 
@@ -184,6 +185,13 @@ impl Store for EmbeddedStore {
     async fn directorio(&self) -> Result<Option<Directorio>, StoreError> {
         Ok(self.read(|lookup| lookup.record(Directorio::ID))?.and_then(|record| match record {
             Record::Directorio(directorio) => Some(*directorio),
+            _ => None,
+        }))
+    }
+
+    async fn textos(&self) -> Result<Option<TextosVistos>, StoreError> {
+        Ok(self.read(|lookup| lookup.record(TextosVistos::ID))?.and_then(|record| match record {
+            Record::Textos(textos) => Some(*textos),
             _ => None,
         }))
     }

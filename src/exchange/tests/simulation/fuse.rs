@@ -12,7 +12,7 @@ use crate::{
     domain::{Cuo, Despacho, EstadoDespacho, EstadoRecepcion, Id, Recepcion, Ruc, Sha256},
     store::{
         ApiKey, BlobReader, BlobWriter, Change, Claim, Claimed, CommitError, Cursor, Directorio, FactAt, Idempotencia,
-        Job, Listing, Page, RawEntry, Seq, SharedStore, Store, StoreError, Verification,
+        Job, Listing, Page, RawEntry, Seq, SharedStore, Store, StoreError, TextosVistos, Verification,
     },
 };
 
@@ -109,6 +109,10 @@ impl Store for Fuse {
 
     async fn idempotencia(&self, entidad: &Ruc, key: &str) -> Result<Option<Idempotencia>, StoreError> {
         self.alive()?.idempotencia(entidad, key).await
+    }
+
+    async fn textos(&self) -> Result<Option<TextosVistos>, StoreError> {
+        self.alive()?.textos().await
     }
 
     async fn directorio(&self) -> Result<Option<Directorio>, StoreError> {

@@ -15,6 +15,8 @@ pub mod sheet;
 pub mod timestamp;
 pub mod tlv;
 pub mod trust;
+pub mod trusted_list;
 pub mod verify;
+pub mod xml;
 
 pub use identity::{Identity, IdentityError};

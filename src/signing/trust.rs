@@ -1,5 +1,6 @@
-//! Whom we believe: the certificates that vouch for signers and timestamp authorities. They come from files; a trusted list
-//! (ETSI TS 119 612), once read and checked, would add its certificates here with [`Origin::List`]'s like.
+//! Whom we believe: the certificates that vouch for signers and timestamp authorities. They come from files, and are then
+//! believed whenever and for both; or from a trusted list (ETSI TS 119 612) that was read and checked, and then for what
+//! their service does, in the times for which the list vouches for it.
 
 use std::sync::Arc;
 
@@ -13,7 +14,10 @@ use openssl::{
     },
 };
 
-use super::certificate::Certificate;
+use super::{
+    certificate::Certificate,
+    trusted_list::{Service, ServiceKind, TrustedList},
+};
 
 /// Anchors held at once: national lists have a few hundred.
 const ANCHORS_MAX: usize = 2000;
@@ -34,8 +38,28 @@ pub enum TrustError {
 #[derive(Debug, Clone)]
 pub struct Anchor {
     pub certificate: Certificate,
-    /// Where it was read: a file's name.
+    /// Where it was read: the name of a file or the address of a list.
     pub origin: String,
+    /// The service of a list that it belongs to.
+    pub service: Option<Arc<Service>>,
+}
+
+/// What a certificate is to be believed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    Signing,
+    TimeStamping,
+}
+
+impl Anchor {
+    fn serves(&self, purpose: Purpose, at: Timestamp) -> bool {
+        let Some(service) = &self.service else { return true };
+        let fits = match purpose {
+            Purpose::Signing => service.kind == ServiceKind::Issuer,
+            Purpose::TimeStamping => service.kind == ServiceKind::TimeStamping,
+        };
+        fits && service.covers(at)
+    }
 }
 
 /// The anchors in force; cheap to clone.
@@ -50,6 +74,8 @@ pub enum Chain {
     Trusted,
     /// Leads to nobody we know.
     Unknown,
+    /// Leads to a service of a trusted list that was not vouched for at that time, or does something else.
+    NotVouched,
     /// One of its certificates was outside its time.
     Expired,
     /// One of its certificates does not hold.
@@ -63,13 +89,30 @@ impl Trust {
         let anchors = Arc::make_mut(&mut self.anchors);
         let before = anchors.len();
         for certificate in found {
-            if anchors.iter().any(|known| known.certificate.der == certificate.der) {
+            if anchors.iter().any(|known| known.certificate.der == certificate.der && known.service.is_none()) {
                 continue;
             }
             if anchors.len() >= ANCHORS_MAX {
                 return Err(TrustError::TooMany);
             }
-            anchors.push(Anchor { certificate, origin: origin.to_owned() });
+            anchors.push(Anchor { certificate, origin: origin.to_owned(), service: None });
+        }
+        Ok(anchors.len() - before)
+    }
+
+    /// With the services of a list. A certificate may stand in several: each vouches for its own.
+    pub fn with_list(&mut self, list: &TrustedList, origin: &str) -> Result<usize, TrustError> {
+        let anchors = Arc::make_mut(&mut self.anchors);
+        let before = anchors.len();
+        for service in &list.services {
+            let service = Arc::new(service.clone());
+            for certificate in &service.certificates {
+                if anchors.len() >= ANCHORS_MAX {
+                    return Err(TrustError::TooMany);
+                }
+                let (certificate, service) = (certificate.clone(), Some(Arc::clone(&service)));
+                anchors.push(Anchor { certificate, origin: origin.to_owned(), service });
+            }
         }
         Ok(anchors.len() - before)
     }
@@ -86,43 +129,76 @@ impl Trust {
         self.anchors.iter().any(|anchor| anchor.certificate.der == certificate.der)
     }
 
-    /// The anchors as a store that judges as of `at`.
-    pub(super) fn store(&self, at: Timestamp) -> Option<X509Store> {
-        let mut builder = X509StoreBuilder::new().ok()?;
-        for anchor in self.anchors.iter() {
-            builder.add_cert(anchor.certificate.x509.clone()).ok()?;
+    /// The service of a list that an anchor stands for at a time, if only a list vouches for it.
+    pub fn service(&self, der: &[u8], at: Timestamp) -> Option<&Service> {
+        let mut known = self.anchors.iter().filter(|anchor| anchor.certificate.der == der);
+        if known.clone().any(|anchor| anchor.service.is_none()) {
+            return None;
         }
-        let mut param = X509VerifyParam::new().ok()?;
-        param.set_time(at.as_second());
-        // An anchor need not be a root: an accredited issuer is one by itself.
-        param.set_flags(X509VerifyFlags::PARTIAL_CHAIN).ok()?;
-        param.set_depth(10);
-        builder.set_param(&param).ok()?;
-        Some(builder.build())
+        known.find(|anchor| anchor.serves(Purpose::Signing, at)).and_then(|anchor| anchor.service.as_deref())
     }
 
-    /// Builds the chain of a certificate with what came along, and judges it as of `at`. Also gives the chain, from the
-    /// certificate up, as far as it could be built.
+    /// The anchors for a purpose as a store that judges as of `at`.
+    pub(super) fn store(&self, purpose: Purpose, at: Timestamp) -> Option<X509Store> {
+        store(self.anchors.iter().filter(|anchor| anchor.serves(purpose, at)), at)
+    }
+
+    /// Builds the chain of a signer's certificate with what came along, and judges it as of `at`. Also gives the chain, from
+    /// the certificate up, as far as it could be built.
     pub fn chain(&self, leaf: &Certificate, others: &[Certificate], at: Timestamp) -> (Chain, Vec<X509>) {
-        self.try_chain(leaf, others, at).unwrap_or((Chain::Broken, Vec::new()))
+        self.chain_for(Purpose::Signing, leaf, others, at)
     }
 
-    fn try_chain(&self, leaf: &Certificate, others: &[Certificate], at: Timestamp) -> Option<(Chain, Vec<X509>)> {
-        let store = self.store(at)?;
-        let mut along = Stack::new().ok()?;
-        for other in others {
-            along.push(other.x509.clone()).ok()?;
+    /// The same for any purpose.
+    pub fn chain_for(
+        &self,
+        purpose: Purpose,
+        leaf: &Certificate,
+        others: &[Certificate],
+        at: Timestamp,
+    ) -> (Chain, Vec<X509>) {
+        let found = self.store(purpose, at).and_then(|store| judged(&store, leaf, others));
+        let (chain, path) = found.unwrap_or((Chain::Broken, Vec::new()));
+        // A list that knows the issuer but does not vouch for it then says more than that nobody does.
+        let listed = || self.anchors.iter().filter(|anchor| anchor.service.is_some());
+        if chain == Chain::Unknown && listed().next().is_some() {
+            let known = store(listed(), at).and_then(|store| judged(&store, leaf, others));
+            if known.is_some_and(|(chain, _)| chain == Chain::Trusted) {
+                return (Chain::NotVouched, path);
+            }
         }
-        let mut context = X509StoreContext::new().ok()?;
-        let (good, why, chain) = context
-            .init(&store, &leaf.x509, &along, |context| {
-                let good = context.verify_cert()?;
-                let chain = context.chain().map(|chain| chain.iter().map(ToOwned::to_owned).collect::<Vec<_>>());
-                Ok((good, context.error(), chain.unwrap_or_default()))
-            })
-            .ok()?;
-        Some((if good { Chain::Trusted } else { verdict(why) }, chain))
+        (chain, path)
     }
+}
+
+fn store<'a>(anchors: impl Iterator<Item = &'a Anchor>, at: Timestamp) -> Option<X509Store> {
+    let mut builder = X509StoreBuilder::new().ok()?;
+    for anchor in anchors {
+        builder.add_cert(anchor.certificate.x509.clone()).ok()?;
+    }
+    let mut param = X509VerifyParam::new().ok()?;
+    param.set_time(at.as_second());
+    // An anchor need not be a root: an accredited issuer is one by itself.
+    param.set_flags(X509VerifyFlags::PARTIAL_CHAIN).ok()?;
+    param.set_depth(10);
+    builder.set_param(&param).ok()?;
+    Some(builder.build())
+}
+
+fn judged(store: &X509Store, leaf: &Certificate, others: &[Certificate]) -> Option<(Chain, Vec<X509>)> {
+    let mut along = Stack::new().ok()?;
+    for other in others {
+        along.push(other.x509.clone()).ok()?;
+    }
+    let mut context = X509StoreContext::new().ok()?;
+    let (good, why, chain) = context
+        .init(store, &leaf.x509, &along, |context| {
+            let good = context.verify_cert()?;
+            let chain = context.chain().map(|chain| chain.iter().map(ToOwned::to_owned).collect::<Vec<_>>());
+            Ok((good, context.error(), chain.unwrap_or_default()))
+        })
+        .ok()?;
+    Some((if good { Chain::Trusted } else { verdict(why) }, chain))
 }
 
 /// OpenSSL's reasons, `X509_V_ERR_*`.

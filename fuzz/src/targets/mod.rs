@@ -4,6 +4,7 @@ mod base64;
 mod contract;
 mod envelope;
 mod journal;
+mod lists;
 mod pdf;
 mod proofs;
 mod rest;
@@ -23,6 +24,7 @@ pub const ALL: &[(&str, Target)] = &[
     ("examination", signatures::examination),
     ("cms", signatures::cms),
     ("anchors", signatures::anchors),
+    ("lists", lists::lists),
     ("evidence", proofs::evidence),
     ("timestamp", proofs::timestamp),
     ("checkpoint", proofs::checkpoint),

@@ -9,7 +9,11 @@ use openssl::{
     x509::{CrlStatus, X509, X509Crl},
 };
 
-use crate::signing::{certificate::Certificate, identity, trust::Trust};
+use crate::signing::{
+    certificate::Certificate,
+    identity,
+    trust::{Purpose, Trust},
+};
 
 /// A piece of evidence in DER.
 #[derive(Debug, Clone)]
@@ -76,7 +80,7 @@ fn crl(certificate: &Certificate, issuer: &X509, der: &[u8], at: Timestamp) -> O
 
 fn ocsp(certificate: &Certificate, issuer: &X509, der: &[u8], trust: &Trust, at: Timestamp) -> Option<Status> {
     let basic = OcspResponse::from_der(der).ok()?.basic().ok()?;
-    let store = trust.store(at)?;
+    let store = trust.store(Purpose::Signing, at)?;
     let mut along = Stack::new().ok()?;
     along.push(issuer.clone()).ok()?;
     basic.verify(&along, &store, OcspFlag::empty()).ok()?;

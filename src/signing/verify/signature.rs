@@ -20,7 +20,7 @@ use crate::{
         cms::{self, Digest, Fault, SignedData, TimeInfo},
         pdf::{Error, Object, Pdf},
         tlv,
-        trust::{Chain, Trust},
+        trust::{Chain, Purpose, Trust},
     },
 };
 
@@ -172,7 +172,7 @@ fn authority(signed: &SignedData, info: &TimeInfo, brought: &Brought, trust: &Tr
         return Ok(Chain::Broken);
     }
     let others = [&*signed.certificates, &*brought.certificates].concat();
-    Ok(trust.chain(certificate, &others, info.time).0)
+    Ok(trust.chain_for(Purpose::TimeStamping, certificate, &others, info.time).0)
 }
 
 fn judge(
@@ -331,7 +331,15 @@ fn judge_signer(
     let (chain, path) = context.trust.chain(certificate, &others, as_of);
     in_time(judged, certificate, proven, claimed, context.now);
     match chain {
-        Chain::Trusted => {}
+        Chain::Trusted => vouched(judged, path.last(), as_of, context.trust),
+        Chain::NotVouched => judged.doubt(
+            "emisor_no_acreditado",
+            format!(
+                "El emisor del certificado figura en una lista de servicios de confianza, pero el {} no estaba acreditado \
+                 para emitirlo.",
+                lima::texto(as_of)
+            ),
+        ),
         Chain::Unknown if context.trust.is_empty() => judged.doubt(
             "sin_anclas",
             "No hay certificados de confianza configurados con los que juzgar al emisor del firmante.",
@@ -356,6 +364,18 @@ fn judge_signer(
         revoked(judged, signed, certificate, issuer, brought, proven, context);
     } else {
         judged.findings.info("revocacion_sin_comprobar", "No se pudo comprobar si el certificado fue revocado.");
+    }
+}
+
+/// Says which service of a trusted list the chain led to, if it did.
+fn vouched(judged: &mut Judged, anchor: Option<&openssl::x509::X509>, at: Timestamp, trust: &Trust) {
+    let der = anchor.and_then(|anchor| anchor.to_der().ok()).unwrap_or_default();
+    if let Some(service) = trust.service(&der, at) {
+        let text = format!(
+            "Responde por el firmante un servicio de la lista de confianza: «{}», de {}.",
+            service.name, service.provider
+        );
+        judged.findings.info("emisor_en_lista", text);
     }
 }
 

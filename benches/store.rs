@@ -191,6 +191,7 @@ async fn change(store: &EmbeddedStore, document: usize) -> Change {
         estado: Some(text("pendiente")),
         detalle: None,
         documentos: vec![staged.sha256.clone()],
+        sobres: Vec::new(),
     };
     Change {
         facts: vec![fact],

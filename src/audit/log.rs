@@ -329,6 +329,7 @@ impl Log {
             estado: None,
             detalle: Some(detalle),
             documentos: Vec::new(),
+            sobres: Vec::new(),
         };
         self.store.commit(Change { facts: vec![fact], ..Change::default() }).await?;
         Ok(())

@@ -100,6 +100,9 @@ pub struct VerifyEvidence {
     /// Clave pública de auditoría que se guardó aparte
     #[arg(long, value_name = "CLAVE")]
     key: Option<String>,
+    /// Carpeta donde dejar los mensajes rehechos, tal como pasaron por la red
+    #[arg(long, value_name = "CARPETA")]
+    sobres: Option<PathBuf>,
     #[command(flatten)]
     format: FormatOption,
 }
@@ -183,7 +186,12 @@ impl VerifyEvidence {
         }
         let file =
             File::open(&self.file).map_err(|error| unreadable(&self.file, &super::causes::in_spanish(&error)))?;
-        let report = evidence::verify(BufReader::new(file), &trust);
+        if let Some(folder) = &self.sobres {
+            std::fs::create_dir_all(folder).map_err(|error| {
+                Failure::Usage(format!("no se puede crear {}: {}", folder.display(), super::causes::in_spanish(&error)))
+            })?;
+        }
+        let report = evidence::verify_rebuilding(BufReader::new(file), &trust, self.sobres.as_deref());
         if self.format.format == Format::Json {
             output::json(&report)?;
         } else {

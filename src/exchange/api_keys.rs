@@ -81,6 +81,7 @@ impl Exchange {
             estado: None,
             detalle: None,
             documentos: Vec::new(),
+            sobres: Vec::new(),
         };
         Change { facts: vec![fact], records: vec![Record::ApiKey(record.clone())], ..Change::default() }
     }

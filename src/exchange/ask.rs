@@ -5,10 +5,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    Actor, Exchange, PlatformError, RACES_MAX,
+    Actor, Exchange, PlatformError, RACES_MAX, Sobres,
     dispatch::job,
     events,
     retry::later,
+    sobres::attach,
     step::{Step, in_words},
 };
 use crate::{
@@ -18,6 +19,15 @@ use crate::{
     },
     store::{CommitError, Job, JobKind, Staged, StoreError},
 };
+
+/// What a consulta told.
+pub(super) struct Consultado {
+    pub answer: RespuestaConsulta,
+    /// The cargo that came with it.
+    pub pdf: Option<Staged>,
+    /// Its messages, where it found something.
+    pub said: Option<Staged>,
+}
 
 impl Exchange {
     /// Asks the receiver about a send whose end is not known. `None`: it surely did not arrive, send again.
@@ -37,8 +47,8 @@ impl Exchange {
         };
         let probe = self.health.in_doubt(&despacho.destino);
         let (falla, motivo, asked) = match self.consulta(&despacho).await {
-            Ok((answer, pdf)) => match answer.respuesta.codigo() {
-                "0000" => return self.found(job, &despacho, answer, pdf).await.map(Some),
+            Ok(Consultado { answer, pdf, said }) => match answer.respuesta.codigo() {
+                "0000" => return self.found(job, &despacho, Consultado { answer, pdf, said }).await.map(Some),
                 "0001" => {
                     let motivo = "la entidad receptora respondió que no lo tiene".to_owned();
                     self.note(&despacho, Suceso::NoLlego { motivo }, events::DESPACHO_NO_LLEGO).await?;
@@ -79,10 +89,7 @@ impl Exchange {
         later(ended, policy.ask_after)
     }
 
-    pub(super) async fn consulta(
-        &self,
-        despacho: &Despacho,
-    ) -> Result<(RespuestaConsulta, Option<Staged>), PlatformError> {
+    pub(super) async fn consulta(&self, despacho: &Despacho) -> Result<Consultado, PlatformError> {
         let consulta = Consulta {
             ruc_remitente: Some(despacho.entidad.to_string()),
             ruc_receptor: Some(despacho.destino.to_string()),
@@ -91,15 +98,25 @@ impl Exchange {
         let mut sink = self.stage();
         let clear = |a: &RespuestaConsulta| matches!(a.respuesta.codigo(), "0000" | "0001");
         let toward = (&despacho.destino, despacho.id);
-        let answer = self.call(toward, clear, self.platform.consultar(&consulta, &mut sink)).await?;
-        if !matches!(answer.cargo.contenido, Contenido::Pdf { .. }) {
-            return Ok((answer, None));
-        }
+        let mut sobres = Sobres::default();
+        let answer = self.call(toward, clear, self.platform.consultar(&consulta, &mut sink, &mut sobres)).await?;
         // A cargo that could not be kept is asked for again; the outcome without it would end the asking.
-        let staged = sink.finish().await.map_err(|error| {
+        let unkept = |error: StoreError| {
             PlatformError::new(Falla::Almacen, format!("El cargo que trae la respuesta no se pudo guardar: {error}"))
-        })?;
-        Ok((answer, Some(staged)))
+        };
+        let pdf = match answer.cargo.contenido {
+            Contenido::Pdf { .. } => Some(sink.finish().await.map_err(unkept)?),
+            _ => None,
+        };
+        // Only what is found changes anything.
+        let said = match answer.respuesta.codigo() {
+            "0000" => {
+                let came = pdf.as_ref().map(|pdf| &pdf.sha256);
+                self.dicho(Operacion::Consultar, sobres, (None, came)).await.map_err(unkept)?
+            }
+            _ => None,
+        };
+        Ok(Consultado { answer, pdf, said })
     }
 
     /// A consulta found it at the receiver: it was sent, and perhaps answered already.
@@ -107,10 +124,9 @@ impl Exchange {
         &self,
         job: &Job,
         despacho: &Despacho,
-        answer: RespuestaConsulta,
-        pdf: Option<Staged>,
+        consultado: Consultado,
     ) -> Result<Step, StoreError> {
-        self.take_answer(despacho, answer, pdf).await?;
+        self.take_answer(despacho, consultado).await?;
         self.finished(job).await
     }
 
@@ -118,8 +134,7 @@ impl Exchange {
     pub(super) async fn take_answer(
         &self,
         despacho: &Despacho,
-        answer: RespuestaConsulta,
-        pdf: Option<Staged>,
+        Consultado { answer, pdf, said }: Consultado,
     ) -> Result<(), StoreError> {
         let nombre = despacho.cuo.as_ref().map(|cuo| format!("cargo-{cuo}.pdf")).unwrap_or_default();
         let documento = match &pdf {
@@ -128,14 +143,16 @@ impl Exchange {
         };
         let Some(cargo) = answer.cargo.cargo(documento) else {
             let detalle = Some("una consulta confirmó que llegó".to_owned());
-            return self.conclude(despacho.id, Suceso::Aceptado, events::DESPACHO_ENVIADO, detalle).await;
+            return self.conclude(despacho.id, Suceso::Aceptado, events::DESPACHO_ENVIADO, detalle, said).await;
         };
         for _ in 0..RACES_MAX {
             let Some(mut now_is) = self.store.despacho(despacho.id).await? else { break };
             if now_is.aplicar(Suceso::Respondido { cargo: cargo.clone() }, self.now()).is_err() {
                 break;
             }
-            match self.store.commit(self.respondido(now_is, &Actor::chasqui(), pdf.clone()).await?).await {
+            let mut change = self.respondido(now_is, &Actor::chasqui(), pdf.clone()).await?;
+            attach(&mut change, said.clone());
+            match self.store.commit(change).await {
                 Ok(_) => break,
                 Err(CommitError::Store(error)) => return Err(error),
                 Err(_) => {}
@@ -153,15 +170,20 @@ impl Exchange {
         }
         let wait = Some(self.settings.retry.ask_cargo(job.intentos + 1));
         let (falla, motivo) = match self.consulta(&despacho).await {
-            Ok((answer, pdf)) if answer.respuesta.codigo() == "0000" => match Desenlace::de_letra(estado(&answer)) {
-                Some(_) if pdf.is_some() => return self.found(job, &despacho, answer, pdf).await,
-                Some(_) => {
-                    self.take_answer(&despacho, answer, None).await?;
-                    (Falla::SinCargo, "la entidad receptora dice el resultado y no entrega el PDF del cargo".to_owned())
+            Ok(found) if found.answer.respuesta.codigo() == "0000" => {
+                match Desenlace::de_letra(estado(&found.answer)) {
+                    Some(_) if found.pdf.is_some() => return self.found(job, &despacho, found).await,
+                    Some(_) => {
+                        self.take_answer(&despacho, found).await?;
+                        (
+                            Falla::SinCargo,
+                            "la entidad receptora dice el resultado y no entrega el PDF del cargo".to_owned(),
+                        )
+                    }
+                    None => (Falla::SinCargo, "la entidad receptora lo tiene y aún no lo atiende".to_owned()),
                 }
-                None => (Falla::SinCargo, "la entidad receptora lo tiene y aún no lo atiende".to_owned()),
-            },
-            Ok((answer, _)) => {
+            }
+            Ok(Consultado { answer, .. }) => {
                 let motivo = format!("La consulta por el cargo no dio resultado: {}", in_words(&answer.respuesta));
                 (self.entendida(Operacion::Consultar, &despacho.destino, &answer.respuesta), motivo)
             }

@@ -1,11 +1,12 @@
 //! A cargo arrives for a document of ours and closes its exchange. The answers are those of CONTRACT §6.
 
-use super::{Actor, Exchange, RACES_MAX, events, receive::sentence};
+use super::{Actor, Exchange, RACES_MAX, Testigo, events, receive::sentence, sobres::attach};
 use crate::{
     domain::{
         CargoTramite, Cuo, Despacho, Ruc,
         cargo::Respuesta,
         despacho::{Suceso, TransicionError},
+        respuestas::Operacion,
         validation,
     },
     store::{Change, CommitError, Job, JobKind, Record, Staged, StoreError},
@@ -16,9 +17,14 @@ const NO_SE_PUDO: &str = "NO SE PUDO REGISTRAR EL CARGO";
 const EXITOSO: &str = "RECEPCION DE CARGO EXITOSO";
 
 impl Exchange {
-    /// Decides on a cargo that was taken in, and answers. `documento` is its staged PDF.
-    pub async fn recibir_cargo(&self, tramite: &CargoTramite, documento: Option<Staged>) -> Respuesta {
-        match self.try_recibir_cargo(tramite, documento).await {
+    /// Decides on a cargo that was taken in, and answers. `documento` is its staged PDF; `testigo` saw it on the wire.
+    pub async fn recibir_cargo(
+        &self,
+        tramite: &CargoTramite,
+        documento: Option<Staged>,
+        testigo: Option<Testigo<'_>>,
+    ) -> Respuesta {
+        match self.try_recibir_cargo(tramite, documento, testigo).await {
             Ok(respuesta) => respuesta,
             Err(error) => {
                 tracing::error!(%error, cuo = ?tramite.cuo, "a cargo could not be stored");
@@ -31,6 +37,7 @@ impl Exchange {
         &self,
         tramite: &CargoTramite,
         documento: Option<Staged>,
+        testigo: Option<Testigo<'_>>,
     ) -> Result<Respuesta, StoreError> {
         let defectos = validation::cargo(tramite);
         if let Some(defecto) = validation::impedimentos(&defectos, self.settings.rigor).next() {
@@ -44,6 +51,11 @@ impl Exchange {
         };
         let (Some(cuo), Some(cargo)) = (cuo, tramite.cargo(pdf)) else {
             return Ok(Respuesta::nueva("-1", NO_SE_PUDO));
+        };
+        let exitoso = Respuesta::nueva("0000", EXITOSO);
+        let said = match &documento {
+            Some(pdf) => self.oido(Operacion::Cargo, testigo.as_ref(), &exitoso, &pdf.sha256).await?,
+            None => None,
         };
         for _ in 0..RACES_MAX {
             let Some(mut despacho) = self.despacho_de(&cuo, tramite.ruc_destino.as_deref()).await? else {
@@ -59,8 +71,10 @@ impl Exchange {
                 Err(TransicionError::OtroCargo) => return Ok(Respuesta::nueva("0002", YA_REGISTRADO)),
                 Err(TransicionError::Imposible { .. }) => return Ok(Respuesta::nueva("-1", NO_SE_PUDO)),
             }
-            match self.store.commit(self.respondido(despacho, &Actor::pide(), documento.clone()).await?).await {
-                Ok(_) => return Ok(Respuesta::nueva("0000", EXITOSO)),
+            let mut change = self.respondido(despacho, &Actor::pide(), documento.clone()).await?;
+            attach(&mut change, said.clone());
+            match self.store.commit(change).await {
+                Ok(_) => return Ok(exitoso),
                 Err(CommitError::Store(error)) => return Err(error),
                 Err(CommitError::Stale(_) | CommitError::Exists { .. }) => {}
             }

@@ -54,10 +54,10 @@ impl Exchange {
         if despacho.cuo.is_none() {
             return Err(ExchangeError::Estado("Todavía no tiene CUO: no hay nada que consultar".into()));
         }
-        let (answer, pdf) = self.consulta(&despacho).await?;
-        let told = answer.respuesta.clone();
+        let found = self.consulta(&despacho).await?;
+        let told = found.answer.respuesta.clone();
         if told.codigo() == "0000" {
-            self.take_answer(&despacho, answer, pdf).await?;
+            self.take_answer(&despacho, found).await?;
         }
         Ok((told, self.despacho_propio(entidad, id).await?))
     }

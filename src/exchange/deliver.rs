@@ -1,12 +1,13 @@
 //! Our cargo goes to the sender's side, again and again until it is accepted.
 
 use super::{
-    Actor, Exchange, ExchangeError, events,
+    Actor, Exchange, ExchangeError, Sobres, events,
+    sobres::attach,
     step::{Step, in_words},
 };
 use crate::{
     domain::{CargoTramite, Contenido, Falla, Id, Recepcion, cargo::Respuesta, lima, respuestas::Operacion},
-    store::{Change, Job, Record, StoreError},
+    store::{Change, Job, Record, Staged, StoreError},
 };
 
 impl Exchange {
@@ -20,9 +21,14 @@ impl Exchange {
         // A cargo that the other side does not know stops only itself: that entity is there and answers.
         let clear =
             |a: &Respuesta| !matches!(a.codigo(), "" | "-1") || Falla::de_respuesta(a) == Falla::CargoNoReconocido;
-        let call = self.platform.cargo(&tramite, documento);
-        let (falla, motivo, wait) = match self.call((&recepcion.remitente.ruc, recepcion.id), clear, call).await {
-            Ok(answer) if cargo_accepted(&answer) => return self.cargo_delivered(job, recepcion.id, &answer).await,
+        let mut sobres = Sobres::default();
+        let call = self.platform.cargo(&tramite, documento, &mut sobres);
+        let answer = self.call((&recepcion.remitente.ruc, recepcion.id), clear, call).await;
+        let (falla, motivo, wait) = match answer {
+            Ok(answer) if cargo_accepted(&answer) => {
+                let said = self.dicho(Operacion::Cargo, sobres, (Some(&pdf.sha256), None)).await?;
+                return self.cargo_delivered(job, recepcion.id, &answer, said).await;
+            }
             Ok(answer) => {
                 let motivo = format!("El cargo no fue aceptado: {}", in_words(&answer));
                 let falla = self.entendida(Operacion::Cargo, &recepcion.remitente.ruc, &answer);
@@ -44,14 +50,22 @@ impl Exchange {
         Ok(Step::asked(falla, motivo, wait))
     }
 
-    async fn cargo_delivered(&self, job: &Job, id: Id, answer: &Respuesta) -> Result<Step, StoreError> {
+    async fn cargo_delivered(
+        &self,
+        job: &Job,
+        id: Id,
+        answer: &Respuesta,
+        said: Option<Staged>,
+    ) -> Result<Step, StoreError> {
         self.change_recepcion(id, |mut recepcion| {
             let now = self.now();
             recepcion.cargo_entregado(now);
             let detalle = answer.descripcion.clone();
             let fact = events::recepcion(&recepcion, events::RECEPCION_CARGO_ENVIADO, &Actor::chasqui(), now, detalle);
             let records = vec![Record::Recepcion(Box::new(recepcion))];
-            Ok(((), Some(Change { facts: vec![fact], records, jobs_done: vec![job.id], ..Change::default() })))
+            let mut change = Change { facts: vec![fact], records, jobs_done: vec![job.id], ..Change::default() };
+            attach(&mut change, said.clone());
+            Ok(((), Some(change)))
         })
         .await
         .or_else(only_store)?;

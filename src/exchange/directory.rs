@@ -91,6 +91,7 @@ impl Exchange {
             estado: None,
             detalle: Some(detalle),
             documentos: Vec::new(),
+            sobres: Vec::new(),
         };
         let records = vec![Record::Directorio(Box::new(directorio.clone()))];
         match self.store.commit(Change { facts: vec![fact], records, ..Change::default() }).await {

@@ -55,6 +55,7 @@ pub fn despacho(d: &Despacho, tipo: &str, actor: &Actor, at: Timestamp, detalle:
         estado: Some(d.estado.palabra().into()),
         detalle,
         documentos,
+        sobres: Vec::new(),
     }
 }
 
@@ -80,6 +81,7 @@ pub fn aviso(aviso: &Aviso, actor: &Actor, at: Timestamp) -> Fact {
         estado: Some(if aviso.vuelve { "restablecida" } else { "caida" }.into()),
         detalle: Some(detalle),
         documentos: Vec::new(),
+        sobres: Vec::new(),
     }
 }
 
@@ -109,5 +111,6 @@ pub fn recepcion(r: &Recepcion, tipo: &str, actor: &Actor, at: Timestamp, detall
         estado: Some(r.estado.palabra().into()),
         detalle,
         documentos,
+        sobres: Vec::new(),
     }
 }

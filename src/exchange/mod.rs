@@ -23,6 +23,7 @@ mod queue;
 mod receive;
 mod retry;
 mod send;
+mod sobres;
 mod step;
 mod texts;
 mod worker;
@@ -43,6 +44,7 @@ pub use issue::{Emisor, Emisores};
 pub use query::ConsultaRespondida;
 pub use queue::{Situacion, Trabajo};
 pub use retry::RetryPolicy;
+pub use sobres::{Sobres, Testigo};
 pub use texts::TextoListado;
 pub use worker::Worker;
 
@@ -65,18 +67,29 @@ use crate::{
 };
 
 /// The national platform, as the use cases need it. Each call is one attempt with its own time limit; retrying is the
-/// worker's affair.
+/// worker's affair. A call leaves in `sobres` what was on the wire, also where it fails.
 #[async_trait]
 pub trait Platform: Send + Sync + 'static {
     /// A new CUO for a document of `entidad`.
     async fn cuo(&self, entidad: &Ruc) -> Result<Cuo, PlatformError>;
-    async fn recepcionar(&self, tramite: &Tramite, documento: BlobReader) -> Result<Respuesta, PlatformError>;
-    async fn cargo(&self, cargo: &CargoTramite, documento: BlobReader) -> Result<Respuesta, PlatformError>;
+    async fn recepcionar(
+        &self,
+        tramite: &Tramite,
+        documento: BlobReader,
+        sobres: &mut Sobres,
+    ) -> Result<Respuesta, PlatformError>;
+    async fn cargo(
+        &self,
+        cargo: &CargoTramite,
+        documento: BlobReader,
+        sobres: &mut Sobres,
+    ) -> Result<Respuesta, PlatformError>;
     /// Asks the receiver for a document's state; a cargo in the answer goes to `sink` as it arrives.
     async fn consultar(
         &self,
         consulta: &Consulta,
         sink: &mut dyn DocumentSink,
+        sobres: &mut Sobres,
     ) -> Result<RespuestaConsulta, PlatformError>;
     async fn validar_entidad(&self, ruc: &Ruc) -> Result<bool, PlatformError>;
     async fn entidades(&self, categoria: Categoria) -> Result<Vec<Entidad>, PlatformError>;

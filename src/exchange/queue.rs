@@ -242,6 +242,7 @@ fn decided(job: &Job, tipo: &str, actor: &Actor, at: Timestamp, motivo: &str) ->
         estado: None,
         detalle: Some(motivo.chars().take(MOTIVO_MAX).collect()),
         documentos: Vec::new(),
+        sobres: Vec::new(),
     }
 }
 

@@ -2,13 +2,14 @@
 
 use ring::digest;
 
-use super::{Actor, Exchange, RACES_MAX, events};
+use super::{Actor, Exchange, RACES_MAX, Testigo, events, sobres::attach};
 use crate::{
     domain::{
         Anexo, Cuo, Destinatario, Documento, EntidadPropia, EstadoRecepcion, Recepcion, Ruc, Sha256, Tramite,
         cargo::Respuesta,
         lima,
         recepcion::{Advertencia, Remitente},
+        respuestas::Operacion,
         validation::{self, Contexto, Defecto, textos},
     },
     store::{Change, CommitError, Record, Staged, StoreError},
@@ -16,9 +17,14 @@ use crate::{
 
 impl Exchange {
     /// Decides on a document that was taken in, and answers. `documento` is the staged PDF, if there was one; it is kept
-    /// only if the answer says it was stored.
-    pub async fn recibir(&self, tramite: &Tramite, documento: Option<Staged>) -> Respuesta {
-        match self.try_recibir(tramite, documento).await {
+    /// only if the answer says it was stored; with it, what `testigo` saw on the wire.
+    pub async fn recibir(
+        &self,
+        tramite: &Tramite,
+        documento: Option<Staged>,
+        testigo: Option<Testigo<'_>>,
+    ) -> Respuesta {
+        match self.try_recibir(tramite, documento, testigo).await {
             Ok(respuesta) => respuesta,
             Err(error) => {
                 tracing::error!(%error, cuo = ?tramite.cuo, "a document could not be stored");
@@ -32,7 +38,12 @@ impl Exchange {
         Respuesta::nueva("-1", sentence(error))
     }
 
-    async fn try_recibir(&self, tramite: &Tramite, documento: Option<Staged>) -> Result<Respuesta, StoreError> {
+    async fn try_recibir(
+        &self,
+        tramite: &Tramite,
+        documento: Option<Staged>,
+        testigo: Option<Testigo<'_>>,
+    ) -> Result<Respuesta, StoreError> {
         let now = self.now();
         let propia = ruc(&tramite.ruc_receptor).and_then(|ruc| self.propia(&ruc).cloned());
         let contexto = Contexto { receptora_registrada: Some(propia.is_some()), ..Contexto::nuevo(now) };
@@ -59,14 +70,17 @@ impl Exchange {
             self.nueva_recepcion(tramite, &propia, remitente.clone(), cuo.clone(), documento, huella, &defectos);
         let fact = events::recepcion(&recepcion, events::RECEPCION_RECIBIDA, &Actor::pide(), now, firmas);
         let huella = recepcion.huella.clone();
-        let change = Change {
+        let respuesta = stored(&cuo, &propia);
+        let said = self.oido(Operacion::Recepcionar, testigo.as_ref(), &respuesta, &staged.sha256).await?;
+        let mut change = Change {
             facts: vec![fact],
             records: vec![Record::Recepcion(Box::new(recepcion))],
             documents: vec![staged],
             ..Change::default()
         };
+        attach(&mut change, said);
         match self.store.commit(change).await {
-            Ok(_) => Ok(stored(&cuo, &propia)),
+            Ok(_) => Ok(respuesta),
             Err(CommitError::Store(error)) => Err(error),
             // The same CUO arrived twice at once, and the other delivery was first.
             Err(CommitError::Exists { .. } | CommitError::Stale(_)) => {

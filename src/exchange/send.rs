@@ -6,15 +6,16 @@
 use std::time::Duration;
 
 use super::{
-    Actor, Exchange, PlatformError, RACES_MAX, events,
+    Actor, Exchange, PlatformError, RACES_MAX, Sobres, events,
     retry::bounded,
+    sobres::attach,
     step::{Step, in_words},
 };
 use crate::{
     domain::{
         Cuo, Despacho, EstadoDespacho, Falla, Id, Ruc, cargo::Respuesta, despacho::Suceso, respuestas::Operacion,
     },
-    store::{Change, CommitError, Job, JobKind, Record, StoreError, UniqueKey},
+    store::{Change, CommitError, Job, JobKind, Record, Staged, StoreError, UniqueKey},
 };
 
 /// New CUOs asked for one despacho before it is given up: a platform that refuses three refuses all.
@@ -79,10 +80,13 @@ impl Exchange {
             Err(other) => return Ok(Step::again(Falla::EnvioInterrumpido, other.to_string(), None)),
         };
         let tramite = despacho.tramite(&propia);
-        let call = self.platform.recepcionar(&tramite, documento);
+        let mut sobres = Sobres::default();
+        let call = self.platform.recepcionar(&tramite, documento, &mut sobres);
         let answer = self.call((&despacho.destino, despacho.id), |a| matches!(a.codigo(), "0000" | "0003"), call).await;
+        let sent = Some(&despacho.documento.sha256);
+        let said = self.dicho(Operacion::Recepcionar, sobres, (sent, None)).await?;
         let fin = self.read_end(&despacho.destino, answer);
-        self.end_send(job, despacho, fin).await
+        self.end_send(job, despacho, fin, said).await
     }
 
     /// A receiver that the directory does not list is validated before the first send. `None`: go on.
@@ -95,7 +99,7 @@ impl Exchange {
             Ok(true) => Ok(None),
             Ok(false) => {
                 let motivo = format!("la plataforma no tiene registrada a la entidad {destino}; nada se envió");
-                self.refused(job, despacho, Falla::ReceptoraNoRegistrada, motivo).await.map(Some)
+                self.refused(job, despacho, Falla::ReceptoraNoRegistrada, motivo, None).await.map(Some)
             }
             Err(error) => {
                 let motivo = format!("No se pudo comprobar si la entidad {destino} está registrada: {error}");
@@ -128,26 +132,33 @@ impl Exchange {
         Ok(despacho)
     }
 
-    async fn end_send(&self, job: &Job, despacho: Despacho, fin: Fin) -> Result<Step, StoreError> {
+    /// `said`: the messages of the send.
+    async fn end_send(
+        &self,
+        job: &Job,
+        despacho: Despacho,
+        fin: Fin,
+        said: Option<Staged>,
+    ) -> Result<Step, StoreError> {
         match fin {
             Fin::Aceptado => {
-                self.conclude(despacho.id, Suceso::Aceptado, events::DESPACHO_ENVIADO, None).await?;
+                self.conclude(despacho.id, Suceso::Aceptado, events::DESPACHO_ENVIADO, None, said).await?;
                 self.finished(job).await
             }
-            Fin::Rechazado(falla, motivo) => self.refused(job, &despacho, falla, motivo).await,
+            Fin::Rechazado(falla, motivo) => self.refused(job, &despacho, falla, motivo, said).await,
             // No send under this CUO ended unclearly: it was refused outright, and nothing can have arrived under it.
             Fin::CuoNoValido(motivo) if despacho.cuo.as_ref().is_some_and(|cuo| despacho.cuo_limpio(cuo)) => {
-                self.next_cuo(job, &despacho, motivo).await
+                self.next_cuo(job, &despacho, motivo, said).await
             }
             // An earlier send under it may have arrived and be the reason: ask before a new CUO makes a second document.
             Fin::CuoNoValido(motivo) => match self.consulta(&despacho).await {
-                Ok((answer, _)) if answer.respuesta.codigo() == "0001" => self.next_cuo(job, &despacho, motivo).await,
-                Ok((answer, pdf)) if answer.respuesta.codigo() == "0000" => {
-                    self.found(job, &despacho, answer, pdf).await
+                Ok(found) if found.answer.respuesta.codigo() == "0001" => {
+                    self.next_cuo(job, &despacho, motivo, said).await
                 }
-                _ => self.unclear(&despacho, Falla::CuoNoValido, motivo, None).await,
+                Ok(found) if found.answer.respuesta.codigo() == "0000" => self.found(job, &despacho, found).await,
+                _ => self.unclear(&despacho, (Falla::CuoNoValido, motivo), None, said).await,
             },
-            Fin::Incierto(falla, motivo, asked) => self.unclear(&despacho, falla, motivo, asked).await,
+            Fin::Incierto(falla, motivo, asked) => self.unclear(&despacho, (falla, motivo), asked, said).await,
             Fin::NoSalio(error) => {
                 let motivo = error.detalle.clone();
                 let suceso = Suceso::NoLlego { motivo: motivo.clone() };
@@ -157,33 +168,46 @@ impl Exchange {
         }
     }
 
-    async fn refused(&self, job: &Job, despacho: &Despacho, falla: Falla, motivo: String) -> Result<Step, StoreError> {
+    async fn refused(
+        &self,
+        job: &Job,
+        despacho: &Despacho,
+        falla: Falla,
+        motivo: String,
+        said: Option<Staged>,
+    ) -> Result<Step, StoreError> {
         tracing::warn!(despacho = %despacho.id, %falla, reason = %motivo, "refused for good; a person must look at it");
         let detalle = Some(motivo.clone());
         let suceso = Suceso::Rechazado { falla: Some(falla), motivo };
-        self.conclude(despacho.id, suceso, events::DESPACHO_FALLIDO, detalle).await?;
+        self.conclude(despacho.id, suceso, events::DESPACHO_FALLIDO, detalle, said).await?;
         self.finished(job).await
     }
 
     /// Under the refused CUO nothing arrived: another is asked for, or the despacho given up. A person's retry counts anew.
-    async fn next_cuo(&self, job: &Job, despacho: &Despacho, motivo: String) -> Result<Step, StoreError> {
+    async fn next_cuo(
+        &self,
+        job: &Job,
+        despacho: &Despacho,
+        motivo: String,
+        said: Option<Staged>,
+    ) -> Result<Step, StoreError> {
         if (despacho.cuos_anteriores.len() + 1).is_multiple_of(CUOS_MAX) {
-            return self.refused(job, despacho, Falla::CuoNoValido, motivo).await;
+            return self.refused(job, despacho, Falla::CuoNoValido, motivo, said).await;
         }
         let suceso = Suceso::CuoRechazado { motivo: motivo.clone() };
-        self.note(despacho, suceso, events::DESPACHO_CUO_RECHAZADO).await?;
+        self.note_with(despacho, suceso, events::DESPACHO_CUO_RECHAZADO, said).await?;
         Ok(Step::again(Falla::CuoNoValido, motivo, Some(Duration::ZERO)))
     }
 
     async fn unclear(
         &self,
         despacho: &Despacho,
-        falla: Falla,
-        motivo: String,
+        (falla, motivo): (Falla, String),
         asked: Option<Duration>,
+        said: Option<Staged>,
     ) -> Result<Step, StoreError> {
         let suceso = Suceso::FinIncierto { motivo: motivo.clone() };
-        self.note(despacho, suceso, events::DESPACHO_POR_CONFIRMAR).await?;
+        self.note_with(despacho, suceso, events::DESPACHO_POR_CONFIRMAR, said).await?;
         let wait = self.settings.retry.ask_after.max(asked.map(bounded).unwrap_or_default());
         Ok(Step::again(falla, motivo, Some(wait)))
     }
@@ -196,6 +220,7 @@ impl Exchange {
         suceso: Suceso,
         tipo: &str,
         detalle: Option<String>,
+        said: Option<Staged>,
     ) -> Result<(), StoreError> {
         for _ in 0..RACES_MAX {
             let Some(mut despacho) = self.store.despacho(id).await? else { break };
@@ -215,6 +240,7 @@ impl Exchange {
                 change.jobs.push(self.ask_for_cargo(&despacho));
             }
             change.records.push(Record::Despacho(Box::new(despacho)));
+            attach(&mut change, said.clone());
             match self.store.commit(change).await {
                 Ok(_) => break,
                 Err(CommitError::Store(error)) => return Err(error),

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Actor, Exchange, PlatformError, events, health::Outcome};
+use super::{Actor, Exchange, PlatformError, events, health::Outcome, sobres::attach};
 use crate::{
     domain::{
         Despacho, Falla, Id, Ruc,
         cargo::{Respuesta, RespuestaConsulta},
         despacho::Suceso,
     },
-    store::{Change, CommitError, Job, Record, StoreError},
+    store::{Change, CommitError, Job, Record, Staged, StoreError},
 };
 
 /// How a step left its job.
@@ -111,6 +111,17 @@ impl Exchange {
 
     /// Commits something learnt on the way. What the state does not allow any more is not worth recording.
     pub(super) async fn note(&self, despacho: &Despacho, suceso: Suceso, tipo: &str) -> Result<(), StoreError> {
+        self.note_with(despacho, suceso, tipo, None).await
+    }
+
+    /// As [`Exchange::note`], with the messages in which it was said.
+    pub(super) async fn note_with(
+        &self,
+        despacho: &Despacho,
+        suceso: Suceso,
+        tipo: &str,
+        said: Option<Staged>,
+    ) -> Result<(), StoreError> {
         let now = self.now();
         let mut despacho = despacho.clone();
         if despacho.aplicar(suceso, now).is_err() {
@@ -118,7 +129,9 @@ impl Exchange {
         }
         let fact = events::despacho(&despacho, tipo, &Actor::chasqui(), now, despacho.ultimo_error.clone());
         let records = vec![Record::Despacho(Box::new(despacho))];
-        match self.store.commit(Change { facts: vec![fact], records, ..Change::default() }).await {
+        let mut change = Change { facts: vec![fact], records, ..Change::default() };
+        attach(&mut change, said);
+        match self.store.commit(change).await {
             Err(CommitError::Store(error)) => Err(error),
             _ => Ok(()),
         }

@@ -138,6 +138,7 @@ impl Exchange {
             estado: None,
             detalle: Some(format!("{count} textos que el catálogo no conoce; véalos con «chasqui queue texts»")),
             documentos: Vec::new(),
+            sobres: Vec::new(),
         };
         let record = Record::Textos(Box::new(TextosVistos { version: version + 1, textos }));
         self.store.commit(Change { facts: vec![fact], records: vec![record], ..Change::default() }).await.map(drop)

@@ -280,6 +280,7 @@ impl Exchange {
             estado: None,
             detalle: Some(detalle),
             documentos: Vec::new(),
+            sobres: Vec::new(),
         };
         let jobs = vec![Job { muerto_en: Some(now), ..job }];
         self.replace(held, Change { facts: vec![fact], jobs, ..Change::default() }).await

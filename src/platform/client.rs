@@ -4,20 +4,29 @@
 //! Keeps connections and reuses them; follows no redirect (whoever redirects has not taken the document), uses no proxy
 //! of the environment, and never sends a request a second time by itself. Knows nothing of tramites.
 
-use std::{io, sync::Once, time::Duration};
+use std::{
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, Once, PoisonError},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use futures_util::TryStreamExt;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use jiff::{Timestamp, fmt::rfc2822};
 use reqwest::{Client, Url, redirect};
-use tokio::io::AsyncRead;
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio_util::io::StreamReader;
 
 use super::verdict;
 use crate::{
     contract::Outgoing,
     exchange::PlatformError,
-    soap::{self, AnswerError, DocumentSource},
+    soap::{
+        self, AnswerError, DocumentSource,
+        capture::{Capture, Sobre},
+    },
 };
 
 const SOAP_ACTION: HeaderName = HeaderName::from_static("soapaction");
@@ -109,7 +118,48 @@ impl SoapClient {
     }
 }
 
+/// A body that is taken in as it is read.
+pub struct Heard<B> {
+    inner: B,
+    taken: Arc<Mutex<Taken>>,
+}
+
+#[derive(Default)]
+struct Taken {
+    capture: Capture,
+    /// Its end was read.
+    ended: bool,
+}
+
+impl<B: AsyncRead + Unpin> AsyncRead for Heard<B> {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let (before, room) = (out.filled().len(), out.remaining() > 0);
+        ready!(Pin::new(&mut this.inner).poll_read(context, out))?;
+        let now = out.filled().get(before..).unwrap_or_default();
+        let mut taken = this.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.capture.push(now);
+        taken.ended |= room && now.is_empty();
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl<B: AsyncRead + Unpin + Send> Answer<B> {
+    /// As [`Answer::read`], and the answer as it was on the wire, as far as it was read.
+    pub async fn hear<T>(
+        self,
+        heard: &mut Option<Sobre>,
+        reader: impl AsyncFnOnce(Heard<B>, Option<&str>) -> Result<T, AnswerError>,
+    ) -> Result<T, PlatformError> {
+        let taken = Arc::<Mutex<Taken>>::default();
+        let Self { host, status, retry_after, charset, total, body } = self;
+        let body = Heard { inner: body, taken: Arc::clone(&taken) };
+        let result = Answer { host, status, retry_after, charset, total, body }.read(reader).await;
+        let Taken { capture, ended } = std::mem::take(&mut *taken.lock().unwrap_or_else(PoisonError::into_inner));
+        *heard = Some(capture.finish(ended));
+        result
+    }
+
     /// Reads the answer with one of the contract's readers, which gets the body and the charset. Only a 2xx can have been
     /// said by the service itself: anything else is no answer, however it reads.
     pub async fn read<T>(

@@ -22,8 +22,8 @@ use crate::{
         cargo::{Respuesta, RespuestaConsulta},
         entidad::TipoDocumento,
     },
-    exchange::{Platform, PlatformError},
-    soap::{AnswerError, DocumentSink, Limits},
+    exchange::{Platform, PlatformError, Sobres},
+    soap::{AnswerError, DocumentSink, Limits, capture::Sobre},
     store::BlobReader,
 };
 
@@ -87,31 +87,48 @@ impl Platform for PlatformSoap {
             .map_err(|error| PlatformError::new(Falla::RespuestaIlegible, format!("{host} no dio un CUO: {error}")))
     }
 
-    async fn recepcionar(&self, tramite: &Tramite, documento: BlobReader) -> Result<Respuesta, PlatformError> {
+    async fn recepcionar(
+        &self,
+        tramite: &Tramite,
+        documento: BlobReader,
+        sobres: &mut Sobres,
+    ) -> Result<Respuesta, PlatformError> {
         let outgoing = iotramite::recepcionar(self.flavour, tramite, Some(documento.bytes()));
+        sobres.peticion = Some(Sobre::from(&outgoing.message));
         let answer = self.client.send(&self.tramite, outgoing, Some(Box::new(documento))).await?;
-        answer.read(async |body, charset| respuesta(body, charset, Operation::Recepcionar).await).await
+        answer
+            .hear(&mut sobres.respuesta, async |body, charset| respuesta(body, charset, Operation::Recepcionar).await)
+            .await
     }
 
-    async fn cargo(&self, cargo: &CargoTramite, documento: BlobReader) -> Result<Respuesta, PlatformError> {
+    async fn cargo(
+        &self,
+        cargo: &CargoTramite,
+        documento: BlobReader,
+        sobres: &mut Sobres,
+    ) -> Result<Respuesta, PlatformError> {
         let outgoing = iotramite::cargo(self.flavour, cargo, Some(documento.bytes()));
+        sobres.peticion = Some(Sobre::from(&outgoing.message));
         let answer = self.client.send(&self.tramite, outgoing, Some(Box::new(documento))).await?;
-        answer.read(async |body, charset| respuesta(body, charset, Operation::Cargo).await).await
+        answer.hear(&mut sobres.respuesta, async |body, charset| respuesta(body, charset, Operation::Cargo).await).await
     }
 
     async fn consultar(
         &self,
         consulta: &Consulta,
         sink: &mut dyn DocumentSink,
+        sobres: &mut Sobres,
     ) -> Result<RespuestaConsulta, PlatformError> {
         let outgoing = iotramite::consultar(self.flavour, consulta);
+        sobres.peticion = Some(Sobre::from(&outgoing.message));
         let answer = self.client.send(&self.tramite, outgoing, None).await?;
-        let read = answer.read(async |body, charset| {
-            match iotramite::read_respuesta_consulta(body, charset, self.limits, sink).await {
-                Err(AnswerError::Null) => Ok(RespuestaConsulta::default()),
-                other => other,
-            }
-        });
+        let read =
+            answer.hear(&mut sobres.respuesta, async |body, charset| {
+                match iotramite::read_respuesta_consulta(body, charset, self.limits, sink).await {
+                    Err(AnswerError::Null) => Ok(RespuestaConsulta::default()),
+                    other => other,
+                }
+            });
         read.await
     }
 

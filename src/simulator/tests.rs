@@ -11,7 +11,9 @@ use crate::{
         Ambiente, Consulta, Contenido, Desenlace, Despacho, Destinatario, EntidadPropia, EstadoDespacho, Persona,
         Recepcion, Tramite, calendario::Calendario, validation::Rigor,
     },
-    exchange::{Actor, Exchange, NuevaRespuesta, NuevoDespacho, Platform, RetryPolicy, Settings, SystemIds, Worker},
+    exchange::{
+        Actor, Exchange, NuevaRespuesta, NuevoDespacho, Platform, RetryPolicy, Settings, Sobres, SystemIds, Worker,
+    },
     platform::{self, PlatformSoap},
     soap::sink::Discard,
     store::{BlobReader, Staged, embedded::EmbeddedStore},
@@ -220,7 +222,10 @@ async fn counterparts_answer_each_in_its_way() {
         cuo: silent.cuo.map(|c| c.to_string()),
         ..Consulta::default()
     };
-    let asked = client(&simulator, Flavour::Production).consultar(&consulta, &mut Discard).await.unwrap();
+    let asked = client(&simulator, Flavour::Production)
+        .consultar(&consulta, &mut Discard, &mut Sobres::default())
+        .await
+        .unwrap();
     assert_eq!((asked.respuesta.codigo(), asked.cargo.estado.as_deref()), ("0000", Some("P")));
     let down = a.send(Comportamiento::Caida.ruc(), &document(5000)).await.id;
     let down = a.until(down, |d| d.estado == EstadoDespacho::PorConfirmar).await;
@@ -283,7 +288,8 @@ async fn what_senders_send_is_judged_strictly_in_both_flavours() {
         let platform = client(&simulator, flavour);
         let send = async |t: Tramite| {
             let pdf = simulator.core.spool.keep(&document(900)).await.unwrap();
-            let answer = platform.recepcionar(&t, spool::open(&pdf).await.unwrap()).await.unwrap();
+            let answer =
+                platform.recepcionar(&t, spool::open(&pdf).await.unwrap(), &mut Sobres::default()).await.unwrap();
             (answer.codigo().to_owned(), answer.descripcion().to_owned())
         };
         let refused = |text: &str| ("0003".to_owned(), text.to_owned());

@@ -8,6 +8,7 @@ use base64_simd::{STANDARD, STANDARD_NO_PAD};
 use ring::digest;
 use serde::{Deserialize, Serialize};
 
+use super::writer::Message;
 use crate::domain::Sha256;
 
 /// Shortest run of base64 taken for a document, in bytes.
@@ -51,6 +52,21 @@ pub struct Trazo {
     pub lineas: Vec<(u64, String, u64)>,
     /// Whether `=` filled the last four characters.
     pub relleno: bool,
+}
+
+impl From<&Message> for Sobre {
+    /// A message of ours, before it is sent.
+    fn from(message: &Message) -> Self {
+        match message.document_len {
+            Some(bytes) => Self::enviado(&message.before, &message.after, bytes),
+            None => {
+                let mut capture = Capture::default();
+                capture.push(&message.before);
+                capture.push(&message.after);
+                capture.finish(true)
+            }
+        }
+    }
 }
 
 impl Sobre {
@@ -185,13 +201,14 @@ impl Capture {
         }
     }
 
-    pub fn finish(mut self) -> Sobre {
+    /// `whole`: what was given is the whole message.
+    pub fn finish(mut self, whole: bool) -> Sobre {
         if let Some(candidate) = self.candidate.take() {
             self.keep(&candidate);
         }
         self.end_document();
         self.flush();
-        let sha256 = Some(Sha256::from_digest(self.hash.finish().as_ref()));
+        let sha256 = whole.then(|| Sha256::from_digest(self.hash.finish().as_ref()));
         let (partes, motivo) = match self.failed {
             None => (self.parts, None),
             Some(why) => (Vec::new(), Some(why.to_owned())),
@@ -448,7 +465,7 @@ mod tests {
     fn capture(message: &[u8], piece: usize) -> Sobre {
         let mut capture = Capture::default();
         message.chunks(piece).for_each(|piece| capture.push(piece));
-        capture.finish()
+        capture.finish(true)
     }
 
     fn again(sobre: &Sobre, document: &[u8], piece: usize) -> Vec<u8> {

@@ -5,6 +5,7 @@ pub mod answer;
 pub mod base64;
 pub mod body;
 pub mod capture;
+pub mod conversation;
 pub mod envelope;
 pub mod error;
 pub mod fault;

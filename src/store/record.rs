@@ -104,6 +104,9 @@ pub struct Fact {
     /// Documents it is about.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub documentos: Vec<Sha256>,
+    /// The messages in which it was said, each stored like a document: [`crate::soap::conversation::Conversacion`] as JSON.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sobres: Vec<Sha256>,
 }
 
 /// A fact with its place in the order of all.

@@ -52,6 +52,7 @@ pub fn fact(sujeto: Id, tipo: &str) -> Fact {
         estado: None,
         detalle: None,
         documentos: Vec::new(),
+        sobres: Vec::new(),
     }
 }
 

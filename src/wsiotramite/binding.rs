@@ -17,7 +17,7 @@ use crate::{
         limits::{BodyError, Intake},
         server::RETRY_AFTER_S,
     },
-    soap::{self, DocumentSource, EnvelopeReader, Fault, Limits, Message, ReadError, wsdl},
+    soap::{self, DocumentSource, EnvelopeReader, Fault, Limits, Message, ReadError, capture::Sobre, wsdl},
     telemetry::Metrics,
 };
 
@@ -65,6 +65,15 @@ impl Call {
     /// Opens the envelope up to its operation. What is left of the body stays here.
     pub async fn envelope(&mut self, limits: Limits) -> Result<EnvelopeReader<&mut BodyReader>, ReadError> {
         EnvelopeReader::open(&mut self.body, self.charset.as_deref(), limits).await
+    }
+
+    /// Takes in the message as it is read, to be had from [`Call::captured`].
+    pub fn capture(&mut self) {
+        self.body.capture();
+    }
+
+    pub fn captured(&mut self) -> Option<Sobre> {
+        self.body.captured()
     }
 
     /// Bytes of body that have arrived.

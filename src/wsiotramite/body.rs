@@ -16,7 +16,10 @@ use tokio::{
 };
 
 use super::gunzip::{Gunzip, Spoilt};
-use crate::http::limits::BodyError;
+use crate::{
+    http::limits::BodyError,
+    soap::capture::{Capture, Sobre},
+};
 
 /// What is still read of a request whose answer is decided already, so that a caller who writes all before it reads gets
 /// to hear it: so many bytes, and for so long.
@@ -68,12 +71,23 @@ pub struct BodyReader {
     bytes: u64,
     ended: bool,
     broken: Option<Broken>,
+    /// Takes in the message as it is read, uncompressed.
+    capture: Option<Box<Capture>>,
 }
 
 impl BodyReader {
     /// `gunzip`: the body is compressed.
     pub fn new(body: Body, gunzip: Option<Gunzip>) -> Self {
-        Self { body, packed: Bytes::new(), piece: Bytes::new(), gunzip, bytes: 0, ended: false, broken: None }
+        Self {
+            body,
+            packed: Bytes::new(),
+            piece: Bytes::new(),
+            gunzip,
+            bytes: 0,
+            ended: false,
+            broken: None,
+            capture: None,
+        }
     }
 
     /// Bytes that have arrived so far, as they came.
@@ -85,9 +99,20 @@ impl BodyReader {
         self.broken
     }
 
+    /// Takes in the message from here on.
+    pub fn capture(&mut self) {
+        self.capture = Some(Box::default());
+    }
+
+    /// What was taken in, if it was wanted.
+    pub fn captured(&mut self) -> Option<Sobre> {
+        let whole = self.ended && self.broken.is_none() && self.piece.is_empty();
+        self.capture.take().map(|capture| capture.finish(whole))
+    }
+
     /// Reads the rest, within bounds, for nothing but the caller's sake.
     pub async fn drain(&mut self) {
-        (self.gunzip, self.packed) = (None, Bytes::new());
+        (self.gunzip, self.packed, self.capture) = (None, Bytes::new(), None);
         let mut rest = self.take(DRAIN_BYTES_MAX);
         timeout(DRAIN_TIME_MAX, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await.ok();
     }
@@ -142,7 +167,11 @@ impl AsyncRead for BodyReader {
             ready!(this.poll_step(context))?;
         }
         let n = this.piece.len().min(out.remaining());
-        out.put_slice(this.piece.get(..n).unwrap_or_default());
+        let now = this.piece.get(..n).unwrap_or_default();
+        if let Some(capture) = &mut this.capture {
+            capture.push(now);
+        }
+        out.put_slice(now);
         this.piece.advance(n);
         Poll::Ready(Ok(()))
     }

@@ -124,6 +124,7 @@ impl Wsiotramite {
     }
 
     async fn serve(&self, call: &mut Call) -> Result<Reply, ReadError> {
+        call.capture();
         let limits = Limits::with_document(self.exchange.settings().document_bytes_max);
         let envelope = call.envelope(limits).await?;
         let operation = tramite::operation(&envelope)?;
@@ -133,10 +134,11 @@ impl Wsiotramite {
             Err(ReadError::Sink(cause)) => return Ok(own_fault(operation, cause.downcast_ref())),
             Err(error) => return Err(error),
         };
+        let heard = call.captured();
         binding::count(&self.metrics, incoming.tolerancias.into_iter().map(Tolerancia::name));
         Ok(match incoming.request {
-            Asked::Recepcionar(tramite) => recepcionar::answer(&self.exchange, &tramite, sink).await,
-            Asked::Cargo(cargo) => cargo::answer(&self.exchange, &cargo, sink).await,
+            Asked::Recepcionar(tramite) => recepcionar::answer(&self.exchange, &tramite, sink, heard).await,
+            Asked::Cargo(cargo) => cargo::answer(&self.exchange, &cargo, sink, heard).await,
             Asked::Consultar(consulta) => consultar::answer(&self.exchange, consulta).await,
         })
     }

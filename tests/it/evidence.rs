@@ -96,6 +96,9 @@ async fn the_evidence_of_an_exchange_proves_itself_with_no_daemon_and_no_data() 
             "La clave de auditoría es la que usted guardó aparte",
             "El documento (documento.pdf) es, byte por byte",
             "El cargo (cargo.pdf) es, byte por byte",
+            "la petición se rehízo con documento.pdf",
+            "la petición se rehízo con cargo.pdf",
+            "la respuesta se rehízo tal cual, byte por byte",
         ] {
             assert!(told.contains(expected), "{expected}: {told}");
         }

@@ -6,6 +6,7 @@
 //! LEEME.txt                      what is in here and how to check it by hand
 //! manifiesto.json                the exchange and the files
 //! documento.pdf, cargo.pdf       as they were exchanged
+//! sobres/                        requests and answers as they were on the wire, without the documents; firmas/: their reports
 //! asientos.json                  the entries of the log about it, with their inclusion proofs
 //! auditoria/punto.note           the checkpoint; punto.tsr: its timestamp; clave.txt: the key it is checked with
 //! certificados/                  of who signed the package
@@ -19,13 +20,14 @@ mod entries;
 #[cfg(test)]
 pub mod forgery;
 mod manifest;
+mod messages;
 mod readme;
 pub mod report;
 pub mod verify;
 mod write;
 
 pub use report::{Report, Verdict};
-pub use verify::{Trust, verify};
+pub use verify::{Trust, verify, verify_rebuilding};
 pub use write::{Piece, Request, write};
 
 const MIMETYPE: &[u8] = b"application/vnd.etsi.asic-e+zip";

@@ -1,6 +1,9 @@
 //! Verifying a package with nothing but the package, and trust anchors and the log's key if one has them.
 
-use std::io::{Read, Seek};
+use std::{
+    io::{Read, Seek},
+    path::Path,
+};
 
 use jiff::Timestamp;
 use openssl::{
@@ -18,6 +21,7 @@ use super::{
     container::{Container, ContainerError, Member},
     entries::{Entries, Said},
     manifest,
+    messages::Messages,
     write::{Contents, subject},
 };
 use crate::{
@@ -45,8 +49,13 @@ pub struct Trust {
 
 /// Verifies a package. Whatever it holds, the result is a report.
 pub fn verify<R: Read + Seek>(from: R, trust: &Trust) -> Report {
+    verify_rebuilding(from, trust, None)
+}
+
+/// As [`verify`]; what was on the wire is put, written again, into a folder if one is given.
+pub fn verify_rebuilding<R: Read + Seek>(from: R, trust: &Trust, rebuild_in: Option<&Path>) -> Report {
     let mut report = Report::default();
-    let opened = Container::open(from).map(|container| Package { container, digests: Vec::new(), trust });
+    let opened = Container::open(from).map(|container| Package { container, digests: Vec::new(), trust, rebuild_in });
     match opened {
         Err(error) => report.fail(format!("no es un paquete de evidencia bien formado: {error}")),
         Ok(mut package) => {
@@ -63,6 +72,7 @@ struct Package<'a, R> {
     /// Of the files that the manifest must name, in order.
     digests: Vec<(String, Hash)>,
     trust: &'a Trust,
+    rebuild_in: Option<&'a Path>,
 }
 
 type Done = Result<(), ContainerError>;
@@ -91,6 +101,8 @@ impl<R: Read + Seek> Package<'_, R> {
         let entries: Entries = self.json(ENTRIES)?;
         let said = entries_hold(&entries, &checkpoint, report);
         self.exchange(&contents, &said, report);
+        let (digests, rebuild_in) = (&self.digests, self.rebuild_in);
+        Messages { container: &mut self.container, digests, rebuild_in }.judge(&said, report);
         self.timestamp(report)
     }
 

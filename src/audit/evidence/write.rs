@@ -10,7 +10,7 @@ use super::{
     CARGO, CERTIFICATES, CHECKPOINT, CONTENTS, DOCUMENT, ENTRIES, KEY, MANIFEST, MIMETYPE, SEAL, SIGNATURE, TIMESTAMP,
     container::Writer,
     entries::{ENTRIES_MAX, Entries},
-    manifest, readme,
+    manifest, messages, readme,
 };
 use crate::{
     audit::{AuditError, Log, merkle::Hash},
@@ -125,9 +125,12 @@ pub async fn write(log: &Log, request: Request, file: File) -> Result<File, Audi
     package.unlisted("mimetype", MIMETYPE)?;
     let text = readme::text(&subject.summary, request.identity.is_some());
     package.add("LEEME.txt", text.as_bytes())?;
-    package = package.document(log.store(), DOCUMENT, subject.document).await?;
+    package = package.blob(log.store(), DOCUMENT, &subject.document.sha256).await?;
     if let Some(cargo) = subject.cargo {
-        package = package.document(log.store(), CARGO, cargo).await?;
+        package = package.blob(log.store(), CARGO, &cargo.sha256).await?;
+    }
+    for (name, sha256) in messages::chosen(&facts) {
+        package = package.blob(log.store(), &name, &sha256).await?;
     }
     package.add(ENTRIES, &json(&entries)?)?;
     for Piece { name, content } in &request.pieces {
@@ -196,8 +199,8 @@ impl Package {
     }
 
     /// Streams a document out of the store, which checks its bytes as they come.
-    async fn document(mut self, store: &SharedStore, name: &str, document: &Documento) -> Result<Self, StoreError> {
-        let mut reader = store.open_document(&document.sha256).await?;
+    async fn blob(mut self, store: &SharedStore, name: &str, sha256: &Sha256) -> Result<Self, StoreError> {
+        let mut reader = store.open_document(sha256).await?;
         self.writer.begin(name)?;
         while let Some(piece) = reader.next().await? {
             self = blocking(move || {

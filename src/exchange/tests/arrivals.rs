@@ -76,7 +76,7 @@ async fn what_makes_a_document_useless_refuses_it_and_leaves_nothing() {
     for (change, text) in cases {
         let mut tramite = arrival("0000000019");
         change(&mut tramite);
-        assert_eq!(in_words(&world.exchange.recibir(&tramite, None).await), answer("0003", text));
+        assert_eq!(in_words(&world.exchange.recibir(&tramite, None, None).await), answer("0003", text));
     }
     assert!(world.exchange.store().facts(Cursor::default(), None, 10).await.unwrap().is_empty());
 }

@@ -35,7 +35,7 @@ async fn a_cargo_for_nothing_of_ours_is_refused_and_a_wrong_field_hears_its_sent
     let mut wrong = cargo("9", "R");
     wrong.estado = Some("X".into());
     assert_eq!(world.collect(&wrong, PDF).await, answer("0003", "Código de Estado inválido"));
-    let none = world.exchange.recibir_cargo(&crate::domain::CargoTramite::default(), None).await;
+    let none = world.exchange.recibir_cargo(&crate::domain::CargoTramite::default(), None, None).await;
     assert_eq!(none.codigo(), "0003");
 }
 

@@ -191,7 +191,7 @@ async fn a_cargo_that_comes_while_the_send_is_under_way_closes_it() {
             let mut writer = exchange.stage();
             writer.write(b"%PDF-1.7 cargo").await.unwrap();
             let pdf = writer.finish().await.unwrap();
-            let answer = exchange.recibir_cargo(&cargo(&cuo, "R"), Some(pdf)).await;
+            let answer = exchange.recibir_cargo(&cargo(&cuo, "R"), Some(pdf), None).await;
             assert_eq!(answer.codigo(), "0000");
         })
     }));

@@ -27,7 +27,7 @@ use crate::{
         lima,
         validation::Rigor,
     },
-    exchange::{Actor, Clock, Exchange, NuevoDespacho, Platform, PlatformError, RetryPolicy, Worker},
+    exchange::{Actor, Clock, Exchange, NuevoDespacho, Platform, PlatformError, RetryPolicy, Sobres, Worker},
     soap::sink::DocumentSink,
     store::{
         BlobReader, Cursor,
@@ -109,7 +109,12 @@ impl Platform for Relay {
         Ok(Cuo::parse(&format!("{:010}", *cuos)).unwrap())
     }
 
-    async fn recepcionar(&self, tramite: &Tramite, mut documento: BlobReader) -> Result<Respuesta, PlatformError> {
+    async fn recepcionar(
+        &self,
+        tramite: &Tramite,
+        mut documento: BlobReader,
+        _: &mut Sobres,
+    ) -> Result<Respuesta, PlatformError> {
         while documento.next().await.unwrap().is_some() {}
         let [receiver, cuo, number] =
             [&tramite.ruc_receptor, &tramite.cuo, &tramite.numero_documento].map(|text| text.clone().unwrap());
@@ -133,7 +138,7 @@ impl Platform for Relay {
         }
     }
 
-    async fn cargo(&self, _: &CargoTramite, _: BlobReader) -> Result<Respuesta, PlatformError> {
+    async fn cargo(&self, _: &CargoTramite, _: BlobReader, _: &mut Sobres) -> Result<Respuesta, PlatformError> {
         Ok(Respuesta::nueva("0000", "RECEPCION DE CARGO EXITOSO"))
     }
 
@@ -141,6 +146,7 @@ impl Platform for Relay {
         &self,
         consulta: &Consulta,
         sink: &mut dyn DocumentSink,
+        _: &mut Sobres,
     ) -> Result<RespuestaConsulta, PlatformError> {
         let [receiver, cuo] = [&consulta.ruc_receptor, &consulta.cuo].map(|text| text.clone().unwrap());
         if self.how(&receiver) == Receiver::Dead {

@@ -24,6 +24,7 @@ use crate::{
     },
     exchange::{
         Actor, Clock, Exchange, Ids, NuevaRespuesta, NuevoDespacho, Platform, PlatformError, RetryPolicy, Settings,
+        Sobres,
     },
     soap::sink::DocumentSink,
     store::{
@@ -128,7 +129,7 @@ impl Platform for ScriptedPlatform {
         Ok(Cuo::parse(&format!("{n:010}")).unwrap())
     }
 
-    async fn recepcionar(&self, tramite: &Tramite, documento: BlobReader) -> Answer {
+    async fn recepcionar(&self, tramite: &Tramite, documento: BlobReader, _: &mut Sobres) -> Answer {
         let cuo = tramite.cuo.clone().unwrap();
         self.called(format!("recepcionar {cuo}"));
         drain(documento).await;
@@ -139,7 +140,7 @@ impl Platform for ScriptedPlatform {
         self.sends.lock().unwrap().pop_front().unwrap_or_else(|| Ok(Respuesta::nueva("0000", "recibido")))
     }
 
-    async fn cargo(&self, cargo: &CargoTramite, documento: BlobReader) -> Answer {
+    async fn cargo(&self, cargo: &CargoTramite, documento: BlobReader, _: &mut Sobres) -> Answer {
         self.called(format!("cargo {}", cargo.cuo.clone().unwrap()));
         drain(documento).await;
         let hook = self.during_cargo.lock().unwrap().take();
@@ -157,6 +158,7 @@ impl Platform for ScriptedPlatform {
         &self,
         consulta: &Consulta,
         sink: &mut dyn DocumentSink,
+        _: &mut Sobres,
     ) -> Result<RespuestaConsulta, PlatformError> {
         self.called(format!("consultar {}", consulta.cuo.clone().unwrap()));
         let told = self.consultas.lock().unwrap().pop_front().unwrap_or_else(|| Ok(told("0001", "")))?;
@@ -315,7 +317,7 @@ impl World {
 
     pub async fn receive(&self, tramite: &Tramite, pdf: &[u8]) -> (String, String) {
         let pdf = self.stage(pdf).await;
-        in_words(&self.exchange.recibir(tramite, Some(pdf)).await)
+        in_words(&self.exchange.recibir(tramite, Some(pdf), None).await)
     }
 
     /// A document of ours that was sent and observed.
@@ -345,7 +347,7 @@ impl World {
 
     pub async fn collect(&self, cargo: &CargoTramite, pdf: &[u8]) -> (String, String) {
         let pdf = self.stage(pdf).await;
-        in_words(&self.exchange.recibir_cargo(cargo, Some(pdf)).await)
+        in_words(&self.exchange.recibir_cargo(cargo, Some(pdf), None).await)
     }
 
     pub async fn bytes(&self, documento: &crate::domain::Documento) -> Vec<u8> {

@@ -18,6 +18,7 @@ use tokio::{
 };
 
 use super::*;
+use crate::soap::capture::rebuild;
 use crate::{
     contract::iotramite::Request,
     domain::Contenido,
@@ -167,7 +168,7 @@ fn accepted() -> String {
 
 /// What a send learns from an answer.
 async fn send(server: &Odd) -> Result<Respuesta, PlatformError> {
-    server.platform(Flavour::Production).recepcionar(&Tramite::default(), pdf()).await
+    server.platform(Flavour::Production).recepcionar(&Tramite::default(), pdf(), &mut Sobres::default()).await
 }
 
 /// The sentence of an unclear end, with the server's address as `X`.
@@ -179,11 +180,29 @@ async fn unclear(server: Odd) -> String {
 }
 
 #[tokio::test]
+async fn what_was_on_the_wire_is_told_whether_there_was_an_answer_or_not() {
+    let page = "<html>mantenimiento</html>".repeat(3000);
+    for (body, whole) in [(accepted(), true), (page, false)] {
+        let server = Odd::answering("200 OK", "content-type: text/xml\r\n", &body).await;
+        let mut sobres = Sobres::default();
+        let answer = server.platform(Flavour::Production).recepcionar(&Tramite::default(), pdf(), &mut sobres).await;
+        assert_eq!(answer.is_ok(), whole);
+        let mut sent = Vec::new();
+        rebuild(&sobres.peticion.unwrap(), &mut |take| take(PDF), &mut |piece| sent.extend_from_slice(piece)).unwrap();
+        assert_eq!(String::from_utf8(sent).unwrap(), String::from_utf8(server.request().1).unwrap());
+        let (told, mut text) = (sobres.respuesta.unwrap(), Vec::new());
+        rebuild(&told, &mut |_| {}, &mut |piece| text.extend_from_slice(piece)).unwrap();
+        assert_eq!((told.sha256.is_some(), text == body.as_bytes()), (whole, whole), "read to its end or not");
+        assert!(body.as_bytes().starts_with(&text));
+    }
+}
+
+#[tokio::test]
 async fn a_document_is_sent_whole_under_its_exact_length_and_the_answer_is_read() {
     let server = Odd::answering("200 OK", "content-type: text/xml;charset=UTF-8\r\n", &accepted()).await;
     let tramite = Tramite { asunto: Some("Año & <fin>".into()), ..Tramite::default() };
     let platform = server.platform(Flavour::Production);
-    let respuesta = platform.recepcionar(&tramite, pdf()).await.unwrap();
+    let respuesta = platform.recepcionar(&tramite, pdf(), &mut Sobres::default()).await.unwrap();
     assert_eq!(respuesta, Respuesta::nueva("0000", "Recibido, señor"));
     let (head, body) = server.request();
     assert!(head.starts_with("post /tramite http/1.1"), "{head}");
@@ -256,7 +275,8 @@ async fn a_cargo_in_an_answer_goes_to_the_sink() {
     let server = Odd::answering("200 OK", "", &answer("consultarTramiteResponse", &inside)).await;
     let mut sink = Collected::default();
     let consulta = Consulta { cuo: Some("19".into()), ..Consulta::default() };
-    let answered = server.platform(Flavour::Test).consultar(&consulta, &mut sink).await.unwrap();
+    let answered =
+        server.platform(Flavour::Test).consultar(&consulta, &mut sink, &mut Sobres::default()).await.unwrap();
     assert_eq!(answered.cargo.estado.as_deref(), Some("R"));
     assert_eq!(answered.cargo.contenido, Contenido::Pdf { una_vez: false });
     assert_eq!(sink.0, PDF);
@@ -265,7 +285,10 @@ async fn a_cargo_in_an_answer_goes_to_the_sink() {
 #[tokio::test]
 async fn only_a_connection_that_was_never_made_is_sure_not_to_have_carried_the_request() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let error = platform(free, Flavour::Test).recepcionar(&Tramite::default(), pdf()).await.unwrap_err();
+    let error = platform(free, Flavour::Test)
+        .recepcionar(&Tramite::default(), pdf(), &mut Sobres::default())
+        .await
+        .unwrap_err();
     assert!(!error.pudo_llegar());
     assert_eq!(error.detalle, format!("No se pudo conectar con {free}: la conexión fue rechazada"));
 }
@@ -367,7 +390,11 @@ async fn a_document_that_cannot_be_read_breaks_the_request_off() {
     let lost = StoreError::Damaged { place: "aquí".into(), what: "algo".into() };
     let sha256 = crate::domain::Sha256::from_digest(&[7; 32]);
     let documento = BlobReader::new(sha256, 100_000, Box::new(Memory(Some(Err(lost)))));
-    let error = server.platform(Flavour::Test).recepcionar(&Tramite::default(), documento).await.unwrap_err();
+    let error = server
+        .platform(Flavour::Test)
+        .recepcionar(&Tramite::default(), documento, &mut Sobres::default())
+        .await
+        .unwrap_err();
     assert_eq!(error.detalle, "El documento no se pudo leer del almacén mientras se enviaba");
     assert!(server.requests.lock().unwrap().is_empty(), "what arrived was not a whole request");
 }
@@ -388,7 +415,7 @@ proptest! {
             let server = Odd::start(Behaviour::Answer(bytes)).await;
             let _ = send(&server).await;
             let mut sink = Collected::default();
-            let _ = server.platform(Flavour::Test).consultar(&Consulta::default(), &mut sink).await;
+            let _ = server.platform(Flavour::Test).consultar(&Consulta::default(), &mut sink, &mut Sobres::default()).await;
         });
     }
 }

@@ -88,7 +88,7 @@ async fn r1109_the_action_is_quoted() {
 /// The action of a document's request, as it is sent; in lower case, as the heads are kept here.
 async fn action(flavour: Flavour) -> String {
     let server = Odd::answering("200 OK", "", &accepted()).await;
-    server.platform(flavour).recepcionar(&Tramite::default(), pdf()).await.unwrap();
+    server.platform(flavour).recepcionar(&Tramite::default(), pdf(), &mut Sobres::default()).await.unwrap();
     let (head, _) = server.request();
     let action = head.lines().find_map(|line| line.strip_prefix("soapaction: ")).unwrap();
     action.to_owned()
@@ -113,7 +113,7 @@ async fn r1123_cookies_of_a_service_are_not_kept() {
     let server = Odd::answering("200 OK", "set-cookie: a=b; Path=/\r\n", &accepted()).await;
     let platform = server.platform(Flavour::Production);
     for _ in 0..2 {
-        platform.recepcionar(&Tramite::default(), pdf()).await.unwrap();
+        platform.recepcionar(&Tramite::default(), pdf(), &mut Sobres::default()).await.unwrap();
         assert!(!server.request().0.contains("cookie"), "{}", server.request().0);
     }
 }

@@ -207,7 +207,8 @@ impl Committer {
         for staged in documents {
             placed.extend(self.place(&mut view, staged)?);
         }
-        for sha256 in entry.records.iter().flat_map(Record::documents) {
+        let told = entry.facts.iter().flat_map(|fact| &fact.sobres);
+        for sha256 in entry.records.iter().flat_map(Record::documents).chain(told) {
             if view.placed(sha256)?.is_none() {
                 return Err(CommitError::Store(StoreError::NoDocument(sha256.clone())).into());
             }

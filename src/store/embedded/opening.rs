@@ -298,6 +298,7 @@ fn record_missing(committer: &mut Committer, missing: Missing, options: &Options
         estado: None,
         detalle: Some(format!("al abrir el almacén faltaban los asientos {first} a {last} al final del diario")),
         documentos: Vec::new(),
+        sobres: Vec::new(),
     };
     let prepared = Prepared::new(Change { facts: vec![fact], ..Change::default() })?;
     let (answer, mut result) = oneshot::channel();

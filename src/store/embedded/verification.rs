@@ -254,6 +254,11 @@ impl<'a> Verifier<'a> {
         for placed in &entry.placed {
             self.document(placed)?;
         }
+        for sha256 in entry.facts.iter().flat_map(|fact| &fact.sobres) {
+            if !self.has_document(sha256) {
+                self.damage(place(), &format!("nombra los sobres {sha256}, que no están en el almacén"));
+            }
+        }
         for record in &entry.records {
             for sha256 in record.documents() {
                 if !self.has_document(sha256) {

@@ -25,7 +25,7 @@ use crate::{
         entidad::TipoDocumento, lima, validation::Rigor,
     },
     exchange::{
-        Actor, Clock, NuevaRespuesta, NuevoDespacho, Platform, PlatformError, RetryPolicy, Settings, SystemIds,
+        Actor, Clock, NuevaRespuesta, NuevoDespacho, Platform, PlatformError, RetryPolicy, Settings, Sobres, SystemIds,
     },
     http::limits::InFlight,
     soap::{AnswerError, DocumentSink, Message, SinkError},
@@ -62,13 +62,18 @@ impl Platform for Nowhere {
     async fn cuo(&self, _: &Ruc) -> Result<Cuo, PlatformError> {
         nowhere()
     }
-    async fn recepcionar(&self, _: &Tramite, _: BlobReader) -> Result<Respuesta, PlatformError> {
+    async fn recepcionar(&self, _: &Tramite, _: BlobReader, _: &mut Sobres) -> Result<Respuesta, PlatformError> {
         nowhere()
     }
-    async fn cargo(&self, _: &CargoTramite, _: BlobReader) -> Result<Respuesta, PlatformError> {
+    async fn cargo(&self, _: &CargoTramite, _: BlobReader, _: &mut Sobres) -> Result<Respuesta, PlatformError> {
         nowhere()
     }
-    async fn consultar(&self, _: &Consulta, _: &mut dyn DocumentSink) -> Result<RespuestaConsulta, PlatformError> {
+    async fn consultar(
+        &self,
+        _: &Consulta,
+        _: &mut dyn DocumentSink,
+        _: &mut Sobres,
+    ) -> Result<RespuestaConsulta, PlatformError> {
         nowhere()
     }
     async fn validar_entidad(&self, _: &Ruc) -> Result<bool, PlatformError> {
@@ -268,6 +273,7 @@ impl World {
                 estado: None,
                 detalle: None,
                 documentos: Vec::new(),
+                sobres: Vec::new(),
             };
             let records = vec![Record::Despacho(Box::new(despacho.clone()))];
             self.exchange.store().commit(Change { facts: vec![fact], records, ..Change::default() }).await.unwrap();

@@ -1,6 +1,7 @@
 //! Every row of CONTRACT §6's table.
 
 use super::*;
+use crate::soap::conversation::{Conversacion, Sentido};
 
 const STORED: &str = "El documento N° CUO 0000000019 se encuentra a disposición para la recepción formal de la entidad \
     destinataria MUNICIPALIDAD DISTRITAL DE EJEMPLO en los horarios de atención de su Mesa de Partes.";
@@ -180,4 +181,44 @@ async fn our_own_fault_is_answered_minus_one_with_a_sentence_that_tells_no_inter
 
 fn base64(bytes: impl AsRef<[u8]>) -> String {
     base64_simd::STANDARD.encode_to_string(bytes)
+}
+
+/// The messages that the last fact about an exchange names, each written again.
+async fn on_the_wire(world: &World, id: crate::domain::Id) -> Vec<Vec<u8>> {
+    let facts = world.exchange.store().facts_of(id).await.unwrap();
+    let [sobres] = &facts.last().unwrap().fact.sobres[..] else { panic!("{facts:?}") };
+    let kept: Conversacion = serde_json::from_slice(&world.document(sobres).await).unwrap();
+    assert_eq!(kept.sentido, Sentido::Recibida);
+    let mut all = Vec::new();
+    for message in kept.mensajes() {
+        let pdf = match &message.documento {
+            Some(sha256) => world.document(sha256).await,
+            None => Vec::new(),
+        };
+        let (mut out, size) = (Vec::new(), pdf.len() as u64);
+        message.rehacer(size, &mut |take| take(&pdf), &mut |piece| out.extend_from_slice(piece)).unwrap();
+        all.push(out);
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_document_and_a_cargo_are_kept_with_what_was_on_the_wire() {
+    for size in [3000, LARGE] {
+        let world = world();
+        let request = wire(tramite::recepcionar(&documento(), Some(size as u64)).message, &pdf(size)).await;
+        // Lines of 76 characters, as some toolkits write them, and a space behind the end.
+        let mut text = String::from_utf8(request).unwrap();
+        let from = text.find("<bpdfdoc>").unwrap() + "<bpdfdoc>".len();
+        (0..text[from..].find('<').unwrap() / 76).rev().for_each(|n| text.insert_str(from + (n + 1) * 76, "&#xd;\n"));
+        text.push('\n');
+        let answer = world.xml(text.clone()).await;
+        let id = world.arrivals(CUO).await[0].id;
+        assert!(on_the_wire(&world, id).await == [text.into_bytes(), answer.body], "{size} bytes");
+    }
+    let world = world();
+    let despacho = world.despacho(vec![World::begun(), Suceso::Aceptado]).await;
+    let request = wire(tramite::cargo(&su_cargo(), Some(2000)).message, &pdf(2000)).await;
+    let answer = world.xml(request.clone()).await;
+    assert!(on_the_wire(&world, despacho.id).await == [request, answer.body]);
 }

@@ -17,7 +17,7 @@ use crate::{
         cargo::{Respuesta, RespuestaConsulta},
         entidad::TipoDocumento,
     },
-    exchange::{Exchange, Platform, PlatformError, retry::later},
+    exchange::{Exchange, Platform, PlatformError, Sobres, retry::later},
     soap::sink::DocumentSink,
     store::BlobReader,
 };
@@ -128,14 +128,14 @@ impl Network {
         let Some(entity) = self.entity(&tramite.ruc_receptor) else { return Respuesta::nueva("-1", "caída") };
         let mut writer = entity.stage();
         writer.write(pdf).await.unwrap();
-        entity.recibir(tramite, Some(writer.finish().await.unwrap())).await
+        entity.recibir(tramite, Some(writer.finish().await.unwrap()), None).await
     }
 
     async fn deliver_cargo(&self, cargo: &CargoTramite, pdf: &[u8]) -> Respuesta {
         let Some(entity) = self.entity(&cargo.ruc_destino) else { return Respuesta::nueva("-1", "caída") };
         let mut writer = entity.stage();
         writer.write(pdf).await.unwrap();
-        entity.recibir_cargo(cargo, Some(writer.finish().await.unwrap())).await
+        entity.recibir_cargo(cargo, Some(writer.finish().await.unwrap()), None).await
     }
 }
 
@@ -172,7 +172,12 @@ impl Platform for Network {
         }
     }
 
-    async fn recepcionar(&self, tramite: &Tramite, documento: BlobReader) -> Result<Respuesta, PlatformError> {
+    async fn recepcionar(
+        &self,
+        tramite: &Tramite,
+        documento: BlobReader,
+        _: &mut Sobres,
+    ) -> Result<Respuesta, PlatformError> {
         let pdf = whole(documento).await;
         match self.draw() {
             None => Ok(self.deliver(tramite, &pdf).await),
@@ -207,7 +212,12 @@ impl Platform for Network {
         }
     }
 
-    async fn cargo(&self, cargo: &CargoTramite, documento: BlobReader) -> Result<Respuesta, PlatformError> {
+    async fn cargo(
+        &self,
+        cargo: &CargoTramite,
+        documento: BlobReader,
+        _: &mut Sobres,
+    ) -> Result<Respuesta, PlatformError> {
         let pdf = whole(documento).await;
         match self.draw() {
             None | Some(Fault::AnsweredFirst) => Ok(self.deliver_cargo(cargo, &pdf).await),
@@ -241,6 +251,7 @@ impl Platform for Network {
         &self,
         consulta: &Consulta,
         sink: &mut dyn DocumentSink,
+        _: &mut Sobres,
     ) -> Result<RespuestaConsulta, PlatformError> {
         match self.draw() {
             Some(Fault::Refused | Fault::LostBefore) => return Err(no_connection()),

@@ -28,7 +28,7 @@ use crate::{
         lima,
         validation::Rigor,
     },
-    exchange::{Actor, Clock, NuevaClave, Platform, PlatformError, RetryPolicy, Settings, SystemIds},
+    exchange::{Actor, Clock, NuevaClave, Platform, PlatformError, RetryPolicy, Settings, Sobres, SystemIds},
     http::{limits::InFlight, server::Peer},
     soap::sink::DocumentSink,
     store::{
@@ -70,15 +70,20 @@ impl Platform for Agreeable {
         Ok(Cuo::parse(&format!("{n:010}")).unwrap())
     }
 
-    async fn recepcionar(&self, _: &Tramite, _: BlobReader) -> Result<Respuesta, PlatformError> {
+    async fn recepcionar(&self, _: &Tramite, _: BlobReader, _: &mut Sobres) -> Result<Respuesta, PlatformError> {
         Ok(Respuesta::nueva("0000", "bien"))
     }
 
-    async fn cargo(&self, _: &CargoTramite, _: BlobReader) -> Result<Respuesta, PlatformError> {
+    async fn cargo(&self, _: &CargoTramite, _: BlobReader, _: &mut Sobres) -> Result<Respuesta, PlatformError> {
         Ok(Respuesta::nueva("0000", "bien"))
     }
 
-    async fn consultar(&self, _: &Consulta, _: &mut dyn DocumentSink) -> Result<RespuestaConsulta, PlatformError> {
+    async fn consultar(
+        &self,
+        _: &Consulta,
+        _: &mut dyn DocumentSink,
+        _: &mut Sobres,
+    ) -> Result<RespuestaConsulta, PlatformError> {
         Err(PlatformError::new(Falla::ErrorHttp, "no se esperaba"))
     }
 
@@ -233,7 +238,7 @@ impl World {
         };
         let mut writer = self.exchange.stage();
         writer.write(&pdf(5000)).await.unwrap();
-        let answered = self.exchange.recibir(&tramite, Some(writer.finish().await.unwrap())).await;
+        let answered = self.exchange.recibir(&tramite, Some(writer.finish().await.unwrap()), None).await;
         assert_eq!(answered.codigo(), "0000", "{answered:?}");
         let cuo = Cuo::parse(cuo).unwrap();
         let found = self.exchange.store().recepciones_by_cuo(&ruc(RUC_A), &cuo).await.unwrap();

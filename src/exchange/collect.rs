@@ -71,10 +71,14 @@ impl Exchange {
                 Err(TransicionError::OtroCargo) => return Ok(Respuesta::nueva("0002", YA_REGISTRADO)),
                 Err(TransicionError::Imposible { .. }) => return Ok(Respuesta::nueva("-1", NO_SE_PUDO)),
             }
+            let destino = despacho.destino.clone();
             let mut change = self.respondido(despacho, &Actor::pide(), documento.clone()).await?;
             attach(&mut change, said.clone());
             match self.store.commit(change).await {
-                Ok(_) => return Ok(exitoso),
+                Ok(_) => {
+                    self.health.dio_senales(&destino, self.now());
+                    return Ok(exitoso);
+                }
                 Err(CommitError::Store(error)) => return Err(error),
                 Err(CommitError::Stale(_) | CommitError::Exists { .. }) => {}
             }

@@ -69,7 +69,11 @@ impl Exchange {
         }
         entidades.sort_by(|a, b| (a.categoria, &a.nombre, &a.ruc).cmp(&(b.categoria, &b.nombre, &b.ruc)));
         let tipos_documento = match self.platform.tipos_documento().await {
-            Ok(fetched) => fetched,
+            Ok(fetched) => {
+                // The service that gives them is the one that takes documents: it is there.
+                self.platform_answered().await;
+                fetched
+            }
             Err(error) => {
                 tracing::warn!(%error, "the document types could not be fetched; the known ones stay");
                 known.as_ref().map(|d| d.tipos_documento.clone()).unwrap_or_default()

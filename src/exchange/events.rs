@@ -66,10 +66,11 @@ pub fn aviso(aviso: &Aviso, actor: &Actor, at: Timestamp) -> Fact {
         None => "La plataforma".to_owned(),
     };
     let since = lima::en_lima(aviso.desde).strftime("%d/%m/%Y %H:%M");
+    let how = if aviso.con_errores { "responde solo con errores" } else { "no responde" };
     let detalle = match (aviso.vuelve, &aviso.ultimo_error) {
-        (true, _) => format!("{who} volvió a responder: no lo hacía desde el {since}. Lo pendiente sale solo"),
-        (false, Some(error)) => format!("{who} no responde desde el {since}. Último error: {error}"),
-        (false, None) => format!("{who} no responde desde el {since}"),
+        (true, _) => format!("{who} volvió a responder: no lo hacía bien desde el {since}. Lo pendiente sale solo"),
+        (false, Some(error)) => format!("{who} {how} desde el {since}. Último error: {error}"),
+        (false, None) => format!("{who} {how} desde el {since}"),
     };
     Fact {
         at,

@@ -1,7 +1,7 @@
 //! How each counterpart is doing, and whether it is worth trying now: a circuit breaker per destination.
 //!
-//! Kept in memory only: after a restart every destination is tried again, which is what one would want. Pure but for its
-//! lock; the time is passed in.
+//! Kept in memory only, save of whom people were told that it is down: after a restart every destination is tried again,
+//! which is what one would want. Pure but for its lock; the time is passed in.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -67,10 +67,23 @@ pub enum Circuito {
     Probando,
 }
 
+/// How a destination, or the platform, is doing in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Estado {
+    /// Nothing was tried yet.
+    SinDatos,
+    Bien,
+    /// It answers, and with errors since its last good answer.
+    ConErrores,
+    NoResponde,
+}
+
 /// A destination's health, as shown.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Salud {
     pub ruc: Ruc,
+    pub estado: Estado,
     pub circuito: Circuito,
     #[serde(serialize_with = "crate::domain::lima::rfc3339::option::serialize")]
     pub ultimo_exito: Option<Timestamp>,
@@ -78,6 +91,9 @@ pub struct Salud {
     pub ultimo_fallo: Option<Timestamp>,
     pub ultimo_error: Option<String>,
     pub fallos_seguidos: u32,
+    /// Since when every attempt ended badly, also if it answered (`-1`).
+    #[serde(serialize_with = "crate::domain::lima::rfc3339::option::serialize")]
+    pub errores_desde: Option<Timestamp>,
     /// Since when nothing has worked.
     #[serde(serialize_with = "crate::domain::lima::rfc3339::option::serialize")]
     pub caida_desde: Option<Timestamp>,
@@ -89,6 +105,24 @@ pub struct Salud {
     pub p95_ms: Option<u64>,
 }
 
+/// The platform's health, as shown.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SaludPlataforma {
+    pub estado: Estado,
+    pub circuito: Circuito,
+    #[serde(serialize_with = "crate::domain::lima::rfc3339::option::serialize")]
+    pub ultimo_exito: Option<Timestamp>,
+    #[serde(serialize_with = "crate::domain::lima::rfc3339::option::serialize")]
+    pub ultimo_fallo: Option<Timestamp>,
+    pub ultimo_error: Option<String>,
+    /// Since when it cannot be reached.
+    #[serde(serialize_with = "crate::domain::lima::rfc3339::option::serialize")]
+    pub caida_desde: Option<Timestamp>,
+    /// When it is tried again, if everything is paused until then.
+    #[serde(serialize_with = "crate::domain::lima::rfc3339::option::serialize")]
+    pub proxima_prueba: Option<Timestamp>,
+}
+
 #[derive(Debug, Default)]
 struct Destino {
     ultimo_exito: Option<Timestamp>,
@@ -96,6 +130,9 @@ struct Destino {
     ultimo_error: Option<String>,
     fallos_seguidos: u32,
     caida_desde: Option<Timestamp>,
+    /// Since when, and how often, attempts ended badly, whether they were answered or not.
+    errores_desde: Option<Timestamp>,
+    errores_seguidos: u32,
     /// Set while it is left alone; in the past: one probe may go.
     reabre_en: Option<Timestamp>,
     pausas: u32,
@@ -132,6 +169,8 @@ pub struct Aviso {
     pub desde: Timestamp,
     /// It works again.
     pub vuelve: bool,
+    /// It does answer, always with errors.
+    pub con_errores: bool,
     pub ultimo_error: Option<String>,
 }
 
@@ -168,7 +207,8 @@ impl Health {
     }
 
     pub fn allowance(&self, now: Timestamp) -> Allowance {
-        let known = self.lock();
+        let mut known = self.lock();
+        known.after_a_step(self.policy.pause_max, now);
         let total = known.pide.limit(now);
         let mut allowance = Allowance { total, concurrency: self.policy.concurrency.max(1), ..Allowance::default() };
         let paused = |destino: &Destino| destino.reabre_en.filter(|at| *at > now);
@@ -203,15 +243,21 @@ impl Health {
         self.lock().destinos.get(ruc).is_some_and(|destino| destino.reabre_en.is_some())
     }
 
+    /// The same of the platform, or that attempts to reach it have failed of late.
+    pub fn pide_in_doubt(&self) -> bool {
+        self.lock().pide.errores_desde.is_some()
+    }
+
     /// What people should be told and were not: who has been down for `after`, and who of these works again.
     pub fn avisos(&self, after: Duration, now: Timestamp) -> Vec<Aviso> {
         let known = self.lock();
         let all = known.destinos.iter().map(|(ruc, destino)| (Some(ruc.clone()), destino));
-        let due = |(ruc, destino): (Option<Ruc>, &Destino)| match (destino.avisada, destino.caida_desde) {
-            (None, Some(desde)) if destino.fallos_seguidos >= ALERT_FAILURES && later(desde, after) <= now => {
-                Some(Aviso { ruc, desde, vuelve: false, ultimo_error: destino.ultimo_error.clone() })
+        let due = |(ruc, destino): (Option<Ruc>, &Destino)| match (destino.avisada, destino.errores_desde) {
+            (None, Some(desde)) if destino.errores_seguidos >= ALERT_FAILURES && later(desde, after) <= now => {
+                let (con_errores, ultimo_error) = (destino.caida_desde.is_none(), destino.ultimo_error.clone());
+                Some(Aviso { ruc, desde, vuelve: false, con_errores, ultimo_error })
             }
-            (Some(desde), None) => Some(Aviso { ruc, desde, vuelve: true, ultimo_error: None }),
+            (Some(desde), None) => Some(Aviso { ruc, desde, vuelve: true, con_errores: false, ultimo_error: None }),
             _ => None,
         };
         all.chain([(None, &known.pide)]).filter_map(due).collect()
@@ -226,6 +272,43 @@ impl Health {
         };
         if let Some(destino) = destino {
             destino.avisada = (!aviso.vuelve).then_some(aviso.desde);
+        }
+    }
+
+    /// Of whom people were told that nothing works, and since when, as it would be after this one too.
+    pub fn vigentes(&self, aviso: &Aviso) -> Vec<(Option<Ruc>, Timestamp)> {
+        let known = self.lock();
+        let all = known.destinos.iter().map(|(ruc, destino)| (Some(ruc.clone()), destino)).chain([(None, &known.pide)]);
+        let told = all.filter(|(ruc, _)| *ruc != aviso.ruc).filter_map(|(ruc, d)| Some((ruc, d.avisada?)));
+        let mut told: Vec<_> = told.chain((!aviso.vuelve).then(|| (aviso.ruc.clone(), aviso.desde))).collect();
+        told.sort();
+        told
+    }
+
+    /// People were told before this process began: they are not told again, but when it works again.
+    pub fn recuerda(&self, told: impl IntoIterator<Item = (Option<Ruc>, Timestamp)>) {
+        let mut known = self.lock();
+        for (ruc, desde) in told {
+            let destino = match ruc {
+                Some(ruc) => known.destinos.entry(ruc).or_default(),
+                None => &mut known.pide,
+            };
+            // What was tried meanwhile says more than what was told then.
+            if destino.ultimo_exito.is_none() {
+                destino.errores_desde.get_or_insert(desde);
+                destino.caida_desde.get_or_insert(desde);
+            }
+            destino.avisada = Some(desde);
+        }
+    }
+
+    /// A cargo came from a destination: somebody there is at work. Whether it takes documents is still to be seen, so a pause
+    /// goes on; but there may be nothing left to try, and then nobody would ever say that the outage is over.
+    pub fn dio_senales(&self, ruc: &Ruc, now: Timestamp) {
+        if let Some(destino) = self.lock().destinos.get_mut(ruc) {
+            destino.ultimo_exito = Some(now);
+            (destino.errores_desde, destino.errores_seguidos) = (None, 0);
+            (destino.caida_desde, destino.fallos_seguidos) = (None, 0);
         }
     }
 
@@ -250,6 +333,21 @@ impl Health {
         Some(Pausa { desde: known.pide.caida_desde, hasta })
     }
 
+    /// The platform's own health.
+    pub fn plataforma(&self, now: Timestamp) -> SaludPlataforma {
+        let known = self.lock();
+        let pide = &known.pide;
+        SaludPlataforma {
+            estado: pide.estado(now),
+            circuito: pide.circuito(now),
+            ultimo_exito: pide.ultimo_exito,
+            ultimo_fallo: pide.ultimo_fallo,
+            ultimo_error: pide.ultimo_error.clone(),
+            caida_desde: pide.caida_desde,
+            proxima_prueba: pide.reabre_en,
+        }
+    }
+
     /// The health of a destination; of one never tried, nothing is known.
     pub fn salud(&self, ruc: &Ruc, now: Timestamp) -> Option<Salud> {
         self.lock().destinos.get(ruc).map(|destino| destino.salud(ruc, now))
@@ -266,7 +364,36 @@ impl Health {
     }
 }
 
+impl Known {
+    /// A clock that was set back must leave nobody alone for longer than a pause lasts.
+    fn after_a_step(&mut self, pause_max: Duration, now: Timestamp) {
+        let latest = later(now, pause_max);
+        for destino in self.destinos.values_mut().chain([&mut self.pide]) {
+            destino.reabre_en = destino.reabre_en.map(|at| at.min(latest));
+            destino.vuelto_en = destino.vuelto_en.map(|at| at.min(now));
+        }
+    }
+}
+
 impl Destino {
+    fn circuito(&self, now: Timestamp) -> Circuito {
+        match self.reabre_en {
+            None => Circuito::Cerrado,
+            Some(at) if at > now => Circuito::Abierto,
+            Some(_) => Circuito::Probando,
+        }
+    }
+
+    fn estado(&self, now: Timestamp) -> Estado {
+        match (self.caida_desde, self.errores_desde) {
+            (Some(_), _) => Estado::NoResponde,
+            (None, Some(_)) => Estado::ConErrores,
+            (None, None) if self.circuito(now) == Circuito::Abierto => Estado::ConErrores,
+            (None, None) if self.ultimo_exito.is_none() => Estado::SinDatos,
+            (None, None) => Estado::Bien,
+        }
+    }
+
     /// How many jobs it gets, if that is not the ordinary number.
     fn limit(&self, now: Timestamp) -> Option<usize> {
         match self.reabre_en {
@@ -285,6 +412,10 @@ impl Destino {
         took: Duration,
         now: Timestamp,
     ) -> bool {
+        if outcome != Outcome::Answered {
+            self.errores_desde.get_or_insert(now);
+            self.errores_seguidos = self.errores_seguidos.saturating_add(1);
+        }
         match outcome {
             Outcome::Answered => return self.answered(took, now),
             Outcome::Declined => {
@@ -326,6 +457,7 @@ impl Destino {
         self.declinados.clear();
         self.fallos_seguidos = 0;
         self.caida_desde = None;
+        (self.errores_desde, self.errores_seguidos) = (None, 0);
         self.reabre_en = None;
         self.pausas = 0;
         recovered
@@ -337,15 +469,13 @@ impl Destino {
         let percentile = |p: usize| sorted.get((sorted.len() * p / 100).min(sorted.len().saturating_sub(1))).copied();
         Salud {
             ruc: ruc.clone(),
-            circuito: match self.reabre_en {
-                None => Circuito::Cerrado,
-                Some(at) if at > now => Circuito::Abierto,
-                Some(_) => Circuito::Probando,
-            },
+            estado: self.estado(now),
+            circuito: self.circuito(now),
             ultimo_exito: self.ultimo_exito,
             ultimo_fallo: self.ultimo_fallo,
             ultimo_error: self.ultimo_error.clone(),
             fallos_seguidos: self.fallos_seguidos,
+            errores_desde: self.errores_desde,
             caida_desde: self.caida_desde,
             reabre_en: self.reabre_en,
             p50_ms: percentile(50),
@@ -362,147 +492,4 @@ fn witness(known: &mut Vec<Id>, sujeto: Option<Id>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TOOK: Duration = Duration::from_millis(20);
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(1_790_000_000 + second).unwrap()
-    }
-
-    fn ruc() -> Ruc {
-        Ruc::de_contraparte("20537630222").unwrap()
-    }
-
-    /// Of one document after another, as an ordinary queue has them.
-    fn doc(n: i64) -> Id {
-        Id::from_u128(u128::from(n.unsigned_abs()))
-    }
-
-    fn failed() -> Outcome {
-        Outcome::Failed("sin respuesta".into())
-    }
-
-    fn health() -> Health {
-        Health::new(BreakerPolicy { failures: 3, ..BreakerPolicy::default() })
-    }
-
-    fn limit(health: &Health, second: i64) -> Option<usize> {
-        health.allowance(at(second)).exceptions.get(&ruc()).copied()
-    }
-
-    #[test]
-    fn a_destination_that_keeps_failing_is_left_alone_and_probed_by_one_job() {
-        let health = health();
-        health.record(&ruc(), doc(0), failed(), TOOK, at(0));
-        assert_eq!(limit(&health, 0), Some(1), "it already gets one job at a time");
-        health.record(&ruc(), doc(1), failed(), TOOK, at(1));
-        health.record(&ruc(), doc(2), failed(), TOOK, at(2));
-        assert_eq!(limit(&health, 2), Some(0));
-        assert_eq!(health.allowance(at(2)).reopens, Some(at(32)));
-        assert_eq!(limit(&health, 32), Some(1), "one probe");
-        assert_eq!(health.salud(&ruc(), at(32)).unwrap().circuito, Circuito::Probando);
-    }
-
-    #[test]
-    fn pauses_double_with_failed_probes_up_to_the_longest() {
-        let health = health();
-        (0..3).for_each(|n| {
-            health.record(&ruc(), doc(n), failed(), TOOK, at(n));
-        });
-        let mut now = 32;
-        let mut pauses = Vec::new();
-        for _ in 0..6 {
-            health.record(&ruc(), doc(now), failed(), TOOK, at(now));
-            let reopens = health.allowance(at(now)).reopens.unwrap();
-            pauses.push(reopens.as_second() - at(now).as_second());
-            now = reopens.as_second() - at(0).as_second();
-        }
-        assert_eq!(pauses, [60, 120, 240, 480, 900, 900]);
-    }
-
-    #[test]
-    fn one_answer_closes_it_again_and_says_so() {
-        let health = health();
-        (0..3).for_each(|n| {
-            health.record(&ruc(), doc(n), failed(), TOOK, at(n));
-        });
-        assert!(health.record(&ruc(), doc(40), Outcome::Answered, TOOK, at(40)));
-        assert_eq!(limit(&health, 40), Some(1), "what waited goes out in line");
-        health.took(&ruc(), at(39));
-        assert_eq!(limit(&health, 40), Some(1));
-        health.took(&ruc(), at(41));
-        assert_eq!(limit(&health, 40), None);
-        assert!(!health.record(&ruc(), doc(41), Outcome::Answered, TOOK, at(41)));
-        let salud = health.salud(&ruc(), at(41)).unwrap();
-        assert_eq!((salud.circuito, salud.caida_desde, salud.p95_ms), (Circuito::Cerrado, None, Some(20)));
-    }
-
-    #[test]
-    fn an_unreachable_platform_stops_everything_and_blames_no_destination() {
-        let health = health();
-        (0..3).for_each(|n| {
-            health.record_pide(failed(), TOOK, at(n));
-        });
-        let allowance = health.allowance(at(3));
-        assert_eq!((allowance.total, allowance.exceptions.len()), (Some(0), 0));
-        assert_eq!(health.allowance(at(40)).total, Some(1), "one probe");
-        assert!(health.record_pide(Outcome::Answered, TOOK, at(40)));
-        assert_eq!(health.allowance(at(40)).total, None);
-    }
-
-    #[test]
-    fn late_failures_of_jobs_begun_before_the_pause_don_t_lengthen_it() {
-        let health = health();
-        (0..3).for_each(|n| {
-            health.record(&ruc(), doc(n), failed(), TOOK, at(n));
-        });
-        health.record(&ruc(), doc(10), failed(), TOOK, at(10));
-        assert_eq!(health.allowance(at(10)).reopens, Some(at(32)));
-    }
-
-    #[test]
-    fn people_are_told_once_of_one_that_is_down_for_long_and_once_when_it_works_again() {
-        let (health, after) = (health(), Duration::from_secs(60));
-        (0..4).for_each(|n| {
-            health.record(&ruc(), doc(n), failed(), TOOK, at(n));
-        });
-        assert_eq!(health.avisos(after, at(59)), []);
-        let told = health.avisos(after, at(60));
-        assert_eq!((told.len(), &told[0].ruc, told[0].desde, told[0].vuelve), (1, &Some(ruc()), at(0), false));
-        health.avisado(&told[0]);
-        assert_eq!(health.avisos(after, at(600)), []);
-        health.record(&ruc(), doc(9), Outcome::Answered, TOOK, at(700));
-        let told = health.avisos(after, at(700));
-        assert_eq!((told.len(), told[0].vuelve, told[0].desde), (1, true, at(0)));
-        health.avisado(&told[0]);
-        assert_eq!(health.avisos(after, at(701)), []);
-    }
-
-    #[test]
-    fn one_document_that_always_fails_does_not_close_the_way_for_its_neighbours() {
-        let health = health();
-        for n in 0..50 {
-            health.record(&ruc(), doc(1), failed(), TOOK, at(n));
-        }
-        assert_eq!(limit(&health, 50), Some(1), "others still go, one at a time");
-        health.record(&ruc(), doc(2), failed(), TOOK, at(51));
-        assert_eq!(limit(&health, 51), Some(0), "two documents: it is the destination");
-    }
-
-    #[test]
-    fn an_error_in_answer_to_a_document_charges_the_destination_only_when_many_meet_it() {
-        let health = health();
-        for n in 0..50 {
-            health.record(&ruc(), doc(n % 2), Outcome::Declined, TOOK, at(n));
-        }
-        assert_eq!(limit(&health, 50), None, "two documents, however often");
-        assert_eq!(health.salud(&ruc(), at(50)).unwrap().caida_desde, None);
-        health.record(&ruc(), doc(7), Outcome::Declined, TOOK, at(51));
-        assert_eq!(limit(&health, 51), Some(0), "three in a row: its service is down, as the platform says it");
-        assert!(health.in_doubt(&ruc()));
-        assert!(health.record(&ruc(), doc(8), Outcome::Answered, TOOK, at(90)));
-        assert!(!health.in_doubt(&ruc()));
-    }
-}
+mod tests;

@@ -97,6 +97,14 @@ impl Exchange {
         result
     }
 
+    /// The service that documents go to answered something else: if everything was paused for it, the pause is over.
+    pub(super) async fn platform_answered(&self) {
+        let now = self.now();
+        if self.health.pide_in_doubt() {
+            self.took_note(None, Outcome::Answered, Duration::ZERO, now).await;
+        }
+    }
+
     async fn took_note(&self, destino: Option<(&Ruc, Id)>, outcome: Outcome, took: Duration, now: Timestamp) {
         let recovered = match destino {
             Some((ruc, sujeto)) => self.health.record(ruc, sujeto, outcome, took, now),

@@ -12,12 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Actor, Exchange, events,
+    health::Aviso,
     retry::{bounded, later},
     step::{Again, Step},
 };
 use crate::{
     domain::Falla,
-    store::{Change, Claim, CommitError, Fact, Job, JobKind, StoreError},
+    store::{AvisoVigente, Avisos, Change, Claim, CommitError, Fact, Job, JobKind, Record, StoreError},
 };
 
 /// How long the worker waits at most before it looks again, whatever the store says is next: a guard against a clock
@@ -55,6 +56,7 @@ impl Worker {
 
     /// Works until `stop`; then lets the attempts under way end, each within its deadline.
     pub async fn run(self, stop: CancellationToken) {
+        self.exchange.remember_alerts().await;
         let mut running = JoinSet::new();
         let mut news = self.exchange.store.watch();
         let directory = tokio::spawn(keep_directory(self.exchange.clone(), stop.clone()));
@@ -215,15 +217,34 @@ impl Exchange {
     }
 
     /// Tells of destinations that have been down for long, and of those that work again, in the feed of events.
-    async fn tell_people(&self) {
+    pub(super) async fn tell_people(&self) {
         let now = self.now();
         for aviso in self.health.avisos(self.settings.retry.alert_after, now) {
             tracing::warn!(destination = ?aviso.ruc, since = %aviso.desde, works_again = aviso.vuelve, "alert");
-            let fact = events::aviso(&aviso, &Actor::chasqui(), now);
-            match self.store.commit(Change { facts: vec![fact], ..Change::default() }).await {
-                Ok(_) => self.health.avisado(&aviso),
+            match self.tell(&aviso, now).await {
+                Ok(()) => self.health.avisado(&aviso),
                 Err(error) => tracing::error!(%error, "an alert could not be recorded"),
             }
+        }
+    }
+
+    /// The alert and the list of those in force are one entry: a restart neither repeats one nor forgets to end it.
+    async fn tell(&self, aviso: &Aviso, now: Timestamp) -> Result<(), CommitError> {
+        let fact = events::aviso(aviso, &Actor::chasqui(), now);
+        let version = self.store.avisos().await?.map_or(0, |known| known.version) + 1;
+        let vigentes = self.health.vigentes(aviso).into_iter().map(|(ruc, desde)| AvisoVigente { ruc, desde });
+        let record = Record::Avisos(Box::new(Avisos { version, vigentes: vigentes.collect() }));
+        self.store.commit(Change { facts: vec![fact], records: vec![record], ..Change::default() }).await.map(drop)
+    }
+
+    /// Learns what alerts an earlier process told.
+    pub(super) async fn remember_alerts(&self) {
+        match self.store.avisos().await {
+            Ok(known) => {
+                let told = known.into_iter().flat_map(|known| known.vigentes);
+                self.health.recuerda(told.map(|aviso| (aviso.ruc, aviso.desde)));
+            }
+            Err(error) => tracing::error!(%error, "the alerts in force could not be read: they may be told again"),
         }
     }
 

@@ -28,7 +28,9 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 pub use blobs::{BlobReader, BlobWriter, Staged, StagedBody};
-pub use record::{ApiKey, Directorio, Fact, FactAt, Idempotencia, Job, JobKind, Record, Rol, TextosVistos};
+pub use record::{
+    ApiKey, AvisoVigente, Avisos, Directorio, Fact, FactAt, Idempotencia, Job, JobKind, Record, Rol, TextosVistos,
+};
 
 use crate::{
     config::causes::in_spanish,
@@ -209,6 +211,28 @@ pub struct Claimed {
     pub next: Option<Timestamp>,
 }
 
+/// How far a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Not tried yet.
+    New,
+    /// It failed and is tried again.
+    Waiting,
+    /// Under lease.
+    UnderWay,
+    /// Given up.
+    Dead,
+}
+
+/// How many jobs of a kind are as far, and when the oldest of them was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    pub kind: JobKind,
+    pub stage: Stage,
+    pub jobs: u64,
+    pub oldest: Timestamp,
+}
+
 /// The result of [`Store::verify`]: what was read and everything that is wrong.
 #[derive(Debug, Clone, Default, serde::Serialize)]
 pub struct Verification {
@@ -247,6 +271,7 @@ pub trait Store: Send + Sync + 'static {
     async fn idempotencia(&self, entidad: &Ruc, key: &str) -> Result<Option<Idempotencia>, StoreError>;
     async fn directorio(&self) -> Result<Option<Directorio>, StoreError>;
     async fn textos(&self) -> Result<Option<TextosVistos>, StoreError>;
+    async fn avisos(&self) -> Result<Option<Avisos>, StoreError>;
 
     /// Facts after `cursor`, in order, at most `limit`; of one entity if given.
     async fn facts(&self, after: Cursor, entidad: Option<&Ruc>, limit: usize) -> Result<Vec<FactAt>, StoreError>;
@@ -265,6 +290,8 @@ pub trait Store: Send + Sync + 'static {
     /// A destination works again, or if `None` the platform: what waits for another attempt there is due now.
     async fn wake(&self, destino: Option<&Ruc>);
     async fn job(&self, id: Id) -> Result<Option<Job>, StoreError>;
+    /// How long the queues are, by kind and stage; what there is none of is left out.
+    async fn standing(&self) -> Vec<Standing>;
     /// Jobs by id, dead ones too, at most `limit` (at least 1), after `after`.
     async fn jobs(&self, after: Option<Id>, limit: usize) -> Result<Page<Job>, StoreError>;
 

@@ -18,6 +18,7 @@ pub enum Record {
     Idempotencia(Idempotencia),
     Directorio(Box<Directorio>),
     Textos(Box<TextosVistos>),
+    Avisos(Box<Avisos>),
 }
 
 impl Record {
@@ -29,6 +30,7 @@ impl Record {
             Self::Idempotencia(i) => i.id,
             Self::Directorio(_) => Directorio::ID,
             Self::Textos(_) => TextosVistos::ID,
+            Self::Avisos(_) => Avisos::ID,
         }
     }
 
@@ -40,6 +42,7 @@ impl Record {
             Self::Idempotencia(_) => 1,
             Self::Directorio(d) => d.version,
             Self::Textos(t) => t.version,
+            Self::Avisos(a) => a.version,
         }
     }
 
@@ -65,7 +68,7 @@ impl Record {
             Self::Idempotencia(i) => {
                 vec![UniqueKey::Idempotency { entidad: i.entidad.clone(), key: i.key.clone() }]
             }
-            Self::Directorio(_) | Self::Textos(_) => Vec::new(),
+            Self::Directorio(_) | Self::Textos(_) | Self::Avisos(_) => Vec::new(),
         }
     }
 
@@ -74,7 +77,9 @@ impl Record {
         let (main, cargo) = match self {
             Self::Despacho(d) => (&d.documento, &d.cargo),
             Self::Recepcion(r) => (&r.documento, &r.cargo),
-            Self::ApiKey(_) | Self::Idempotencia(_) | Self::Directorio(_) | Self::Textos(_) => return Vec::new(),
+            Self::ApiKey(_) | Self::Idempotencia(_) | Self::Directorio(_) | Self::Textos(_) | Self::Avisos(_) => {
+                return Vec::new();
+            }
         };
         let cargo = cargo.as_ref().and_then(|c| c.documento.as_ref());
         [Some(main), cargo].into_iter().flatten().map(|d| &d.sha256).collect()
@@ -117,7 +122,7 @@ pub struct FactAt {
 }
 
 /// What a job does; which step exactly follows from the record's state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobKind {
     /// Brings a despacho from `pendiente` to `enviado`, asking where a send ended unclearly.
@@ -237,6 +242,25 @@ pub struct TextosVistos {
 impl TextosVistos {
     /// There is one such record.
     pub const ID: Id = Id::from_u128(2);
+}
+
+/// Of whom people were told that it is down, and not yet that it works again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Avisos {
+    pub version: u32,
+    pub vigentes: Vec<AvisoVigente>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AvisoVigente {
+    /// `None`: the platform.
+    pub ruc: Option<Ruc>,
+    pub desde: Timestamp,
+}
+
+impl Avisos {
+    /// There is one such record.
+    pub const ID: Id = Id::from_u128(3);
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    Change, Claim, CommitError, Cursor, JobKind, Listing, Record, SharedStore, StoreError, UniqueKey,
+    AvisoVigente, Avisos, Change, Claim, CommitError, Cursor, JobKind, Listing, Record, SharedStore, StoreError,
+    UniqueKey,
     blobs::SMALL_MAX,
     samples::{
         api_key, at, bytes, change, cuo, despacho, directorio, documento, fact, id, idempotencia, job, jobs, read,
@@ -78,6 +79,7 @@ pub async fn every_kind_of_record_reads_back(store: SharedStore) {
     let sent = Despacho { cuo: Some(cuo(7)), ..despacho(documento(&staged)) };
     let received = recepcion(cuo(8), ruc(2), documento(&staged));
     let (key, idempotent, directory, texts) = (api_key(1), idempotencia("k"), directorio(), textos());
+    let alerts = Avisos { version: 1, vigentes: vec![AvisoVigente { ruc: None, desde: at(1) }] };
     let records = vec![
         record(&sent),
         Record::Recepcion(Box::new(received.clone())),
@@ -85,6 +87,7 @@ pub async fn every_kind_of_record_reads_back(store: SharedStore) {
         Record::Idempotencia(idempotent.clone()),
         Record::Directorio(Box::new(directory.clone())),
         Record::Textos(Box::new(texts.clone())),
+        Record::Avisos(Box::new(alerts.clone())),
     ];
     let facts = vec![fact(sent.id, "a"), fact(received.id, "b")];
     let seq = store.commit(Change { facts, records, documents: vec![staged], ..Change::default() }).await.unwrap();
@@ -100,6 +103,7 @@ pub async fn every_kind_of_record_reads_back(store: SharedStore) {
     assert_eq!(store.idempotencia(&ruc(1), "k").await.unwrap(), Some(idempotent));
     assert_eq!(store.directorio().await.unwrap(), Some(directory));
     assert_eq!(store.textos().await.unwrap(), Some(texts));
+    assert_eq!(store.avisos().await.unwrap(), Some(alerts));
 
     assert_eq!(store.despacho(received.id).await.unwrap(), None, "a recepcion is no despacho");
     assert_eq!(store.despacho(id()).await.unwrap(), None);

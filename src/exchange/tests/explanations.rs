@@ -6,7 +6,7 @@ use super::world::*;
 use crate::{
     domain::{Falla, Id, falla::Responsable, lima},
     exchange::{
-        health::{Circuito, Salud},
+        health::{Circuito, Estado, Salud},
         queue::explain,
     },
     store::{Job, JobKind},
@@ -84,11 +84,13 @@ fn what_waits_what_is_paused_and_what_was_given_up_are_explained() {
     let at = |text| lima::leer(text).unwrap();
     let salud = Salud {
         ruc: ruc(OTRA),
+        estado: Estado::NoResponde,
         circuito: Circuito::Abierto,
         ultimo_exito: None,
         ultimo_fallo: None,
         ultimo_error: None,
         fallos_seguidos: 7,
+        errores_desde: Some(at("2026-11-20T08:00:00")),
         caida_desde: Some(at("2026-11-20T08:00:00")),
         reabre_en: Some(at("2026-11-20T11:15:00")),
         p50_ms: None,

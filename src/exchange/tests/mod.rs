@@ -8,6 +8,7 @@ mod dispatches;
 mod explanations;
 mod issue;
 mod neighbours;
+mod outages;
 mod refused_cuos;
 mod review;
 mod sends;

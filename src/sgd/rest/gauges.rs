@@ -5,22 +5,20 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 
-use crate::exchange::health::{Circuito, Salud};
+use crate::{
+    exchange::health::{Circuito, Salud, SaludPlataforma},
+    store::{JobKind, Stage, Standing},
+};
 
 /// Most counterparts on the page.
 pub const DESTINATIONS_MAX: usize = 200;
 
 type Value = fn(&Salud) -> Option<f64>;
 
-const FAMILIES: [(&str, &str, Value); 6] = [
-    ("circuit", "0 works, 1 is being probed, 2 is left alone", |s| {
-        Some(match s.circuito {
-            Circuito::Cerrado => 0.0,
-            Circuito::Probando => 1.0,
-            Circuito::Abierto => 2.0,
-        })
-    }),
+const FAMILIES: [(&str, &str, Value); 7] = [
+    ("circuit", "0 works, 1 is being probed, 2 is left alone", |s| Some(circuit(s.circuito))),
     ("failures_in_a_row", "Attempts that failed since the last answer", |s| Some(f64::from(s.fallos_seguidos))),
+    ("errors_since_seconds", "Since when every attempt ended badly, answered or not", |s| s.errores_desde.map(seconds)),
     ("down_since_seconds", "Since when nothing has worked", |s| s.caida_desde.map(seconds)),
     ("last_success_seconds", "When it answered last", |s| s.ultimo_exito.map(seconds)),
     ("latency_p50_seconds", "Median time of an answer over the last attempts", |s| s.p50_ms.map(milliseconds)),
@@ -33,6 +31,65 @@ fn seconds(at: Timestamp) -> f64 {
 
 fn milliseconds(ms: u64) -> f64 {
     std::time::Duration::from_millis(ms).as_secs_f64()
+}
+
+fn circuit(circuito: Circuito) -> f64 {
+    match circuito {
+        Circuito::Cerrado => 0.0,
+        Circuito::Probando => 1.0,
+        Circuito::Abierto => 2.0,
+    }
+}
+
+/// The platform's own gauges.
+pub fn add_platform(page: &mut String, pide: &SaludPlataforma) {
+    let families = [
+        ("circuit", "0 works, 1 is being probed, 2 everything is paused", Some(circuit(pide.circuito))),
+        ("down_since_seconds", "Since when it cannot be reached", pide.caida_desde.map(seconds)),
+        ("next_probe_seconds", "When it is tried again", pide.proxima_prueba.map(seconds)),
+        ("last_success_seconds", "When it answered last", pide.ultimo_exito.map(seconds)),
+    ];
+    let mut text = String::new();
+    for (name, help, value) in families {
+        let name = format!("chasqui_platform_{name}");
+        let _ = writeln!(text, "# HELP {name} {help}.\n# TYPE {name} gauge");
+        if let Some(value) = value {
+            let _ = writeln!(text, "{name} {value}");
+        }
+    }
+    insert(page, &text);
+}
+
+/// How long the queues are: every kind and stage, also those of which there is none.
+pub fn add_queue(page: &mut String, standing: &[Standing], now: Timestamp) {
+    let kinds = [
+        (JobKind::Despachar, "despachar"),
+        (JobKind::EntregarCargo, "entregar_cargo"),
+        (JobKind::PreguntarCargo, "preguntar_cargo"),
+    ];
+    let stages =
+        [(Stage::New, "new"), (Stage::Waiting, "waiting"), (Stage::UnderWay, "under_way"), (Stage::Dead, "dead")];
+    let families = [("jobs", "Deliveries by kind and stage"), ("oldest_age_seconds", "Age of the oldest of them")];
+    let mut text = String::new();
+    for (name, help) in families {
+        let _ = writeln!(text, "# HELP chasqui_queue_{name} {help}.\n# TYPE chasqui_queue_{name} gauge");
+        for ((kind, kind_name), (stage, stage_name)) in kinds.iter().flat_map(|k| stages.iter().map(move |s| (k, s))) {
+            let found = standing.iter().find(|s| s.kind == *kind && s.stage == *stage);
+            let value = match (name, found) {
+                ("jobs", found) => found.map_or(0, |s| s.jobs),
+                (_, Some(s)) => u64::try_from(now.duration_since(s.oldest).as_secs()).unwrap_or(0),
+                (_, None) => 0,
+            };
+            let _ = writeln!(text, "chasqui_queue_{name}{{kind=\"{kind_name}\",stage=\"{stage_name}\"}} {value}");
+        }
+    }
+    insert(page, &text);
+}
+
+/// Puts metrics before the end of the page.
+fn insert(page: &mut String, text: &str) {
+    let end = page.rfind("# EOF").unwrap_or(page.len());
+    page.insert_str(end, text);
 }
 
 /// The gauges in the text format of OpenMetrics, put before the end of `page`.
@@ -52,8 +109,7 @@ pub fn add_to(page: &mut String, mut all: Vec<Salud>) {
             }
         }
     }
-    let end = page.rfind("# EOF").unwrap_or(page.len());
-    page.insert_str(end, &text);
+    insert(page, &text);
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use http::{StatusCode, header};
 use serde::Serialize;
 
 use super::{Api, gauges, json};
-use crate::{http::Problem, telemetry::metrics::CONTENT_TYPE};
+use crate::{exchange::health::SaludPlataforma, http::Problem, telemetry::metrics::CONTENT_TYPE};
 
 type Probe = dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync;
 
@@ -36,6 +36,8 @@ impl Check {
 struct Answer {
     estado: &'static str,
     comprobaciones: Vec<Found>,
+    /// Told, and no reason not to be ready: without the platform documents are taken all the same, and wait.
+    plataforma: SaludPlataforma,
 }
 
 #[derive(Serialize)]
@@ -61,7 +63,8 @@ pub async fn ready(State(api): State<Api>) -> Response {
     let all = comprobaciones.iter().all(|found| found.detalle.is_none());
     let status = if all { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let estado = if all { "listo" } else { "no_listo" };
-    (status, json(&Answer { estado, comprobaciones })).into_response()
+    let plataforma = api.exchange.health().plataforma(api.exchange.now());
+    (status, json(&Answer { estado, comprobaciones, plataforma })).into_response()
 }
 
 fn word(holds: bool) -> &'static str {
@@ -70,6 +73,9 @@ fn word(holds: bool) -> &'static str {
 
 pub async fn metrics(State(api): State<Api>) -> Result<Response, Problem> {
     let mut page = api.metrics.text().map_err(|error| Problem::internal(&error))?;
-    gauges::add_to(&mut page, api.exchange.health().todas(api.exchange.now()));
+    let (exchange, now) = (&api.exchange, api.exchange.now());
+    gauges::add_to(&mut page, exchange.health().todas(now));
+    gauges::add_platform(&mut page, &exchange.health().plataforma(now));
+    gauges::add_queue(&mut page, &exchange.store().standing().await, now);
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], page).into_response())
 }

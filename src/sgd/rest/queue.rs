@@ -11,7 +11,10 @@ use serde::Serialize;
 use super::{Api, decisions::needed_reason, failure, json, query, query::Params, view::Items};
 use crate::{
     domain::{Falla, Id, Ruc, lima, respuestas::Operacion},
-    exchange::{Situacion, TextoListado, Trabajo, health::Salud},
+    exchange::{
+        Situacion, TextoListado, Trabajo,
+        health::{Salud, SaludPlataforma},
+    },
     http::{Acceso, Problem},
     store::JobKind,
 };
@@ -103,9 +106,17 @@ pub async fn discard(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The health of every counterpart tried since the start.
+#[derive(Serialize)]
+struct SaludView {
+    plataforma: SaludPlataforma,
+    #[serde(flatten)]
+    items: Items<Salud>,
+}
+
+/// The health of the platform and of every counterpart tried since the start.
 pub async fn health(State(api): State<Api>) -> Response {
-    json(&Items::whole(api.exchange.health().todas(api.exchange.now())))
+    let (health, now) = (api.exchange.health(), api.exchange.now());
+    json(&SaludView { plataforma: health.plataforma(now), items: Items::whole(health.todas(now)) })
 }
 
 #[derive(Serialize)]

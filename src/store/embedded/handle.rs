@@ -26,9 +26,9 @@ use super::{
 use crate::{
     domain::{Cuo, Despacho, EstadoDespacho, EstadoRecepcion, Id, Recepcion, Ruc, Sha256},
     store::{
-        ApiKey, BlobReader, BlobWriter, Change, Claim, Claimed, CommitError, Cursor, Directorio, FactAt, Idempotencia,
-        Job, Listing, Page, RawEntry, Record, Seq, Store, StoreError, TextosVistos, UniqueKey, Verification,
-        blobs::blocking,
+        ApiKey, Avisos, BlobReader, BlobWriter, Change, Claim, Claimed, CommitError, Cursor, Directorio, FactAt,
+        Idempotencia, Job, Listing, Page, RawEntry, Record, Seq, Standing, Store, StoreError, TextosVistos, UniqueKey,
+        Verification, blobs::blocking,
     },
 };
 
@@ -194,6 +194,17 @@ impl Store for EmbeddedStore {
             Record::Textos(textos) => Some(*textos),
             _ => None,
         }))
+    }
+
+    async fn avisos(&self) -> Result<Option<Avisos>, StoreError> {
+        Ok(self.read(|lookup| lookup.record(Avisos::ID))?.and_then(|record| match record {
+            Record::Avisos(avisos) => Some(*avisos),
+            _ => None,
+        }))
+    }
+
+    async fn standing(&self) -> Vec<Standing> {
+        self.queue().standing()
     }
 
     async fn facts(&self, after: Cursor, entidad: Option<&Ruc>, limit: usize) -> Result<Vec<FactAt>, StoreError> {

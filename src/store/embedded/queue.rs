@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::{
     domain::{Id, Ruc},
-    store::{Claim, Job, JobKind},
+    store::{Claim, Job, JobKind, Stage, Standing},
 };
 
 #[derive(Debug, Default)]
@@ -17,6 +17,8 @@ pub struct Queue {
     destinos: BTreeMap<Ruc, Destino>,
     /// Where each job stands.
     places: HashMap<Id, Place>,
+    /// Jobs given up, which nobody claims: their kind and when they were made.
+    dead: HashMap<Id, (JobKind, Timestamp)>,
     /// The destination served last: the next round begins behind it.
     served: Option<Ruc>,
 }
@@ -49,6 +51,7 @@ impl Queue {
         let lease = self.lease(job.id);
         self.remove(job.id);
         if job.muerto_en.is_some() {
+            self.dead.insert(job.id, (job.kind, job.creado_en));
             return;
         }
         let destino = self.destinos.entry(job.destino.clone()).or_default();
@@ -78,6 +81,7 @@ impl Queue {
 
     /// Takes a job out for good.
     pub fn remove(&mut self, id: Id) {
+        self.dead.remove(&id);
         let Some(place) = self.places.remove(&id) else { return };
         let Some(destino) = self.destinos.get_mut(&place.destino) else { return };
         destino.forget(id, &place);
@@ -144,6 +148,29 @@ impl Queue {
                 };
             }
         }
+    }
+
+    /// How many jobs there are of each kind and stage, and of when the oldest is.
+    pub fn standing(&self) -> Vec<Standing> {
+        let leased =
+            |id: &Id, place: &Place| self.destinos.get(&place.destino).is_some_and(|d| d.leased.contains_key(id));
+        let live = self.places.iter().map(|(id, place)| {
+            let stage = match place.intentos {
+                _ if leased(id, place) => Stage::UnderWay,
+                0 => Stage::New,
+                _ => Stage::Waiting,
+            };
+            (place.kind, stage, place.creado_en)
+        });
+        let dead = self.dead.values().map(|(kind, made)| (*kind, Stage::Dead, *made));
+        let mut counts: BTreeMap<(JobKind, Stage), (u64, Timestamp)> = BTreeMap::new();
+        for (kind, stage, made) in live.chain(dead) {
+            let (jobs, oldest) = counts.entry((kind, stage)).or_insert((0, made));
+            *jobs += 1;
+            *oldest = made.min(*oldest);
+        }
+        let standing = |((kind, stage), (jobs, oldest))| Standing { kind, stage, jobs, oldest };
+        counts.into_iter().map(standing).collect()
     }
 
     /// The destinations, beginning behind the one served last.
@@ -337,6 +364,31 @@ mod tests {
         assert_eq!(ids(&mut queue, &doubt), [3]);
         queue.remove(Id::from_u128(3));
         assert_eq!(ids(&mut queue, &claim(9, 2)), [1, 4], "and by age once it works");
+    }
+
+    #[test]
+    fn the_queues_are_counted_by_kind_and_stage_with_the_oldest_of_each() {
+        let dead = Job { muerto_en: Some(at(1)), ..job(4, 1, 0) };
+        let tried = Job { intentos: 2, ..job(3, 1, 500) };
+        let asking = Job { kind: JobKind::PreguntarCargo, ..job(6, 1, 500) };
+        let mut queue = filled([job(1, 0, 0), job(2, 0, 500), tried, dead.clone(), job(5, 1, 500), asking]);
+        assert_eq!(ids(&mut queue, &claim(1, 1)), [1]);
+        let counted = |queue: &Queue| -> Vec<_> {
+            queue.standing().into_iter().map(|s| (s.kind, s.stage, s.jobs, s.oldest)).collect()
+        };
+        let despachar = JobKind::Despachar;
+        let mut expected = vec![
+            (despachar, Stage::New, 2, at(2)),
+            (despachar, Stage::Waiting, 1, at(3)),
+            (despachar, Stage::UnderWay, 1, at(1)),
+            (despachar, Stage::Dead, 1, at(4)),
+            (JobKind::PreguntarCargo, Stage::New, 1, at(6)),
+        ];
+        assert_eq!(counted(&queue), expected);
+        queue.put(&Job { muerto_en: None, ..dead });
+        expected.remove(3);
+        expected[0].2 = 3;
+        assert_eq!(counted(&queue), expected, "one that a person retries is not dead any more");
     }
 
     #[test]

@@ -110,7 +110,11 @@ impl<'a> View<'a> {
         match record {
             Record::Recepcion(r) => self.put(keys::with(keys::arrivals(&r.entidad, &r.cuo), id.as_bytes()), Vec::new()),
             Record::ApiKey(_) => self.put(keys::api_key(id), Vec::new()),
-            Record::Despacho(_) | Record::Idempotencia(_) | Record::Directorio(_) | Record::Textos(_) => {}
+            Record::Despacho(_)
+            | Record::Idempotencia(_)
+            | Record::Directorio(_)
+            | Record::Textos(_)
+            | Record::Avisos(_) => {}
         }
         let stored = Stored { version: record.version(), seq, estado: estado.to_owned() };
         self.put(keys::record(id), stored.to_value());

@@ -11,8 +11,9 @@ use tokio::sync::watch;
 use crate::{
     domain::{Cuo, Despacho, EstadoDespacho, EstadoRecepcion, Id, Recepcion, Ruc, Sha256},
     store::{
-        ApiKey, BlobReader, BlobWriter, Change, Claim, Claimed, CommitError, Cursor, Directorio, FactAt, Idempotencia,
-        Job, Listing, Page, RawEntry, Seq, SharedStore, Store, StoreError, TextosVistos, Verification,
+        ApiKey, Avisos, BlobReader, BlobWriter, Change, Claim, Claimed, CommitError, Cursor, Directorio, FactAt,
+        Idempotencia, Job, Listing, Page, RawEntry, Seq, SharedStore, Standing, Store, StoreError, TextosVistos,
+        Verification,
     },
 };
 
@@ -109,6 +110,14 @@ impl Store for Fuse {
 
     async fn idempotencia(&self, entidad: &Ruc, key: &str) -> Result<Option<Idempotencia>, StoreError> {
         self.alive()?.idempotencia(entidad, key).await
+    }
+
+    async fn avisos(&self) -> Result<Option<Avisos>, StoreError> {
+        self.alive()?.avisos().await
+    }
+
+    async fn standing(&self) -> Vec<Standing> {
+        self.inner.standing().await
     }
 
     async fn textos(&self) -> Result<Option<TextosVistos>, StoreError> {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::exchange::health::Outcome;
 
 async fn three_despachos(world: &World) -> (String, Vec<String>) {
     let key = world.key(Rol::Sgd, Some(RUC_A)).await;
@@ -137,7 +138,8 @@ async fn health_needs_no_key_and_readiness_has_reasons() {
         json!({"nombre": "servicio", "estado": "falla", "detalle": "El servicio se está deteniendo"})
     );
     let metrics = world.get("", "/metrics").await;
-    assert!(String::from_utf8(metrics.body).unwrap().ends_with("# EOF\n"));
+    let page = String::from_utf8(metrics.body).unwrap();
+    assert!(page.ends_with("# EOF\n"));
 }
 
 #[tokio::test]
@@ -151,5 +153,36 @@ async fn what_is_not_there_is_a_problem_too() {
     assert!(allowed.contains("GET") && allowed.contains("POST"), "{allowed}");
     for id in ["x", "0191e7c0-0000-7000-8000-000000000000"] {
         assert_eq!(world.get(&key, &format!("/api/v1/despachos/{id}")).await.code(), "no_existe");
+    }
+}
+
+#[tokio::test]
+async fn an_outage_of_the_platform_is_seen_and_keeps_nobody_from_handing_documents_over() {
+    let world = world();
+    let (key, operator) = (world.key(Rol::Sgd, Some(RUC_A)).await, world.key(Rol::Operador, None).await);
+    assert_eq!(world.get("", "/readyz").await.json()["plataforma"]["estado"], "sin_datos");
+    world.post(&key, "/api/v1/despachos", &despacho("1", &pdf(2000))).await;
+    for _ in 0..5 {
+        let failed = Outcome::Failed("la conexión fue rechazada".into());
+        world.exchange.health().record_pide(failed, Duration::ZERO, Still.now());
+    }
+    let ready = world.get("", "/readyz").await;
+    assert_eq!((ready.status.as_u16(), &ready.json()["estado"]), (200, &json!("listo")), "a balancer keeps it");
+    let salud = world.get(&operator, "/api/v1/salud").await.json();
+    assert_eq!(salud["items"], json!([]));
+    for told in [&salud["plataforma"], &ready.json()["plataforma"]] {
+        assert_eq!((&told["estado"], &told["circuito"]), (&json!("no_responde"), &json!("abierto")));
+        assert_eq!(told["caida_desde"], "2026-11-21T10:00:00-05:00");
+        assert_eq!(told["proxima_prueba"], "2026-11-21T10:00:30-05:00");
+        assert_eq!(told["ultimo_error"], "la conexión fue rechazada");
+    }
+    let page = String::from_utf8(world.get("", "/metrics").await.body).unwrap();
+    for line in [
+        "chasqui_platform_circuit 2",
+        "chasqui_queue_jobs{kind=\"despachar\",stage=\"new\"} 1",
+        "chasqui_queue_jobs{kind=\"entregar_cargo\",stage=\"dead\"} 0",
+        "chasqui_queue_oldest_age_seconds{kind=\"despachar\",stage=\"new\"} 0",
+    ] {
+        assert!(page.lines().any(|found| found == line), "{line} in {page}");
     }
 }

@@ -27,6 +27,9 @@ pub enum Falla {
     ReceptoraNoRegistrada,
     CargoNoReconocido,
     SinCargo,
+    NegadoTrasAceptar,
+    RespuestaAjena,
+    CuoRepetido,
     EnvioInterrumpido,
     Almacen,
     EntidadNoConfigurada,
@@ -94,7 +97,7 @@ impl Responsable {
 }
 
 impl Falla {
-    pub const TODAS: [Self; 21] = [
+    pub const TODAS: [Self; 24] = [
         Self::SinConexion,
         Self::TiempoAgotado,
         Self::ConexionCortada,
@@ -113,6 +116,9 @@ impl Falla {
         Self::ReceptoraNoRegistrada,
         Self::CargoNoReconocido,
         Self::SinCargo,
+        Self::NegadoTrasAceptar,
+        Self::RespuestaAjena,
+        Self::CuoRepetido,
         Self::EnvioInterrumpido,
         Self::Almacen,
         Self::EntidadNoConfigurada,
@@ -139,6 +145,9 @@ impl Falla {
             Self::ReceptoraNoRegistrada => "receptora_no_registrada",
             Self::CargoNoReconocido => "cargo_no_reconocido",
             Self::SinCargo => "sin_cargo",
+            Self::NegadoTrasAceptar => "negado_tras_aceptar",
+            Self::RespuestaAjena => "respuesta_ajena",
+            Self::CuoRepetido => "cuo_repetido",
             Self::EnvioInterrumpido => "envio_interrumpido",
             Self::Almacen => "almacen",
             Self::EntidadNoConfigurada => "entidad_no_configurada",
@@ -294,6 +303,30 @@ impl Falla {
                 Q::OtraEntidad,
                 R::Si,
                 "Se pregunta solo cada cierto tiempo. Si pasó el plazo, llame a la mesa de partes de esa entidad.",
+            ),
+            Self::NegadoTrasAceptar => (
+                "La otra entidad dice no tener lo que aceptó",
+                "Respondió 0000 al envío, o una consulta lo halló, y ahora responde que no existe: su sistema lo perdió o consulta \
+                 en otro lugar.",
+                Q::OtraEntidad,
+                R::PreguntarAntes,
+                "Llame a su mesa de partes con el CUO. No se envía otra vez solo, para no duplicarlo: si de verdad no lo tienen, \
+                 registre un despacho nuevo.",
+            ),
+            Self::RespuestaAjena => (
+                "La consulta habla de otro documento",
+                "La fecha de registro que trae es anterior a este documento: con ese CUO la otra entidad tiene otro, o su reloj \
+                 está mal.",
+                Q::OtraEntidad,
+                R::PreguntarAntes,
+                "No se toma por respuesta. Pregunte a su mesa de partes qué documento tiene con ese CUO y qué fecha marca su sistema.",
+            ),
+            Self::CuoRepetido => (
+                "La plataforma repite un CUO",
+                "Dio un CUO que ya había dado para otro documento de esta entidad; nada se envió con él.",
+                Q::Plataforma,
+                R::No,
+                "Se pide otro automáticamente; si lo repite tres veces, avise a la mesa de ayuda de la plataforma y después reintente.",
             ),
             Self::EnvioInterrumpido => (
                 "El envío quedó interrumpido",

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     domain::{
         Consulta, Contenido, Desenlace, Despacho, EstadoDespacho, Falla, cargo::RespuestaConsulta, despacho::Suceso,
-        respuestas::Operacion,
+        lima, respuestas::Operacion,
     },
     store::{CommitError, Job, JobKind, Staged, StoreError},
 };
@@ -28,6 +28,9 @@ pub(super) struct Consultado {
     /// Its messages, where it found something.
     pub said: Option<Staged>,
 }
+
+/// How much earlier than its document a registration may be dated.
+const DATE_SLACK: Duration = Duration::from_secs(24 * 3600);
 
 impl Exchange {
     /// Asks the receiver about a send whose end is not known. `None`: it surely did not arrive, send again.
@@ -100,6 +103,9 @@ impl Exchange {
         let toward = (&despacho.destino, despacho.id);
         let mut sobres = Sobres::default();
         let answer = self.call(toward, clear, self.platform.consultar(&consulta, &mut sink, &mut sobres)).await?;
+        if let Some(error) = self.of_another(despacho, &answer).await {
+            return Err(error);
+        }
         // A cargo that could not be kept is asked for again; the outcome without it would end the asking.
         let unkept = |error: StoreError| {
             PlatformError::new(Falla::Almacen, format!("El cargo que trae la respuesta no se pudo guardar: {error}"))
@@ -183,6 +189,7 @@ impl Exchange {
                     None => (Falla::SinCargo, "la entidad receptora lo tiene y aún no lo atiende".to_owned()),
                 }
             }
+            Ok(Consultado { answer, .. }) if answer.respuesta.codigo() == "0001" => self.denied(job, &despacho).await?,
             Ok(Consultado { answer, .. }) => {
                 let motivo = format!("La consulta por el cargo no dio resultado: {}", in_words(&answer.respuesta));
                 (self.entendida(Operacion::Consultar, &despacho.destino, &answer.respuesta), motivo)
@@ -190,6 +197,43 @@ impl Exchange {
             Err(error) => (error.falla, format!("La consulta por el cargo no tuvo respuesta: {error}")),
         };
         Ok(Step::again(falla, motivo, wait))
+    }
+
+    /// The receiver says that it does not have what it accepted. Once may be a slip; people are told when it says so again.
+    /// Nothing is sent by itself: it did accept, and may hold what its consulta does not find.
+    async fn denied(&self, job: &Job, despacho: &Despacho) -> Result<(Falla, String), StoreError> {
+        if job.falla == Some(Falla::NegadoTrasAceptar) {
+            let detalle = format!(
+                "La entidad {} aceptó este documento y dice una y otra vez que no lo tiene. No se envía otra vez solo: llame a su \
+                 mesa de partes; si de verdad no lo tienen, registre un despacho nuevo",
+                despacho.destino
+            );
+            self.alert_once(despacho, &Actor::chasqui(), detalle).await?;
+        }
+        let motivo = "la entidad receptora respondió que no lo tiene, y lo había aceptado".to_owned();
+        Ok((Falla::NegadoTrasAceptar, motivo))
+    }
+
+    /// A receiver cannot have registered a document days before it was handed over here: with such a date it speaks of another
+    /// one under the same CUO (the platform has given one twice, and test CUOs are short), or its clock is wrong. Neither its
+    /// outcome nor its cargo is believed, nor that ours arrived; it is asked again, and people are told once. What it
+    /// delivers by itself as a cargo is judged by the CUO alone, as ever. A day is left to clocks and to dates without a time.
+    async fn of_another(&self, despacho: &Despacho, answer: &RespuestaConsulta) -> Option<PlatformError> {
+        let stated = answer.cargo.fecha_registro.as_deref().and_then(lima::leer)?;
+        if answer.respuesta.codigo() != "0000" || later(stated, DATE_SLACK) >= despacho.creado_en {
+            return None;
+        }
+        let detalle = format!(
+            "La entidad {} dice haber registrado el {} lo que tiene con el CUO de este documento, que es del {}: habla de otro \
+             documento y no se toma por respuesta",
+            despacho.destino,
+            lima::en_lima(stated).strftime("%d/%m/%Y %H:%M"),
+            lima::en_lima(despacho.creado_en).strftime("%d/%m/%Y %H:%M"),
+        );
+        if let Err(error) = self.alert_once(despacho, &Actor::chasqui(), detalle.clone()).await {
+            tracing::error!(%error, "an alert could not be recorded");
+        }
+        Some(PlatformError::new(Falla::RespuestaAjena, detalle))
     }
 
     /// The job that asks for the cargo of what was just accepted, in case the cargo never comes by itself.

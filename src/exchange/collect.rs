@@ -93,16 +93,7 @@ impl Exchange {
              registró. Consulte a la entidad {} qué documento atendió",
             despacho.destino
         );
-        let told = self.store.facts_of(despacho.id).await?;
-        if told.iter().any(|known| known.fact.detalle.as_deref() == Some(detalle.as_str())) {
-            return Ok(());
-        }
-        tracing::warn!(despacho = %despacho.id, %cuo, "a cargo came under a CUO that was refused");
-        let fact = events::despacho(despacho, events::ALERTA, &Actor::pide(), self.now(), Some(detalle));
-        match self.store.commit(Change { facts: vec![fact], ..Change::default() }).await {
-            Err(CommitError::Store(error)) => Err(error),
-            _ => Ok(()),
-        }
+        self.alert_once(despacho, &Actor::pide(), detalle).await
     }
 
     /// The change that records a despacho which just got its outcome. A document that it corrected is closed with it: the
@@ -143,6 +134,10 @@ impl Exchange {
         let Some(mut corrected) = self.store.despacho_by_cuo(&despacho.entidad, referencia).await? else {
             return Ok(());
         };
+        // Of one that went to several, the copies for others correct nothing here.
+        if corrected.subsanado_por != Some(despacho.id) && corrected.destino != despacho.destino {
+            return Ok(());
+        }
         let now = self.now();
         if corrected.aplicar(Suceso::Subsanado, now).is_ok() {
             let detalle = despacho.cuo.as_ref().map(|cuo| format!("Subsanado por el documento con CUO {cuo}"));

@@ -125,8 +125,11 @@ impl Exchange {
             change.records.push(Record::Despacho(Box::new(despacho.clone())));
         }
         // In the same entry: of two corrections at the same moment, one finds the record changed.
-        if let (Some(mut corrected), Some(first)) = (corrected, despachos.first()) {
-            let begun = corrected.aplicar(Suceso::SubsanacionIniciada { por: first.id }, now);
+        let correction = |corrected: &Despacho| {
+            despachos.iter().find(|d| d.destino == corrected.destino).or(despachos.first()).map(|d| d.id)
+        };
+        if let Some((mut corrected, por)) = corrected.and_then(|found| correction(&found).map(|por| (found, por))) {
+            let begun = corrected.aplicar(Suceso::SubsanacionIniciada { por }, now);
             begun.map_err(|error| ExchangeError::Estado(error.to_string()))?;
             let tipo = events::DESPACHO_SUBSANACION_INICIADA;
             change.facts.push(events::despacho(&corrected, tipo, actor, now, None));

@@ -353,7 +353,9 @@ fn next_step(job: &Job, due: Timestamp, now: Timestamp, dead_at: Timestamp) -> S
     };
     let in_vain = match job.falla.map(|f| (f, f.entrada().reintento)) {
         // Another CUO is asked for by itself.
-        Some((falla, Reintento::No)) if falla != Falla::CuoNoValido => "Mientras nadie lo corrija volverá a fallar. ",
+        Some((falla, Reintento::No)) if !matches!(falla, Falla::CuoNoValido | Falla::CuoRepetido) => {
+            "Mientras nadie lo corrija volverá a fallar. "
+        }
         _ => "",
     };
     format!(

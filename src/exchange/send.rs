@@ -15,11 +15,14 @@ use crate::{
     domain::{
         Cuo, Despacho, EstadoDespacho, Falla, Id, Ruc, cargo::Respuesta, despacho::Suceso, respuestas::Operacion,
     },
-    store::{Change, CommitError, Job, JobKind, Record, Staged, StoreError, UniqueKey},
+    store::{Change, CommitError, Fact, Job, JobKind, Record, Staged, StoreError, UniqueKey},
 };
 
 /// New CUOs asked for one despacho before it is given up: a platform that refuses three refuses all.
 const CUOS_MAX: usize = 3;
+
+/// How the history tells of a CUO that is another document's.
+const CUO_REPETIDO: &str = "La plataforma dio el CUO";
 
 /// How a send ended, read as CONTRACT §7 says.
 enum Fin {
@@ -72,10 +75,8 @@ impl Exchange {
             Ok(despacho) => despacho,
             Err(CommitError::Store(error)) => return Err(error),
             Err(CommitError::Exists { key: UniqueKey::CuoDespacho { cuo, .. }, id }) => {
-                let motivo = format!("La plataforma dio el CUO {cuo}, que ya había dado para otro documento ({id})");
-                let suceso = Suceso::SinRespuesta { motivo: motivo.clone() };
-                self.note(&pending, suceso, events::DESPACHO_SIN_RESPUESTA).await?;
-                return Ok(Step::again(Falla::CuoNoValido, motivo, None));
+                let motivo = format!("{CUO_REPETIDO} {cuo}, que ya había dado para otro documento ({id})");
+                return self.repeated_cuo(job, &pending, motivo).await;
             }
             Err(other) => return Ok(Step::again(Falla::EnvioInterrumpido, other.to_string(), None)),
         };
@@ -108,6 +109,20 @@ impl Exchange {
                 Ok(Some(Step::asked(error.falla, motivo, error.retry_after)))
             }
         }
+    }
+
+    /// The platform gave a CUO that is another document's: another is asked for, a few times. A person's retry counts anew.
+    async fn repeated_cuo(&self, job: &Job, despacho: &Despacho, motivo: String) -> Result<Step, StoreError> {
+        let history = self.store.facts_of(despacho.id).await?;
+        let since = history.iter().rposition(|known| known.fact.tipo == events::DESPACHO_REINTENTADO).unwrap_or(0);
+        let repeated = |fact: &Fact| fact.detalle.as_deref().is_some_and(|text| text.starts_with(CUO_REPETIDO));
+        let before = history.iter().skip(since).filter(|known| repeated(&known.fact)).count();
+        if before + 1 >= CUOS_MAX {
+            return self.refused(job, despacho, Falla::CuoRepetido, motivo, None).await;
+        }
+        let suceso = Suceso::SinRespuesta { motivo: motivo.clone() };
+        self.note(despacho, suceso, events::DESPACHO_SIN_RESPUESTA).await?;
+        Ok(Step::again(Falla::CuoRepetido, motivo, None))
     }
 
     /// The CUO it has, or a new one. Taken once: it is committed with the send's beginning, before it is used.

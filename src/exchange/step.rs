@@ -145,6 +145,25 @@ impl Exchange {
         }
     }
 
+    /// Tells people of something about a despacho, once in these words.
+    pub(super) async fn alert_once(
+        &self,
+        despacho: &Despacho,
+        actor: &Actor,
+        detalle: String,
+    ) -> Result<(), StoreError> {
+        let told = self.store.facts_of(despacho.id).await?;
+        if told.iter().any(|known| known.fact.detalle.as_deref() == Some(detalle.as_str())) {
+            return Ok(());
+        }
+        tracing::warn!(despacho = %despacho.id, destination = %despacho.destino, what = %detalle, "alert");
+        let fact = events::despacho(despacho, events::ALERTA, actor, self.now(), Some(detalle));
+        match self.store.commit(Change { facts: vec![fact], ..Change::default() }).await {
+            Err(CommitError::Store(error)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// Ends a job whose record needs it no more, unless the commit that made it so ended it already, or a person made it
     /// anew meanwhile.
     pub(super) async fn finished(&self, job: &Job) -> Result<Step, StoreError> {

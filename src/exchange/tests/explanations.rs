@@ -56,7 +56,7 @@ fn every_kind_of_failure_is_explained_with_its_cause_what_to_do_and_what_happens
     let mut page = String::new();
     for falla in Falla::TODAS {
         let kinds = match falla {
-            Falla::SinCargo => vec![JobKind::PreguntarCargo],
+            Falla::SinCargo | Falla::NegadoTrasAceptar => vec![JobKind::PreguntarCargo],
             Falla::CargoNoReconocido => vec![JobKind::EntregarCargo],
             Falla::TiempoAgotado | Falla::CampoNoValido => vec![JobKind::Despachar, JobKind::EntregarCargo],
             _ => vec![JobKind::Despachar],

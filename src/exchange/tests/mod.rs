@@ -16,5 +16,6 @@ mod signatures;
 mod simulation;
 mod texts;
 mod town;
+mod untold;
 mod waits;
 mod world;

@@ -112,7 +112,7 @@ async fn a_cuo_that_the_platform_gives_twice_is_named_and_another_is_asked_for()
     world.run_due().await;
     let job = crate::store::Job::id_for(crate::store::JobKind::Despachar, id);
     let told = world.exchange.store().job(job).await.unwrap().unwrap();
-    assert_eq!(told.falla, Some(Falla::CuoNoValido));
+    assert_eq!(told.falla, Some(Falla::CuoRepetido));
     let noted = world.despacho(id).await.ultimo_error.unwrap();
     assert!(noted.contains("0000000001") && noted.contains("otro documento"), "{noted}");
     while world.run_next().await {}

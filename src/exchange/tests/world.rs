@@ -97,6 +97,8 @@ pub struct ScriptedPlatform {
     pub listed: Mutex<Option<Vec<Ruc>>>,
     /// Categories after the first by which [`Self::listed`] is shifted.
     pub shifted: AtomicU64,
+    /// When consultas say that what they found was registered.
+    pub registered: Mutex<Option<&'static str>>,
     /// The document types cannot be had.
     pub no_types: AtomicBool,
     next_cuo: AtomicU64,
@@ -168,6 +170,7 @@ impl Platform for ScriptedPlatform {
             cargo.contenido = Contenido::Pdf { una_vez: false };
             cargo.numero_registro = Some("77".into());
         }
+        cargo.fecha_registro = self.registered.lock().unwrap().map(str::to_owned);
         Ok(RespuestaConsulta { respuesta: Respuesta::nueva(told.codigo, "…"), cargo })
     }
 

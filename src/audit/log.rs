@@ -11,7 +11,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -26,7 +26,7 @@ use crate::{
     signing::timestamp::Timestamper,
     store::{
         Change, CommitError, Fact, RawEntry, Seq, SharedStore, StoreError,
-        blobs::{blocking, disk_refuses},
+        blobs::{blocking, disk_refuses, unwritable},
     },
 };
 
@@ -136,12 +136,38 @@ pub struct Log {
     timestamper: Option<Arc<dyn Timestamper>>,
     /// When the authority last failed; whoever holds it is the one who asks.
     unstamped: Mutex<Option<Timestamp>>,
-    tree: Arc<Mutex<Tree>>,
-    /// Where the tree is if its own folder could not be written.
-    _apart: Option<tempfile::TempDir>,
+    /// `None`: no disk takes one yet.
+    tree: Arc<Mutex<Option<Standing>>>,
     /// The tree was compared with the journal since it was opened.
     looked: AtomicBool,
 }
+
+/// The tree, and where it is if its own folder could not be written.
+struct Standing {
+    tree: Tree,
+    _apart: Option<tempfile::TempDir>,
+}
+
+impl Standing {
+    /// It can be made anew from the journal, so on a disk that takes nothing it stands elsewhere until the next start.
+    fn open(dir: &Path) -> io::Result<Self> {
+        match Tree::open(dir) {
+            Err(error) if disk_refuses(&error) => {
+                let elsewhere = || -> io::Result<Self> {
+                    let apart = tempfile::tempdir()?;
+                    Ok(Self { tree: Tree::open(apart.path())?, _apart: Some(apart) })
+                };
+                let standing = elsewhere().map_err(|_| error)?;
+                tracing::error!("the disk takes nothing: the audit tree is kept in a temporary folder");
+                Ok(standing)
+            }
+            tree => Ok(Self { tree: tree?, _apart: None }),
+        }
+    }
+}
+
+/// The tree for as long as nobody else needs it.
+type Held = OwnedMappedMutexGuard<Option<Standing>, Tree>;
 
 impl Log {
     /// Opens the log over an open store; blocks for a moment. The tree follows when it is first needed.
@@ -154,19 +180,17 @@ impl Log {
         if files::read(&folder.public_key(), 1024)?.as_deref() != Some(public.as_bytes()) {
             files::replace(&folder.public_key(), public.as_bytes(), 0o644)?;
         }
-        let (tree, apart) = match Tree::open(&folder.tree()) {
-            // It can be made anew from the journal, so on a disk that takes nothing it stands elsewhere until the next start.
+        let tree = match Standing::open(&folder.tree()) {
             Err(error) if disk_refuses(&error) => {
-                tracing::error!(%error, "the audit tree is kept in a temporary folder");
-                let apart = tempfile::tempdir()?;
-                (Tree::open(apart.path())?, Some(apart))
+                tracing::error!(%error, "no disk of this machine takes the audit tree: it is tried again when it is needed");
+                None
             }
-            tree => (tree?, None),
+            standing => Some(standing?),
         };
         let tree = Arc::new(Mutex::new(tree));
         let (kept, looked) = (folder.checkpoints(), AtomicBool::new(false));
         let unstamped = Mutex::default();
-        let log = Self { store, folder, kept, signer, export, timestamper, unstamped, tree, _apart: apart, looked };
+        let log = Self { store, folder, kept, signer, export, timestamper, unstamped, tree, looked };
         Ok(Arc::new(log))
     }
 
@@ -209,8 +233,14 @@ impl Log {
     }
 
     /// The tree with every entry that is durable now.
-    async fn follow(&self) -> Result<OwnedMutexGuard<Tree>, AuditError> {
-        let mut tree = Arc::clone(&self.tree).lock_owned().await;
+    async fn follow(&self) -> Result<Held, AuditError> {
+        let mut standing = Arc::clone(&self.tree).lock_owned().await;
+        if standing.is_none() {
+            let dir = self.folder.tree();
+            *standing = Some(blocking(move || Standing::open(&dir).map_err(unwritable)).await?);
+        }
+        let there = OwnedMutexGuard::try_map(standing, |standing| standing.as_mut().map(|there| &mut there.tree));
+        let mut tree = there.map_err(|_| io::Error::from(io::ErrorKind::NotFound))?;
         if !self.looked.load(Ordering::Relaxed) {
             self.look(&mut tree).await?;
             self.looked.store(true, Ordering::Relaxed);

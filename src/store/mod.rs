@@ -67,6 +67,9 @@ pub enum StoreError {
     /// The disk is full or read-only: nothing was stored; new work must be refused until space returns.
     #[error("no se puede escribir en el almacén: {0}")]
     Unwritable(String),
+    /// The index failed, and why: it is built anew from the journal, and meanwhile little can be read and nothing stored.
+    #[error("el índice del almacén falló y se está reconstruyendo con el diario; nada de lo guardado se perdió ({0})")]
+    Index(String),
     /// Something stored does not read back as it was written. Names the place.
     #[error("el almacén está dañado en {place}: {what}")]
     Damaged { place: String, what: String },

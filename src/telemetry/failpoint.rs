@@ -4,8 +4,13 @@
 //! `CHASQUI_FAILPOINT=NAME` ends the process when it comes to that place, `NAME*3` when it comes there for the third time.
 
 /// The process dies here if a test asked for it.
-#[cfg(debug_assertions)]
 pub fn reach(name: &str) {
+    reach_half(name, || ());
+}
+
+/// The process dies here if a test asked for it, in the middle of something: `half` of it is done.
+#[cfg(debug_assertions)]
+pub fn reach_half(name: &str, half: impl FnOnce()) {
     use std::sync::{
         OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -20,6 +25,7 @@ pub fn reach(name: &str) {
         && wanted == name
         && left.fetch_sub(1, Ordering::SeqCst) == 1
     {
+        half();
         tracing::error!(name, "the process ends here because a test asked for it");
         std::process::abort();
     }
@@ -27,7 +33,7 @@ pub fn reach(name: &str) {
 
 #[cfg(not(debug_assertions))]
 #[inline(always)]
-pub fn reach(_name: &str) {}
+pub fn reach_half(_name: &str, _half: impl FnOnce()) {}
 
 /// A size that a test wants smaller than it is, so that files roll over while it looks.
 #[cfg(debug_assertions)]

@@ -39,6 +39,12 @@ pub fn store(error: StoreError) -> Problem {
             tracing::error!(%error, "the store cannot be written");
             Problem::new(Code::AlmacenNoDisponible, "El disco está lleno o no admite escrituras; nada se guardó")
         }
+        StoreError::Index(_) => {
+            let detail =
+                "El índice del almacén se está reconstruyendo: vuelva a intentarlo en unos minutos; nada se guardó";
+            tracing::error!(%error, "the store's index cannot be used");
+            Problem::new(Code::AlmacenNoDisponible, detail)
+        }
         StoreError::Closed => Problem::new(Code::AlmacenNoDisponible, "El servicio se está deteniendo; nada se guardó"),
         StoreError::TooLarge(max) => {
             Problem::new(Code::PeticionGrande, format!("El documento supera el máximo de {max} bytes"))

@@ -12,6 +12,8 @@ use super::{
 use crate::{store::StoreError, telemetry::failpoint};
 
 const FILE: &str = "index.boot";
+/// What it is called while the index is being opened.
+const DOUBTED: &str = "index.boot.doubted";
 const KERNEL: &str = "/proc/sys/kernel/random/boot_id";
 
 /// The kernel's present boot.
@@ -61,15 +63,26 @@ impl Boot {
         Ok(Mark { boot_id: self.id.clone(), device: folder.dev(), inode: folder.ino() })
     }
 
-    /// Says that the index opened.
+    /// Says that the index opened. Needs no room on the disk if there was a mark before.
     pub fn vouch(&self, disk: &dyn Disk, data_dir: &Path) -> Result<(), StoreError> {
-        let mark = self.mark(data_dir)?;
-        disk::replace(disk, &data_dir.join(FILE), &json(&mark)?)?;
-        Ok(())
+        let (mark, doubted) = (json(&self.mark(data_dir)?)?, data_dir.join(DOUBTED));
+        if doubted.exists() {
+            failpoint::reach("vouch.write");
+            let file = disk.open(&doubted, false)?;
+            disk.write_at(&file, &mark, 0)?;
+            disk.truncate(&file, mark.len() as u64)?;
+            failpoint::reach("vouch.rename");
+            disk.rename(&doubted, &data_dir.join(FILE))?;
+            return Ok(disk.sync_dir(data_dir)?);
+        }
+        Ok(disk::replace(disk, &data_dir.join(FILE), &mark)?)
     }
 
     /// Before the index is opened: if that kills the process, the next start does not try it again.
-    pub fn doubt(data_dir: &Path) -> io::Result<()> {
-        disk::remove(&data_dir.join(FILE))
+    pub fn doubt(disk: &dyn Disk, data_dir: &Path) -> io::Result<()> {
+        match disk.rename(&data_dir.join(FILE), &data_dir.join(DOUBTED)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 }

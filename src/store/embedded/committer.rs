@@ -20,7 +20,7 @@ use super::{
     opening,
     packs::Packs,
     placement::Placed,
-    recovery,
+    recovery::{self, Setting, index_failed},
     segment::Place,
     shared::{IndexState, Shared},
     view::{View, ViewError},
@@ -34,6 +34,8 @@ use crate::{
 
 /// Least time between a failed attempt to rebuild the index and the next.
 const REBUILD_PAUSE: Duration = Duration::from_secs(2);
+/// Least time between two attempts to bring to the disk what it did not take of the index.
+const SETTLE_PAUSE: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 5 });
 
 pub type Answer = oneshot::Sender<Result<Seq, CommitError>>;
 
@@ -49,6 +51,8 @@ pub struct Committer {
     pub answered: Answered,
     /// When the last attempt to rebuild the index failed.
     pub rebuild_failed: Option<Instant>,
+    /// When the disk last did not take the index.
+    pub unsettled: Option<Instant>,
     /// Something could not be written since the disk was last seen to take what it is given.
     pub doubted: bool,
 }
@@ -112,13 +116,14 @@ impl Committer {
             }
             if !batch.is_empty() {
                 self.commit(batch);
+                self.settle_index();
             }
         });
         if panic::catch_unwind(work).is_err() {
             tracing::error!("panic while committing: the batch is given up");
             self.undo();
             if *self.shared.published.borrow() + 1 != self.journal.next() {
-                self.shared.lose(&IndexError("panic while a batch was applied".into()));
+                self.shared.lose(&IndexError::new("panic while a batch was applied"));
             }
         }
     }
@@ -128,14 +133,16 @@ impl Committer {
             Ok(start) => start,
             Err(error) => {
                 self.doubted = true;
-                return refuse_all(batch.into_iter().map(|(_, answer)| answer), &in_spanish(&error));
+                return refuse_all(batch.into_iter().map(|(_, answer)| answer), || unwritable(&error));
             }
         };
         let shared = Arc::clone(&self.shared);
         let state = shared.index.read().unwrap_or_else(PoisonError::into_inner);
         let index = match &*state {
             IndexState::Ready(index) => index,
-            IndexState::Lost(why) => return refuse_all(batch.into_iter().map(|(_, answer)| answer), why),
+            IndexState::Lost(why) => {
+                return refuse_all(batch.into_iter().map(|(_, answer)| answer), || index_failed(why.clone()));
+            }
         };
         let (mut writes, mut frames) = (Writes::new(), Vec::new());
         let (mut admitted, mut refused, mut failure) = (Vec::new(), Vec::new(), None);
@@ -151,7 +158,7 @@ impl Committer {
                 }
                 Err(Refusal::Change(error)) => refused.push((error, answer)),
                 Err(Refusal::Index(error)) => {
-                    refused.push((StoreError::Unwritable(error.to_string()).into(), answer));
+                    refused.push((index_failed(error.clone()).into(), answer));
                     failure = Some(error);
                 }
             }
@@ -167,7 +174,7 @@ impl Committer {
             self.doubted = true;
             self.undo();
             let answers = admitted.into_iter().map(|a| a.answer).chain(refused.into_iter().map(|(_, answer)| answer));
-            return refuse_all(answers, &in_spanish(&error));
+            return refuse_all(answers, || unwritable(&error));
         }
         self.publish(writes, admitted);
         for (error, answer) in refused {
@@ -230,7 +237,7 @@ impl Committer {
             StagedBody::File(path) => self.documents.write(&sha256, path).map(|()| None),
         };
         self.doubted |= written.is_err();
-        let pack = written.map_err(|error| CommitError::Store(StoreError::Unwritable(in_spanish(&error))))?;
+        let pack = written.map_err(|error| CommitError::Store(unwritable(&error)))?;
         let placed = Placed { sha256, bytes, pack };
         view.put_placed(&placed);
         Ok(Some(placed))
@@ -292,16 +299,30 @@ impl Committer {
     /// Whether the next change would be taken in; after one that was not, the disk is tried.
     pub fn look(&mut self) -> Result<(), StoreError> {
         if let IndexState::Lost(why) = &*self.shared.index.read().unwrap_or_else(PoisonError::into_inner) {
-            return Err(StoreError::Unwritable(why.clone()));
+            return Err(index_failed(why.clone()));
         }
+        self.settle_index();
         if self.doubted {
             let ready = self.packs.repair().and_then(|()| self.journal.prepare().map(drop));
-            ready
-                .and_then(|()| opening::probe(&self.shared.data_dir, &*self.disk))
-                .map_err(|error| StoreError::Unwritable(in_spanish(&error)))?;
+            let probed = ready.and_then(|()| opening::probe(&self.shared.data_dir, &*self.disk));
+            probed.map_err(|error| unwritable(&error))?;
             self.doubted = false;
         }
         Ok(())
+    }
+
+    /// What the disk did not take of the index is in memory: once it does, it goes there.
+    fn settle_index(&mut self) {
+        let state = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
+        let IndexState::Ready(index) = &*state else { return };
+        if !index.holds() || self.unsettled.is_some_and(|at| at.elapsed() < SETTLE_PAUSE) {
+            return;
+        }
+        let settled = recovery::settle(&Setting::of(&self.shared), &*self.disk, &**index);
+        self.unsettled = settled.is_err().then(Instant::now);
+        if let Err(error) = settled {
+            tracing::warn!(%error, "the disk still does not take the index");
+        }
     }
 
     fn rebuild_if_lost(&mut self) {
@@ -335,8 +356,12 @@ fn what(entry: &Entry) -> Option<String> {
     entry.facts.first().filter(|_| cfg!(debug_assertions)).map(|fact| fact.tipo.clone())
 }
 
-pub fn refuse_all(answers: impl Iterator<Item = Answer>, why: &str) {
+fn unwritable(error: &std::io::Error) -> StoreError {
+    StoreError::Unwritable(in_spanish(error))
+}
+
+pub fn refuse_all(answers: impl Iterator<Item = Answer>, why: impl Fn() -> StoreError) {
     for answer in answers {
-        answer.send(Err(CommitError::Store(StoreError::Unwritable(why.to_owned())))).ok();
+        answer.send(Err(CommitError::Store(why()))).ok();
     }
 }

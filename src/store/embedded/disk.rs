@@ -61,6 +61,11 @@ pub fn replace(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
     }
 }
 
+/// What a process leaves that dies in the middle of a write, as its tests want it: the write ends within its last frame.
+pub fn write_half(disk: &dyn Disk, file: &File, bytes: &[u8], offset: u64) {
+    disk.write_at(file, bytes.get(..bytes.len().saturating_sub(7)).unwrap_or_default(), offset).ok();
+}
+
 /// Removes a file; one that is not there is fine.
 pub fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {

@@ -68,7 +68,7 @@ impl EmbeddedStore {
         self.shared.lose(&failure);
         // A full inbox means that the committer is about to look anyway.
         self.requests()?.try_send(Request::Rebuild).ok();
-        Err(StoreError::Unwritable(failure.to_string()))
+        Err(StoreError::Index(failure.to_string()))
     }
 
     fn listing<T>(

@@ -13,11 +13,28 @@ use std::{
 use redb::{Database, Durability, ReadOnlyTable, ReadableDatabase, TableDefinition};
 
 use super::pages::Pages;
+use crate::{config::causes::in_spanish, store::blobs::disk_refuses, telemetry::failpoint};
 
 /// The index cannot be relied on any more.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub struct IndexError(pub String);
+#[error("{what}")]
+pub struct IndexError {
+    what: String,
+    /// Only because the disk takes nothing now.
+    pub disk_refuses: bool,
+}
+
+impl IndexError {
+    pub fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), disk_refuses: false }
+    }
+}
+
+impl From<std::io::Error> for IndexError {
+    fn from(error: std::io::Error) -> Self {
+        Self { what: in_spanish(&error), disk_refuses: disk_refuses(&error) }
+    }
+}
 
 /// Keys and their new values; `None` removes.
 pub type Writes = HashMap<Vec<u8>, Option<Vec<u8>>>;
@@ -49,6 +66,12 @@ pub trait Index: Send + Sync {
 
     /// Hands everything to the operating system.
     fn flush(&self) -> Result<(), IndexError>;
+
+    /// Whether something of it is in memory because the disk did not take it.
+    fn holds(&self) -> bool;
+
+    /// Brings what it holds to the disk, if the disk takes it now. Reading goes on meanwhile.
+    fn settle(&self) -> Result<(), IndexError>;
 }
 
 /// Where an index keeps what it is told.
@@ -56,9 +79,9 @@ pub trait Index: Send + Sync {
 pub enum Keeping {
     /// In its file, which is made if it is missing.
     OnDisk,
-    /// In memory over its file, which nothing is written to.
+    /// In memory over its file, which nothing is written to before it is settled.
     OverFile,
-    /// In memory, empty at first.
+    /// In memory, empty at first, until it is settled.
     InMemory,
 }
 
@@ -69,7 +92,7 @@ const TABLE: TableDefinition<&[u8], &[u8]> = TableDefinition::new("index");
 const FILE: &str = "index.redb";
 /// Keys written between two states that a killed process leaves behind: what came after them is replayed from the
 /// journal, and each costs redb a walk over its free pages.
-const SAVE_EVERY: usize = 16 * 1024;
+const SAVE_EVERY: u64 = 16 * 1024;
 
 type Snapshot = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
@@ -78,7 +101,8 @@ pub struct RedbIndex {
     /// The state as of the last batch.
     snapshot: RwLock<Snapshot>,
     /// Keys written since the file was last in a state to be left behind.
-    unsaved: Mutex<usize>,
+    unsaved: Mutex<u64>,
+    save_every: u64,
     pages: Pages,
 }
 
@@ -87,10 +111,10 @@ impl RedbIndex {
         contained(|| {
             let pages = match keeping {
                 Keeping::OnDisk => Pages::open(path, FILE),
-                Keeping::OverFile => Pages::over(fs::File::open(path.join(FILE)).map(Some)),
-                Keeping::InMemory => Pages::over(Ok(None)),
+                Keeping::OverFile => Pages::over(path, FILE),
+                Keeping::InMemory => Pages::apart(path, FILE),
             };
-            let pages = pages.map_err(failed)?;
+            let pages = pages?;
             let db = Database::builder()
                 .set_cache_size(usize::try_from(cache_bytes).unwrap_or(usize::MAX))
                 // Nothing here was synced: what is found is believed page by page.
@@ -101,7 +125,8 @@ impl RedbIndex {
             txn.open_table(TABLE).map_err(failed)?;
             txn.commit().map_err(failed)?;
             let snapshot = RwLock::new(snapshot(&db)?);
-            Ok(Box::new(Self { db, snapshot, unsaved: Mutex::new(0), pages }) as Box<dyn Index>)
+            let save_every = failpoint::size("CHASQUI_INDEX_SAVE_EVERY", SAVE_EVERY);
+            Ok(Box::new(Self { db, snapshot, unsaved: Mutex::new(0), save_every, pages }) as Box<dyn Index>)
         })
     }
 
@@ -169,19 +194,28 @@ impl Index for RedbIndex {
 
     fn apply(&self, writes: Writes) -> Result<(), IndexError> {
         let mut unsaved = self.unsaved.lock().unwrap_or_else(PoisonError::into_inner);
-        *unsaved += writes.len();
-        let save = *unsaved >= SAVE_EVERY;
+        *unsaved += writes.len() as u64;
+        let save = *unsaved >= self.save_every;
         contained(|| self.write(writes, save))?;
         if save {
             *unsaved = 0;
-            self.pages.settle();
         }
         Ok(())
     }
 
     fn flush(&self) -> Result<(), IndexError> {
         contained(|| self.write(Writes::new(), true))?;
-        if self.pages.settle() { Ok(()) } else { Err(IndexError("the disk does not take the index".into())) }
+        self.settle()
+    }
+
+    fn holds(&self) -> bool {
+        self.pages.holds()
+    }
+
+    fn settle(&self) -> Result<(), IndexError> {
+        // Nobody writes: `unsaved` is held while somebody does.
+        let _writing = self.unsaved.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(self.pages.settle()?)
     }
 }
 
@@ -198,14 +232,14 @@ fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn failed(error: impl std::fmt::Display) -> IndexError {
-    IndexError(error.to_string())
+    IndexError::new(error.to_string())
 }
 
 fn contained<T>(work: impl FnOnce() -> Result<T, IndexError>) -> Result<T, IndexError> {
     panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("panic");
-        Err(IndexError(format!("panic: {text}")))
+        Err(IndexError::new(format!("panic: {text}")))
     })
 }
 
@@ -250,6 +284,6 @@ mod tests {
 
     #[test]
     fn a_panic_inside_is_an_error() {
-        assert!(contained::<()>(|| panic!("broken")).is_err_and(|e| e.0.contains("broken")));
+        assert!(contained::<()>(|| panic!("broken")).is_err_and(|e| e.to_string().contains("broken")));
     }
 }

@@ -241,6 +241,7 @@ impl Journal {
         let Some(current) = &mut self.current else { return Err(io::Error::other("no segment to append to")) };
         current.dirty = true;
         failpoint::reach("journal.write");
+        failpoint::reach_half("journal.torn", || disk::write_half(&*self.disk, &current.file, frames, current.length));
         self.disk.write_at(&current.file, frames, current.length)?;
         current.distrusted = true;
         failpoint::reach("journal.sync");

@@ -85,7 +85,12 @@ impl Keeper {
         };
         match &mut keeper {
             Self::Writing(committer) => committer.serve(batch, rebuild),
-            Self::Refusing(refused, _) => refuse_all(batch.into_iter().map(|(_, answer)| answer), &refused.why),
+            Self::Refusing(refused, _) => {
+                if rebuild {
+                    refused.read_again();
+                }
+                refuse_all(batch.into_iter().map(|(_, answer)| answer), || refused.refusal());
+            }
         }
         keeper
     }
@@ -93,7 +98,7 @@ impl Keeper {
     fn look(&mut self) -> Result<(), StoreError> {
         match self {
             Self::Writing(committer) => committer.look(),
-            Self::Refusing(refused, _) => Err(StoreError::Unwritable(refused.why.clone())),
+            Self::Refusing(refused, _) => Err(refused.refusal()),
         }
     }
 

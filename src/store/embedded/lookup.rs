@@ -51,7 +51,7 @@ impl<'a> Lookup<'a> {
     }
 
     fn frame(&self, seq: Seq) -> Result<Frame, ViewError> {
-        let place = self.place(seq)?.ok_or_else(|| IndexError(format!("entry {seq} is not in the index")))?;
+        let place = self.place(seq)?.ok_or_else(|| IndexError::new(format!("entry {seq} is not in the index")))?;
         Ok(self.frames.borrow_mut().read(place, seq)?)
     }
 
@@ -63,7 +63,7 @@ impl<'a> Lookup<'a> {
         let Some(Stored { seq, version, .. }) = self.stored(id)? else { return Ok(None) };
         let records = entry::records(&self.frame(seq)?.parts).map_err(|what| unreadable(seq, what))?;
         let record = records.into_iter().find(|r| r.id() == id && r.version() == version);
-        Ok(Some(record.ok_or_else(|| IndexError(format!("record {id} is not in entry {seq}")))?))
+        Ok(Some(record.ok_or_else(|| IndexError::new(format!("record {id} is not in entry {seq}")))?))
     }
 
     pub fn by_unique(&self, key: &UniqueKey) -> Result<Option<Record>, ViewError> {
@@ -181,7 +181,7 @@ impl<'a> Lookup<'a> {
         let mut facts = Vec::with_capacity(cursors.len());
         for same_entry in cursors.chunk_by(|a, b| a.seq == b.seq) {
             let Some(seq) = same_entry.first().map(|cursor| cursor.seq) else { continue };
-            let place = self.place(seq)?.ok_or_else(|| IndexError(format!("entry {seq} is not in the index")))?;
+            let place = self.place(seq)?.ok_or_else(|| IndexError::new(format!("entry {seq} is not in the index")))?;
             facts.extend(self.facts_at(place, seq)?.into_iter().filter(|fact| same_entry.contains(&fact.cursor)));
         }
         Ok(facts)
@@ -214,7 +214,7 @@ impl<'a> Lookup<'a> {
 }
 
 fn decoded(value: &[u8]) -> Result<Job, IndexError> {
-    serde_json::from_slice(value).map_err(|error| IndexError(format!("a job in the index: {error}")))
+    serde_json::from_slice(value).map_err(|error| IndexError::new(format!("a job in the index: {error}")))
 }
 
 fn unreadable(seq: Seq, what: String) -> StoreError {

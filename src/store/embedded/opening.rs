@@ -4,7 +4,7 @@ use std::{
     fs::{self, File, TryLockError},
     io,
     path::Path,
-    sync::{Arc, Mutex, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     thread::{self, JoinHandle},
     time::Instant,
 };
@@ -19,18 +19,18 @@ use super::{
     disk::{self, Disk},
     documents::{self, Documents},
     entry::Prepared,
-    index::{Index, IndexError},
-    journal::{self, Journal, Scanned},
+    index::Index,
+    journal::{self, Journal},
     keeper::{Keeper, Request, WAITING_MAX},
     lookup::Lookup,
     packs::Packs,
     queue::Queue,
-    recovery::{self, Missing, Recovered, Setting, index_failed},
+    recovery::{self, End, Missing, Recovered, Setting, index_failed},
     shared::{IndexState, Shared},
 };
 use crate::{
     domain::Id,
-    store::{Change, CommitError, Fact, StoreError, blobs::disk_refuses},
+    store::{Change, CommitError, Fact, Seq, StoreError, blobs::disk_refuses},
 };
 
 /// What is written to see whether the disk takes anything, in bytes: more than a little, or it would refuse again at once.
@@ -48,15 +48,9 @@ pub struct Refused {
     shared: Arc<Shared>,
     options: Options,
     /// For whoever wants to write.
-    pub why: String,
-}
-
-/// What is read, up to the entry `scanned.next`, and what is written to.
-struct Ready {
-    index: Box<dyn Index>,
-    scanned: Scanned,
-    missing: Option<Missing>,
-    writer: Writer,
+    why: String,
+    /// The last entry that an index knew of, if it is not the one that is read from.
+    known: Seq,
 }
 
 struct Writer {
@@ -74,16 +68,16 @@ pub fn open(dir: &Path, options: &Options) -> Result<Opened, StoreError> {
         Err(error) if disk_refuses(&error) => tracing::warn!(%error, "what was left of documents taken in stays"),
         emptied => emptied?,
     }
-    let ready = match ready(&setting(dir, &boot, options), options) {
-        Err(error) if error.disk_refuses() => Err(error.cause()),
-        ready => Ok(ready?),
-    };
-    let (index, scanned, ready) = match ready {
-        Ok(Ready { index, scanned, missing, writer }) => (index, scanned, Ok((missing, writer))),
-        Err(why) => {
-            tracing::error!(why, "the disk takes nothing: what is stored can be read, and nothing is taken in");
-            let (index, scanned) = recovery::read(&setting(dir, &boot, options))?;
-            (index, scanned, Err(why))
+    let setting = setting(dir, &boot, options);
+    let (index, next, known, ready) = match ready(&setting, options) {
+        Err(error) if error.disk_refuses() => {
+            tracing::error!(%error, "the disk takes nothing: what is stored can be read, and nothing is taken in");
+            let ((index, scanned), known) = recovery::read(&setting)?;
+            (index, scanned.next, known, Err(error.cause()))
+        }
+        ready => {
+            let (index, end, writer) = ready?;
+            (index, end.scanned.next, 0, Ok((end.missing, writer)))
         }
     };
     let mut queue = Queue::default();
@@ -98,10 +92,10 @@ pub fn open(dir: &Path, options: &Options) -> Result<Opened, StoreError> {
         progress: options.progress.clone(),
         index: RwLock::new(IndexState::Ready(index)),
         queue: Mutex::new(queue),
-        published: watch::Sender::new(scanned.next - 1),
+        published: watch::Sender::new(next - 1),
         _lock: lock,
     });
-    let refused = |shared, why| Box::new(Refused { shared, options: options.clone(), why });
+    let refused = |shared, why| Box::new(Refused { shared, options: options.clone(), why, known });
     let keeper = match ready {
         Err(why) => Keeper::Refusing(refused(shared.clone(), why), Instant::now()),
         Ok((missing, writer)) => {
@@ -123,10 +117,43 @@ pub fn open(dir: &Path, options: &Options) -> Result<Opened, StoreError> {
     Ok(Opened { shared, requests, thread })
 }
 
-/// Looks whether a disk that refused takes something again, and if so goes on as after a start.
+impl Refused {
+    pub fn refusal(&self) -> StoreError {
+        StoreError::Unwritable(self.why.clone())
+    }
+
+    /// If the index that is read from failed, another takes its place.
+    pub fn read_again(&self) {
+        if self.shared.is_lost() {
+            match recovery::read(&Setting::of(&self.shared)) {
+                Ok(((index, _), _)) => self.shared.replace_index(index),
+                Err(error) => tracing::error!(%error, "the index could not be rebuilt"),
+            }
+        }
+    }
+
+    fn take_up(&self) -> Result<Committer, StoreError> {
+        let Self { shared, options, .. } = self;
+        probe(&shared.data_dir, &*options.disk)?;
+        self.read_again();
+        let setting = Setting::of(shared);
+        let (missing, writer) = {
+            let state = shared.index.read().unwrap_or_else(PoisonError::into_inner);
+            let index = match &*state {
+                IndexState::Ready(index) => &**index,
+                IndexState::Lost(why) => return Err(index_failed(why.clone())),
+            };
+            let end = recovery::resume(&setting, &*options.disk, index, self.known)?;
+            (end.missing, writer(&setting, options, index, &end)?)
+        };
+        let mut committer = committer(shared, writer, options);
+        finish(&mut committer, missing, options).map(|()| committer)
+    }
+}
+
+/// Looks whether a disk that refused takes something again, and if so goes on as after a start. Reading goes on meanwhile.
 pub fn resume(refused: Refused) -> Keeper {
-    let Refused { shared, options, .. } = &refused;
-    match take_up(shared, options) {
+    match refused.take_up() {
         Ok(committer) => {
             tracing::warn!("the disk takes what is written again: work goes on");
             Keeper::Writing(Box::new(committer))
@@ -137,24 +164,6 @@ pub fn resume(refused: Refused) -> Keeper {
             Keeper::Refusing(Box::new(Refused { why, ..refused }), Instant::now())
         }
     }
-}
-
-fn take_up(shared: &Arc<Shared>, options: &Options) -> Result<Committer, StoreError> {
-    probe(&shared.data_dir, &*options.disk)?;
-    let setting = recovery::Setting::of(shared);
-    // The index that is read from stands on the file that is about to be written.
-    shared.lose(&IndexError("se está volviendo a abrir".into()));
-    let result = ready(&setting, options).and_then(|Ready { index, scanned, missing, writer }| {
-        shared.replace_index(index);
-        shared.publish(scanned.next - 1);
-        let mut committer = committer(shared, writer, options);
-        finish(&mut committer, missing, options).map(|()| committer)
-    });
-    if result.is_err() && shared.is_lost() {
-        let (index, _) = recovery::read(&setting)?;
-        shared.replace_index(index);
-    }
-    result
 }
 
 /// Whether a file can be written.
@@ -177,27 +186,32 @@ fn setting<'a>(dir: &'a Path, boot: &'a Boot, options: &'a Options) -> Setting<'
 }
 
 /// Makes everything ready to be written. Fails if the disk refuses, and can then be tried again.
-fn ready(setting: &Setting<'_>, options: &Options) -> Result<Ready, StoreError> {
+fn ready(setting: &Setting<'_>, options: &Options) -> Result<(Box<dyn Index>, End, Writer), StoreError> {
+    let Recovered { index, end } = recovery::recover(setting, &*options.disk)?;
+    let writer = writer(setting, options, &*index, &end)?;
+    Ok((index, end, writer))
+}
+
+fn writer(setting: &Setting<'_>, options: &Options, index: &dyn Index, end: &End) -> Result<Writer, StoreError> {
     let (dir, disk) = (setting.data_dir, &options.disk);
     let journal_dir = dir.join("journal");
-    let Recovered { index, scanned, clean, missing } = recovery::recover(setting, &**disk)?;
-    if let Some(missing) = missing {
+    if let Some(missing) = end.missing {
         keep_note(dir, missing)?;
     }
-    let lookup = Lookup::new(&*index, &journal_dir);
+    let lookup = Lookup::new(index, &journal_dir);
     let cuts = !journal::cuts(&journal_dir)?.is_empty();
-    if !clean && !cuts {
+    if !end.clean && !cuts {
         remove_orphans(&dir.join("documents"), &lookup)?;
     }
     // What stands behind the end of the last pack may be the documents of entries that were cut off: it stays.
     let pack_end = lookup.pack_end().map_err(index_failed)?.filter(|_| !cuts);
-    let writer = Writer {
-        journal: Journal::new(journal_dir, Arc::clone(disk), options.segment_bytes, &scanned)?,
+    drop(lookup);
+    Ok(Writer {
+        journal: Journal::new(journal_dir, Arc::clone(disk), options.segment_bytes, &end.scanned)?,
         packs: Packs::open(dir.join("packs"), Arc::clone(disk), options.pack_bytes, pack_end)?,
         documents: Documents::new(dir.join("documents"), Arc::clone(disk)),
         answered: Answered::open(dir, Arc::clone(disk))?,
-    };
-    Ok(Ready { index, scanned, missing, writer })
+    })
 }
 
 fn committer(shared: &Arc<Shared>, writer: Writer, options: &Options) -> Committer {
@@ -211,6 +225,7 @@ fn committer(shared: &Arc<Shared>, writer: Writer, options: &Options) -> Committ
         documents,
         answered,
         rebuild_failed: None,
+        unsettled: None,
         doubted: false,
     }
 }

@@ -150,6 +150,7 @@ impl Packs {
         let current = self.pack()?;
         current.dirty = true;
         failpoint::reach("pack.write");
+        failpoint::reach_half("pack.torn", || disk::write_half(&*disk, &current.file, &record, current.written));
         disk.write_at(&current.file, &record, current.written)?;
         let offset = current.written;
         current.written += record.len() as u64;

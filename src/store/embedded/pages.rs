@@ -1,6 +1,6 @@
 //! The file of the index as redb sees it. Nothing is synced while it is in use: after a power cut the index is built anew.
 //! What a full or read-only disk does not take stays in memory, laid over the file, so that reading goes on; it is brought
-//! to the file when the disk takes it again. A process killed in between leaves a file that does not fit together: its
+//! to the file, and the memory given back, when the disk takes it again. A process killed in between leaves a file that does not fit together: its
 //! checksums say so at the next start, and the index is built anew.
 
 use std::{
@@ -8,9 +8,9 @@ use std::{
     fs::{self, File, OpenOptions},
     io,
     os::unix::fs::FileExt,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -30,8 +30,11 @@ pub struct Pages(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// `None`: everything is in memory.
-    file: Option<File>,
+    path: PathBuf,
+    /// What was there when it was opened only to be read; `None`: nothing, or `file` has it.
+    found: Option<File>,
+    /// The file that is written to, once it could be opened so.
+    file: OnceLock<File>,
     /// Whether anything is held: asked at every access, so without the lock.
     holding: AtomicBool,
     held: RwLock<Held>,
@@ -51,47 +54,78 @@ impl Pages {
     /// Opens the file in a folder, or makes both.
     pub fn open(folder: &Path, name: &str) -> io::Result<Self> {
         let path = folder.join(name);
-        fs::create_dir_all(folder)?;
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
-        Ok(Self(Arc::new(Inner { file: Some(file), holding: AtomicBool::new(false), held: RwLock::default() })))
+        let file = OnceLock::from(open_to_write(&path)?);
+        Ok(Self(Arc::new(Inner { path, found: None, file, holding: AtomicBool::new(false), held: RwLock::default() })))
     }
 
-    /// In memory only, over a file to read from if there is one.
-    pub fn over(file: io::Result<Option<File>>) -> io::Result<Self> {
-        let pages = Self(Arc::new(Inner { file: file?, holding: AtomicBool::new(false), held: RwLock::default() }));
-        pages.0.hold(&mut pages.0.held.write().unwrap_or_else(PoisonError::into_inner))?;
-        Ok(pages)
+    /// In memory, over the file in a folder, which nothing is written to before it is settled.
+    pub fn over(folder: &Path, name: &str) -> io::Result<Self> {
+        let path = folder.join(name);
+        let found = Some(File::open(&path)?);
+        Self::holding(path, found)
     }
 
-    /// Brings what is held to the file; whether all of it is there now. redb must not be writing.
-    pub fn settle(&self) -> bool {
+    /// In memory, and empty; what is in the file counts no more.
+    pub fn apart(folder: &Path, name: &str) -> io::Result<Self> {
+        Self::holding(folder.join(name), None)
+    }
+
+    fn holding(path: PathBuf, found: Option<File>) -> io::Result<Self> {
+        let inner =
+            Inner { path, found, file: OnceLock::new(), holding: AtomicBool::new(false), held: RwLock::default() };
+        inner.hold(&mut inner.held.write().unwrap_or_else(PoisonError::into_inner))?;
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// Whether the file lacks something.
+    pub fn holds(&self) -> bool {
+        self.0.holding.load(Ordering::Acquire)
+    }
+
+    /// Brings what is held to the file, and gives its memory back. redb must not be writing. Fails if the file does not
+    /// take all of it: then all is held as before.
+    pub fn settle(&self) -> io::Result<()> {
+        if !self.holds() {
+            return Ok(());
+        }
         let inner = &*self.0;
-        if !inner.holding.load(Ordering::Acquire) {
-            return true;
-        }
         let mut held = inner.held.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(file) = &inner.file else { return false };
-        let written = file.set_len(held.below).and_then(|()| file.set_len(held.len)).and_then(|()| {
-            held.pieces.iter().try_for_each(|(n, piece)| {
-                let length = held.len.saturating_sub(n * PIECE).min(PIECE);
-                file.write_all_at(piece.get(..in_memory(length)).unwrap_or(piece), n * PIECE)
-            })
-        });
-        match written {
-            Ok(()) => {
-                *held = Held::default();
-                inner.holding.store(false, Ordering::Release);
-                tracing::info!("the disk takes the index again");
-                true
+        let file = match inner.file.get() {
+            Some(file) => file,
+            None => {
+                let file = open_to_write(&inner.path)?;
+                inner.file.get_or_init(|| file)
             }
-            Err(_) => false,
+        };
+        file.set_len(held.below)?;
+        file.set_len(held.len)?;
+        // The head last: until then what was there before is what is found.
+        for (n, piece) in held.pieces.iter().rev() {
+            let length = held.len.saturating_sub(n * PIECE).min(PIECE);
+            file.write_all_at(piece.get(..in_memory(length)).unwrap_or(piece), n * PIECE)?;
         }
+        *held = Held::default();
+        inner.holding.store(false, Ordering::Release);
+        tracing::info!("the disk takes the index again");
+        Ok(())
     }
 }
 
+fn open_to_write(path: &Path) -> io::Result<File> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+}
+
 impl Inner {
+    /// What is read from, beneath what is held.
+    fn file(&self) -> Option<&File> {
+        self.file.get().or(self.found.as_ref())
+    }
+
     fn file_len(&self) -> io::Result<u64> {
-        self.file.as_ref().map_or(Ok(0), |file| Ok(file.metadata()?.len()))
+        self.file().map_or(Ok(0), |file| Ok(file.metadata()?.len()))
     }
 
     /// From now on everything is written to memory.
@@ -112,7 +146,7 @@ impl Inner {
         }
         let mut piece = vec![0; in_memory(PIECE)];
         let (mut at, end) = (n * PIECE, (n * PIECE + PIECE).min(held.below));
-        while let (Some(file), true) = (&self.file, at < end) {
+        while let (Some(file), true) = (self.file(), at < end) {
             let rest = piece.get_mut(in_memory(at - n * PIECE)..in_memory(end - n * PIECE)).unwrap_or_default();
             match file.read_at(rest, at)? {
                 0 => break,
@@ -167,7 +201,7 @@ impl StorageBackend for Pages {
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         if !self.0.holding.load(Ordering::Acquire)
-            && let Some(file) = &self.0.file
+            && let Some(file) = self.0.file()
         {
             return file.read_exact_at(out, offset);
         }
@@ -176,12 +210,12 @@ impl StorageBackend for Pages {
             return self.0.read_held(&held, offset, out);
         }
         // It was settled meanwhile.
-        self.0.file.as_ref().map_or(Err(io::ErrorKind::NotFound.into()), |file| file.read_exact_at(out, offset))
+        self.0.file().map_or(Err(io::ErrorKind::NotFound.into()), |file| file.read_exact_at(out, offset))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         if !self.0.holding.load(Ordering::Acquire)
-            && let Some(file) = &self.0.file
+            && let Some(file) = self.0.file()
         {
             match file.set_len(len) {
                 Err(error) if refused(&error) => {}
@@ -210,7 +244,7 @@ impl StorageBackend for Pages {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         if !self.0.holding.load(Ordering::Acquire)
-            && let Some(file) = &self.0.file
+            && let Some(file) = self.0.file()
         {
             match file.write_all_at(data, offset) {
                 Err(error) if refused(&error) => {}
@@ -239,8 +273,9 @@ mod tests {
 
     /// A file that was opened for reading refuses as a full disk does.
     fn refusing(folder: &Path) -> Pages {
-        let file = File::open(folder.join("x")).unwrap();
-        Pages(Arc::new(Inner { file: Some(file), holding: AtomicBool::new(false), held: RwLock::default() }))
+        let path = folder.join("x");
+        let file = OnceLock::from(File::open(&path).unwrap());
+        Pages(Arc::new(Inner { path, found: None, file, holding: AtomicBool::new(false), held: RwLock::default() }))
     }
 
     fn read(pages: &Pages, offset: u64, len: usize) -> Vec<u8> {
@@ -270,12 +305,38 @@ mod tests {
         expected.truncate(9_000);
         expected.resize(12_000, 0);
         assert_eq!(read(&pages, 0, 12_000), expected);
-        assert!(!pages.settle(), "it still refuses");
+        assert!(pages.settle().is_err(), "it still refuses");
         assert_eq!(fs::read(&path).unwrap(), [1; 10_000]);
         let inner = Arc::get_mut(&mut pages.0).unwrap();
-        inner.file = Some(OpenOptions::new().read(true).write(true).open(&path).unwrap());
-        assert!(pages.settle());
+        inner.file = OnceLock::from(open_to_write(&path).unwrap());
+        pages.settle().unwrap();
         assert_eq!(fs::read(&path).unwrap(), expected);
         assert_eq!(read(&pages, 0, 12_000), expected);
+    }
+
+    #[test]
+    fn what_was_only_read_is_written_to_once_it_settles_and_gives_its_memory_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let (inside, path) = (folder.path().join("index"), folder.path().join("index/x"));
+        assert!(Pages::over(&inside, "x").is_err());
+        let pages = Pages::apart(&inside, "x").unwrap();
+        pages.write(3, &[1; 5_000]).unwrap();
+        assert!(!path.exists() && pages.holds());
+        pages.settle().unwrap();
+        drop(pages);
+        let pages = Pages::over(&inside, "x").unwrap();
+        pages.write(5_003, &[2; 10]).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().len(), 5_003);
+        pages.settle().unwrap();
+        assert!(!pages.holds() && pages.0.held.read().unwrap().pieces.is_empty());
+        pages.write(5_013, &[3; 10]).unwrap();
+        let expected = [vec![0; 3], vec![1; 5_000], vec![2; 10], vec![3; 10]].concat();
+        assert_eq!(fs::read(&path).unwrap(), expected);
+        assert_eq!(read(&pages, 0, 5_023), expected);
+        // What was there counts no more.
+        let pages = Pages::apart(&inside, "x").unwrap();
+        pages.write(0, &[4; 3]).unwrap();
+        pages.settle().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), [4; 3]);
     }
 }

@@ -1,7 +1,9 @@
 //! Bringing the index up to the journal: at start, and when it failed while running.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
+    ops::ControlFlow,
     path::Path,
     time::{Duration, Instant},
 };
@@ -14,7 +16,7 @@ use super::{
     disk::{self, Disk, OsDisk},
     entry::{Entry, json},
     frame::Frame,
-    index::{self, Index, IndexError, Keeping, Writes},
+    index::{self, Direction, Index, IndexError, Keeping, Writes},
     journal::{self, Scanned},
     keys, lookup,
     segment::{self, Place, Segment},
@@ -45,54 +47,128 @@ const MISSING: &str = "recortado.json";
 /// The store as found.
 pub struct Recovered {
     pub index: Box<dyn Index>,
+    pub end: End,
+}
+
+/// The journal's end, ready to be written on.
+pub struct End {
     pub scanned: Scanned,
     pub clean: bool,
     pub missing: Option<Missing>,
 }
 
+/// What is known of the journal without reading it.
+struct Marks {
+    clean: bool,
+    noted: Option<Missing>,
+    /// The last entry that anybody knows of.
+    known: Seq,
+}
+
+impl Marks {
+    fn read(dir: &Path) -> Self {
+        let stop = clean_stop(dir);
+        let known = stop.as_ref().map_or(0, |m| m.last_seq).max(answered::read(dir));
+        Self { clean: stop.is_some(), noted: read_json(&dir.join(MISSING)), known }
+    }
+}
+
 /// Opens the index if it can be trusted, brings it up to the journal's end, and cuts off what an interrupted write left.
 pub fn recover(shared: &Setting<'_>, disk: &dyn Disk) -> Result<Recovered, StoreError> {
     let dir = shared.data_dir;
-    let journal_dir = dir.join("journal");
-    let mark = clean_stop(dir);
-    let noted: Option<Missing> = read_json(&dir.join(MISSING));
-    let existing = if trusted(shared, mark.is_some()) { usable(open_index(shared, disk)) } else { None };
-    let known = mark.as_ref().map_or(0, |m| m.last_seq).max(existing.as_ref().map_or(0, |(_, applied)| *applied));
-    let known = known.max(answered::read(dir));
+    let mut marks = Marks::read(dir);
+    let existing = if trusted(shared, marks.clean) { usable(open_index(shared, disk))? } else { None };
+    marks.known = marks.known.max(existing.as_ref().map_or(0, |(_, applied)| *applied));
     let brought = existing.map(|(index, applied)| bring_up(shared, index, applied)).transpose()?;
     let (index, scanned) = match brought.flatten() {
         Some(up_to_date) => up_to_date,
         None => {
             // Where the journal ends is known before an index that knows of more is thrown away.
-            let scanned = journal::scan(&journal_dir, Seq::MAX, &mut |_, _, _| Ok(()))?;
-            note_missing(dir, disk, known, scanned.next, noted)?;
+            let scanned = journal::scan(&dir.join("journal"), Seq::MAX, &mut |_, _, _| Ok(()))?;
+            note_missing(dir, disk, &marks, scanned.next)?;
             let index = new_index(shared, disk)?;
             let scanned = replay(shared, &*index, 1)?;
             (index, scanned)
         }
     };
-    let missing = note_missing(dir, disk, known, scanned.next, noted)?;
+    if failpoint::told("CHASQUI_INDEX_COMPARE").is_some() {
+        compare(shared, &*index)?;
+    }
+    Ok(Recovered { end: end(shared, disk, &marks, scanned)?, index })
+}
+
+/// Fails if an index is not what it would be if it were built anew: each key, each value.
+pub fn compare(shared: &Setting<'_>, index: &dyn Index) -> Result<(), StoreError> {
+    let folder = shared.data_dir.join("index");
+    let anew = (shared.open_index)(&folder, shared.cache_bytes, Keeping::InMemory).map_err(index_failed)?;
+    let anew = empty(anew)?;
+    replay(shared, &*anew, 1)?;
+    let contents = |index: &dyn Index| {
+        let mut contents = BTreeMap::new();
+        let scanned = index.scan(&[], None, Direction::Forward, &mut |key, value| {
+            contents.insert(key.to_vec(), value.to_vec());
+            ControlFlow::Continue(())
+        });
+        scanned.map(|()| contents).map_err(index_failed)
+    };
+    let (found, expected) = (contents(index)?, contents(&*anew)?);
+    let differing = found.iter().find(|(key, value)| expected.get(*key) != Some(*value)).map(|(key, _)| key);
+    let differing = differing.or_else(|| expected.keys().find(|key| !found.contains_key(*key)));
+    match differing {
+        None => Ok(()),
+        Some(key) => Err(StoreError::Damaged {
+            place: "index".into(),
+            what: format!("no es lo que dice el diario: {}", String::from_utf8_lossy(key)),
+        }),
+    }
+}
+
+/// Cuts off what an interrupted write left, and tells what is missing.
+fn end(shared: &Setting<'_>, disk: &dyn Disk, marks: &Marks, scanned: Scanned) -> Result<End, StoreError> {
+    let missing = note_missing(shared.data_dir, disk, marks, scanned.next)?;
     if let Some(torn) = &scanned.torn {
         failpoint::reach("torn.cut");
-        let bytes = torn.cut(&journal_dir, disk)?;
+        let bytes = torn.cut(&shared.data_dir.join("journal"), disk)?;
         let (place, seq, why) = (torn.segment.place(torn.offset), torn.seq, torn.why);
         tracing::warn!(%place, seq, why, bytes, "the journal ended in an unfinished entry, which was cut off");
     }
-    Ok(Recovered { index, scanned, clean: mark.is_some(), missing })
+    Ok(End { scanned, clean: marks.clean, missing })
 }
 
-/// The store as found, for reading: nothing is written to the disk, which takes nothing.
-pub fn read(shared: &Setting<'_>) -> Result<UpToDate, StoreError> {
+/// The store as found, for reading: nothing is written to the disk, which takes nothing. With it the last entry that an
+/// index knew of that is of no use.
+pub fn read(shared: &Setting<'_>) -> Result<(UpToDate, Seq), StoreError> {
     let open = |keeping| (shared.open_index)(&shared.data_dir.join("index"), shared.cache_bytes, keeping);
     let clean = clean_stop(shared.data_dir).is_some();
-    let existing = if trusted(shared, clean) { usable(open(Keeping::OverFile).map_err(index_failed)) } else { None };
+    let existing = if trusted(shared, clean) { usable(open(Keeping::OverFile).map_err(index_failed))? } else { None };
+    let known = existing.as_ref().map_or(0, |(_, applied)| *applied);
     let brought = existing.map(|(index, applied)| bring_up(shared, index, applied)).transpose()?;
     if let Some(up_to_date) = brought.flatten() {
-        return Ok(up_to_date);
+        return Ok((up_to_date, known));
     }
-    let index = empty(open(Keeping::InMemory))?;
+    let index = empty(open(Keeping::InMemory).map_err(index_failed)?)?;
     let scanned = replay(shared, &*index, 1)?;
-    Ok((index, scanned))
+    Ok(((index, scanned), known))
+}
+
+/// On a disk that takes something again: the index that was read from goes there, and stays in use meanwhile; the journal's
+/// end is made ready. `known`: what [`read`] said.
+pub fn resume(shared: &Setting<'_>, disk: &dyn Disk, index: &dyn Index, known: Seq) -> Result<End, StoreError> {
+    settle(shared, disk, index)?;
+    let applied = lookup::applied(index).map_err(index_failed)?.unwrap_or(0);
+    let scanned = replay(shared, index, applied + 1)?;
+    let mut marks = Marks::read(shared.data_dir);
+    marks.known = marks.known.max(known);
+    end(shared, disk, &marks, scanned)
+}
+
+/// Brings what an index holds in memory to the disk, and vouches for it.
+pub fn settle(shared: &Setting<'_>, disk: &dyn Disk, index: &dyn Index) -> Result<(), StoreError> {
+    if index.holds() {
+        index.settle().map_err(index_failed)?;
+        vouch(shared, disk)?;
+    }
+    Ok(())
 }
 
 fn trusted(shared: &Setting<'_>, clean: bool) -> bool {
@@ -131,29 +207,42 @@ fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
     fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())
 }
 
-/// An index as it was left, and the last entry applied to it; `None` if it is of no use.
-fn usable(opened: Result<Box<dyn Index>, StoreError>) -> Option<(Box<dyn Index>, Seq)> {
+/// An index as it was left, and the last entry applied to it.
+type Left = (Box<dyn Index>, Seq);
+
+/// `None` if it is of no use. Fails only if the disk refuses.
+fn usable(opened: Result<Box<dyn Index>, StoreError>) -> Result<Option<Left>, StoreError> {
     let look = |index: Box<dyn Index>| -> Result<_, StoreError> {
         let sound = index.get(keys::FORMAT).map_err(index_failed)?.as_deref() == Some(keys::FORMAT_VALUE);
         let applied = lookup::applied(&*index).map_err(index_failed)?;
         Ok(applied.filter(|_| sound).map(|applied| (index, applied)))
     };
-    opened.and_then(look).unwrap_or_else(|error| {
-        tracing::warn!(%error, "the index does not open; it is discarded and rebuilt from the journal");
-        None
-    })
+    match opened.and_then(look) {
+        Err(error) if !error.disk_refuses() => {
+            tracing::warn!(%error, "the index does not open; it is discarded and rebuilt from the journal");
+            Ok(None)
+        }
+        found => found,
+    }
 }
 
 fn open_index(shared: &Setting<'_>, disk: &dyn Disk) -> Result<Box<dyn Index>, StoreError> {
-    Boot::doubt(shared.data_dir)?;
+    Boot::doubt(disk, shared.data_dir)?;
     let folder = shared.data_dir.join("index");
     let index = (shared.open_index)(&folder, shared.cache_bytes, Keeping::OnDisk).map_err(index_failed)?;
+    vouch(shared, disk)?;
+    Ok(index)
+}
+
+fn vouch(shared: &Setting<'_>, disk: &dyn Disk) -> Result<(), StoreError> {
     match shared.boot.vouch(disk, shared.data_dir) {
         // Without the mark the next start builds the index anew.
-        Err(error) if error.disk_refuses() => tracing::warn!(%error, "the index opened, which cannot be written down"),
-        vouched => vouched?,
+        Err(error) if error.disk_refuses() => {
+            tracing::warn!(%error, "the index opened, which cannot be written down");
+            Ok(())
+        }
+        vouched => vouched,
     }
-    Ok(index)
 }
 
 /// Throws away whatever index there is and begins an empty one.
@@ -162,11 +251,10 @@ fn new_index(shared: &Setting<'_>, disk: &dyn Disk) -> Result<Box<dyn Index>, St
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
-    empty(open_index(shared, disk).map_err(|error| IndexError(error.to_string())))
+    empty(open_index(shared, disk)?)
 }
 
-fn empty(opened: Result<Box<dyn Index>, IndexError>) -> Result<Box<dyn Index>, StoreError> {
-    let index = opened.map_err(index_failed)?;
+fn empty(index: Box<dyn Index>) -> Result<Box<dyn Index>, StoreError> {
     let mut writes = Writes::new();
     writes.insert(keys::FORMAT.to_vec(), Some(keys::FORMAT_VALUE.to_vec()));
     writes.insert(keys::APPLIED.to_vec(), Some(0_u64.to_le_bytes().to_vec()));
@@ -182,7 +270,7 @@ fn bring_up(shared: &Setting<'_>, index: Box<dyn Index>, applied: Seq) -> Result
             tracing::warn!(applied, "the index knows of entries that the journal has no more; it is rebuilt");
             Ok(None)
         }
-        Err(StoreError::Unwritable(error)) => {
+        Err(error @ StoreError::Index(_)) => {
             tracing::warn!(%error, "the index failed while it was brought up; it is rebuilt");
             Ok(None)
         }
@@ -191,13 +279,8 @@ fn bring_up(shared: &Setting<'_>, index: Box<dyn Index>, applied: Seq) -> Result
 }
 
 /// Writes down which acknowledged entries are gone, until a fact about it is in the journal.
-fn note_missing(
-    dir: &Path,
-    disk: &dyn Disk,
-    known: Seq,
-    next: Seq,
-    noted: Option<Missing>,
-) -> Result<Option<Missing>, StoreError> {
+fn note_missing(dir: &Path, disk: &dyn Disk, marks: &Marks, next: Seq) -> Result<Option<Missing>, StoreError> {
+    let Marks { known, noted, .. } = *marks;
     let found = (known >= next).then_some(Missing { first: next, last: known });
     if let Some(missing) = found.filter(|_| noted.is_none()) {
         disk::replace(disk, &dir.join(MISSING), &json(&missing)?)?;
@@ -215,10 +298,11 @@ pub fn rebuild(shared: &Shared) -> Result<(), StoreError> {
     tracing::warn!("rebuilding the index from the journal");
     let setting = Setting::of(shared);
     let index = match new_index(&setting, &OsDisk) {
-        // Reading must go on: in memory, until the next start.
+        // Reading must go on: in memory, until the disk takes it.
         Err(error) if error.disk_refuses() => {
             let folder = setting.data_dir.join("index");
-            empty((setting.open_index)(&folder, setting.cache_bytes, Keeping::InMemory))?
+            let index = (setting.open_index)(&folder, setting.cache_bytes, Keeping::InMemory);
+            empty(index.map_err(index_failed)?)?
         }
         index => index?,
     };
@@ -297,7 +381,7 @@ impl Replay<'_> {
     }
 }
 
-/// An index that fails can't be written: the journal is sound, and it is built anew.
+/// An index that fails costs time: the journal is sound, and it is built anew.
 pub fn index_failed(error: IndexError) -> StoreError {
-    StoreError::Unwritable(format!("el índice falló: {error}"))
+    if error.disk_refuses { StoreError::Unwritable(error.to_string()) } else { StoreError::Index(error.to_string()) }
 }

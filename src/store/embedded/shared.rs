@@ -17,6 +17,7 @@ use super::{
     index::{self, Index, IndexError},
     lookup::Lookup,
     queue::Queue,
+    recovery::index_failed,
     view::ViewError,
 };
 use crate::store::{Seq, StoreError};
@@ -41,7 +42,7 @@ pub struct Shared {
 pub enum IndexState {
     Ready(Box<dyn Index>),
     /// It failed, and why; the committer rebuilds it.
-    Lost(String),
+    Lost(IndexError),
 }
 
 /// Left by a clean stop, removed at the next start.
@@ -57,7 +58,7 @@ impl Shared {
         let mut state = self.index.write().unwrap_or_else(PoisonError::into_inner);
         if let IndexState::Ready(_) = &*state {
             tracing::error!(%error, "the index failed and will be rebuilt");
-            *state = IndexState::Lost(format!("el índice falló y se está reconstruyendo: {error}"));
+            *state = IndexState::Lost(error.clone());
         }
     }
 
@@ -73,7 +74,7 @@ impl Shared {
     pub fn read<T, E: Into<ViewError>>(&self, work: impl FnOnce(Lookup<'_>) -> Result<T, E>) -> Result<T, ViewError> {
         match &*self.index.read().unwrap_or_else(PoisonError::into_inner) {
             IndexState::Ready(index) => work(Lookup::new(&**index, &self.journal_dir)).map_err(Into::into),
-            IndexState::Lost(why) => Err(IndexError(why.clone()).into()),
+            IndexState::Lost(why) => Err(why.clone().into()),
         }
     }
 
@@ -85,7 +86,7 @@ impl Shared {
     pub fn leave_mark(&self, disk: &dyn Disk, last_seq: Seq) -> Result<(), StoreError> {
         let state = self.index.read().unwrap_or_else(PoisonError::into_inner);
         let IndexState::Ready(index) = &*state else { return Ok(()) };
-        index.flush().map_err(|error| StoreError::Unwritable(error.to_string()))?;
+        index.flush().map_err(index_failed)?;
         index::sync_files(&self.data_dir.join("index"))?;
         let mark = CleanStop { last_seq, boot_id: self.boot.id.clone() };
         disk::replace(disk, &self.data_dir.join("clean-stop"), &json(&mark)?)?;

@@ -47,7 +47,7 @@ impl Stored {
             let (version, seq) = (fields.u32()?, fields.u64()?);
             Some(Self { version, seq, estado: std::str::from_utf8(fields.0).ok()?.to_owned() })
         };
-        read().ok_or_else(|| IndexError("a record in the index does not read back".into()))
+        read().ok_or_else(|| IndexError::new("a record in the index does not read back"))
     }
 }
 

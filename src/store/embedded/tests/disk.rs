@@ -22,6 +22,8 @@ pub enum Fault {
     None,
     /// Half of what is written arrives, then the disk is full.
     Full,
+    /// What is there can be changed; nothing can grow.
+    NoRoom,
     /// Writes arrive, syncs fail.
     Sync,
     /// Neither syncing nor cutting works.
@@ -89,6 +91,9 @@ impl TestDisk {
 impl Disk for TestDisk {
     fn open(&self, path: &Path, fresh: bool) -> io::Result<File> {
         self.check(&[Fault::Dead])?;
+        if fresh {
+            self.check(&[Fault::NoRoom])?;
+        }
         OsDisk.open(path, fresh)
     }
 
@@ -98,6 +103,9 @@ impl Disk for TestDisk {
             OsDisk.write_at(file, &bytes[..bytes.len() / 2], offset)?;
         }
         self.check(&[Fault::Full])?;
+        if offset + bytes.len() as u64 > file.metadata()?.len() {
+            self.check(&[Fault::NoRoom])?;
+        }
         OsDisk.write_at(file, bytes, offset)
     }
 

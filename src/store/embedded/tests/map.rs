@@ -13,7 +13,7 @@ pub struct MapIndex(Mutex<BTreeMap<Vec<u8>, Vec<u8>>>);
 
 impl MapIndex {
     pub fn open(path: &Path, _cache_bytes: u64, _keeping: Keeping) -> Result<Box<dyn Index>, IndexError> {
-        fs::create_dir_all(path).map_err(|error| IndexError(error.to_string()))?;
+        fs::create_dir_all(path)?;
         Ok(Box::new(Self(Mutex::default())))
     }
 
@@ -66,6 +66,14 @@ impl Index for MapIndex {
     }
 
     fn flush(&self) -> Result<(), IndexError> {
+        Ok(())
+    }
+
+    fn holds(&self) -> bool {
+        false
+    }
+
+    fn settle(&self) -> Result<(), IndexError> {
         Ok(())
     }
 }

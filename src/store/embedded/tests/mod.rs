@@ -14,7 +14,7 @@ use disk::{Hasty, TestDisk};
 use map::MapIndex;
 use tempfile::TempDir;
 
-use super::{EmbeddedStore, Options};
+use super::{EmbeddedStore, Options, recovery, shared::IndexState};
 use crate::{
     domain::Id,
     store::{
@@ -88,6 +88,13 @@ fn last(store: &EmbeddedStore) -> u64 {
 async fn whole(store: &EmbeddedStore) {
     let verified = store.verify().await.unwrap();
     assert_eq!(verified.damage, Vec::<String>::new());
+}
+
+/// The index is what it would be if it were built anew.
+fn same_as_rebuilt(store: &EmbeddedStore) {
+    let state = store.shared.index.read().unwrap();
+    let IndexState::Ready(index) = &*state else { panic!("the index is lost") };
+    recovery::compare(&recovery::Setting::of(&store.shared), &**index).unwrap();
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -1,14 +1,18 @@
 //! Stopping in every way and starting again.
 
 use std::{
-    fs,
+    fs, io,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use super::*;
+use super::{
+    super::index::{Index, IndexError, Keeping, RedbIndex},
+    disk::Fault,
+    *,
+};
 use crate::store::{StoreError, samples::read};
 
 #[tokio::test]
@@ -36,16 +40,69 @@ async fn a_closed_store_opens_without_replay_and_its_copy_with_one() {
     drop(store);
     let copied = tempfile::tempdir().unwrap();
     copy(dir.path(), copied.path());
-    let replayed = |dir: &Path| {
+    assert_eq!(replayed(dir.path(), options()), 0);
+    assert_eq!(replayed(copied.path(), options()), 6, "a copied index may have been copied while it changed");
+}
+
+/// How many of six entries are brought into the index when the store is opened, and left without closing.
+fn replayed(dir: &Path, options: Options) -> u64 {
+    let entries = Arc::new(AtomicU64::new(0));
+    let seen = Arc::clone(&entries);
+    let progress: Arc<super::super::Progress> = Arc::new(move |at| seen.store(at.entries, Ordering::Relaxed));
+    let store = EmbeddedStore::open(dir, Options { progress: Some(progress), ..options }).unwrap();
+    assert_eq!(last(&store), 6);
+    entries.load(Ordering::Relaxed)
+}
+
+#[tokio::test]
+async fn a_start_on_a_full_disk_costs_the_index_nothing() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), Arc::new(TestDisk::new()));
+    let store = open(dir.path());
+    fill(&store).await;
+    store.close().await.unwrap();
+    drop(store);
+    disk.set(Fault::NoRoom);
+    for _ in 0..2 {
+        assert_eq!(replayed(dir.path(), Options { disk: disk.clone(), ..options() }), 0);
+    }
+    assert_eq!(replayed(dir.path(), options()), 0);
+}
+
+/// An index that can only be opened to be read from, as on a disk that takes nothing.
+fn only_read(path: &Path, cache_bytes: u64, keeping: Keeping) -> Result<Box<dyn Index>, IndexError> {
+    match keeping {
+        Keeping::OnDisk => Err(io::Error::from(io::ErrorKind::ReadOnlyFilesystem).into()),
+        over => RedbIndex::open(path, cache_bytes, over),
+    }
+}
+
+#[tokio::test]
+async fn the_index_that_was_read_on_a_disk_that_takes_nothing_stays_in_use_when_it_does_again() {
+    for spoilt in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        let ids = fill(&store).await;
+        store.close().await.unwrap();
+        drop(store);
+        if spoilt {
+            fs::remove_dir_all(dir.path().join("index")).unwrap();
+        }
+        let store = EmbeddedStore::open(dir.path(), Options { index: only_read, ..options() }).unwrap();
+        let holds = || matches!(&*store.shared.index.read().unwrap(), IndexState::Ready(index) if index.holds());
+        assert!(store.despacho(ids[0]).await.unwrap().is_some() && holds());
+        // It is never opened again: reading does not stop, and its memory is given back.
+        store.commit(note()).await.unwrap();
+        assert!(store.despacho(ids[0]).await.unwrap().is_some() && !holds());
+        whole(&store).await;
+        drop(store);
         let entries = Arc::new(AtomicU64::new(0));
         let seen = Arc::clone(&entries);
         let progress: Arc<super::super::Progress> = Arc::new(move |at| seen.store(at.entries, Ordering::Relaxed));
-        let store = EmbeddedStore::open(dir, Options { progress: Some(progress), ..options() }).unwrap();
-        assert_eq!(last(&store), 6);
-        entries.load(Ordering::Relaxed)
-    };
-    assert_eq!(replayed(dir.path()), 0);
-    assert_eq!(replayed(copied.path()), 6, "a copied index may have been copied while it changed");
+        let store = EmbeddedStore::open(dir.path(), Options { progress: Some(progress), ..options() }).unwrap();
+        assert_eq!(last(&store), 7);
+        assert!(entries.load(Ordering::Relaxed) <= 1, "the index is on the disk and believed");
+        same_as_rebuilt(&store);
+    }
 }
 
 #[tokio::test]
@@ -96,7 +153,8 @@ async fn an_index_that_fails_while_running_is_rebuilt() {
     let (dir, disk) = (tempfile::tempdir().unwrap(), Arc::new(TestDisk::new()));
     let store = open_on(dir.path(), &disk);
     let ids = fill(&store).await;
-    store.shared.lose(&super::super::index::IndexError("told to".into()));
+    store.shared.lose(&IndexError::new("told to"));
+    assert!(matches!(store.despacho(ids[0]).await, Err(StoreError::Index(_))));
     store.commit(note()).await.unwrap();
     assert_eq!(last(&store), 7);
     assert!(store.despacho(ids[0]).await.unwrap().is_some());

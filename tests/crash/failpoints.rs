@@ -5,11 +5,12 @@ use std::time::Duration;
 use crate::{patience::until, seed, world::World};
 
 /// Each is a place in the code where the process ends itself at once; `*2`: when it comes there for the second time.
-const PLACES: [&str; 33] = [
+const PLACES: [&str; 37] = [
     // Documents on their way into the store.
     "pack.begin",
     "pack.sync_dir",
     "pack.write*3",
+    "pack.torn*2",
     "pack.sync*2",
     "pack.synced*2",
     "document.rename",
@@ -20,11 +21,14 @@ const PLACES: [&str; 33] = [
     "segment.sync_dir",
     "segment.made",
     "journal.write*3",
+    "journal.torn*3",
     "journal.sync*3",
     "journal.synced*3",
     "index.apply*2",
     "index.applied*2",
-    // The mark of a start.
+    // The mark of a start, and of the first one.
+    "vouch.write",
+    "vouch.rename",
     "replace.write",
     "replace.rename",
     // Handed over, not yet durable; durable, not yet answered 202.
@@ -60,6 +64,9 @@ async fn whoever_dies_at_whichever_step_all_that_was_answered_is_there_once() {
     for (n, place) in PLACES.iter().enumerate() {
         let daemon = &mut world.daemons[n % 2];
         daemon.kill();
+        if place.starts_with("replace.") {
+            std::fs::remove_file(daemon.data_dir().join("index.boot")).expect("the mark of the start before");
+        }
         daemon.environment().push(("CHASQUI_FAILPOINT".into(), (*place).into()));
         daemon.start();
         until(&format!("it dies at {place}"), REACHED, || {

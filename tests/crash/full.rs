@@ -113,6 +113,10 @@ async fn a_full_disk_costs_nothing_and_work_goes_on_when_there_is_room() {
 async fn a_read_only_disk_is_read_and_work_goes_on_when_it_can_be_written() {
     let disk = Disk::new(DISK);
     let mut world = World::start(seed(), &[disk.root().join("data")]).await;
+    // Nothing on its machine takes anything, not even what is temporary.
+    let temporary = disk.root().join("tmp");
+    fs::create_dir(&temporary).expect("a folder");
+    world.daemons[0].environment().push(("TMPDIR".into(), temporary.to_str().expect("UTF-8").into()));
     for clean in [true, false] {
         let traffic = world.traffic();
         let wanted = world.ledger.documents() + 10;

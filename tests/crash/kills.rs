@@ -26,7 +26,10 @@ async fn whoever_is_killed_whenever_all_that_was_answered_is_there_once() {
         if random.below(12) == 0 {
             std::fs::remove_dir_all(world.daemons[died[0]].data_dir().join("index")).expect("the index");
         }
+        // Now and then the index that was left is compared, whole, with one that is made anew: that takes its time.
+        let compared = random.below(6) == 0;
         for n in died {
+            world.daemons[n].compare_index(compared);
             world.daemons[n].run().await;
         }
         if kill % 10 == 9 {

@@ -35,9 +35,14 @@ impl World {
         let setup = |n: usize, entity| {
             let mut setup = Setup::of(&[entity]).with(RETRY);
             setup.data_dir = data_dirs.get(n).cloned();
-            // Files roll over every few documents.
-            for (name, bytes) in [("CHASQUI_SEGMENT_BYTES", "60000"), ("CHASQUI_PACK_BYTES", "90000")] {
-                setup.environment.push((name.into(), bytes.into()));
+            // Files roll over every few documents, and the index is left in a state of its own again and again.
+            let sizes = [
+                ("CHASQUI_SEGMENT_BYTES", "60000"),
+                ("CHASQUI_PACK_BYTES", "90000"),
+                ("CHASQUI_INDEX_SAVE_EVERY", "500"),
+            ];
+            for (name, size) in sizes {
+                setup.environment.push((name.into(), size.into()));
             }
             setup
         };

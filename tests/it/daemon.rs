@@ -156,6 +156,16 @@ impl Daemon {
         &mut self.setup.environment
     }
 
+    /// Whether it compares its index with one made anew when it starts, which it does not if they differ. Debug builds only.
+    #[allow(dead_code)] // the crash tests use it
+    pub fn compare_index(&mut self, compare: bool) {
+        const NAME: &str = "CHASQUI_INDEX_COMPARE";
+        self.setup.environment.retain(|(name, _)| name != NAME);
+        if compare {
+            self.setup.environment.push((NAME.into(), "1".into()));
+        }
+    }
+
     pub fn entities(&self) -> &[Entity] {
         &self.setup.entities
     }

@@ -39,6 +39,8 @@ pub struct Side {
 /// Callers at work until they are stopped.
 pub struct Traffic {
     stop: Arc<AtomicBool>,
+    /// Nothing new is brought for now; what has arrived is answered.
+    paused: Arc<AtomicBool>,
     callers: Vec<JoinHandle<()>>,
 }
 
@@ -56,9 +58,14 @@ impl Traffic {
         traffic
     }
 
+    /// Whether nothing new is brought for now.
+    pub fn pause(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Relaxed);
+    }
+
     /// Only what has arrived is answered.
     pub fn desks(sides: &[Side], ledger: &Arc<Ledger>, seed: u64) -> Self {
-        let mut traffic = Self { stop: Arc::default(), callers: Vec::new() };
+        let mut traffic = Self { stop: Arc::default(), paused: Arc::default(), callers: Vec::new() };
         for caller in traffic.on(sides, 1, ledger, seed) {
             traffic.callers.push(tokio::spawn(caller.answer()));
         }
@@ -66,8 +73,13 @@ impl Traffic {
     }
 
     fn on(&self, sides: &[Side], each: usize, ledger: &Arc<Ledger>, seed: u64) -> Vec<Caller> {
-        let caller =
-            |side: &Side| Caller { side: side.clone(), ledger: Arc::clone(ledger), stop: Arc::clone(&self.stop), seed };
+        let caller = |side: &Side| Caller {
+            side: side.clone(),
+            ledger: Arc::clone(ledger),
+            stop: Arc::clone(&self.stop),
+            paused: Arc::clone(&self.paused),
+            seed,
+        };
         sides.iter().flat_map(|side| std::iter::repeat_n(side, each)).map(caller).collect()
     }
 
@@ -84,6 +96,7 @@ struct Caller {
     side: Side,
     ledger: Arc<Ledger>,
     stop: Arc<AtomicBool>,
+    paused: Arc<AtomicBool>,
     seed: u64,
 }
 
@@ -91,6 +104,15 @@ impl Caller {
     async fn goes_on(&self) -> bool {
         tokio::time::sleep(PAUSE).await;
         !self.stop.load(Ordering::Relaxed)
+    }
+
+    async fn brings_on(&self) -> bool {
+        while self.goes_on().await {
+            if !self.paused.load(Ordering::Relaxed) {
+                return true;
+            }
+        }
+        false
     }
 
     /// A document no other has, small or large: packs and files.
@@ -101,7 +123,7 @@ impl Caller {
 
     /// The SGD hands documents over.
     async fn hand_over(self) {
-        while self.goes_on().await {
+        while self.brings_on().await {
             let (n, document) = self.document();
             let number = format!("{}-{n:06}", self.side.daemon);
             let Some(answer) = self.form("/api/v1/despachos", &despacho(&number, self.side.other.ruc), &document).await
@@ -121,7 +143,7 @@ impl Caller {
 
     /// The platform brings documents of an entity that is not here.
     async fn relay(self) {
-        while self.goes_on().await {
+        while self.brings_on().await {
             let (n, document) = self.document();
             let cuo = format!("9{n:09}");
             let fields = Fields::document(PUNO.ruc, self.side.entity.ruc, &cuo, &document);

@@ -17,6 +17,9 @@ use crate::{
     rest::{Api, client},
 };
 
+/// How long a start may take, in seconds: a debug build makes a large index anew, on a machine that others use.
+const READY: u64 = 300;
+
 /// An entity that a daemon serves.
 #[derive(Debug, Clone, Copy)]
 pub struct Entity {
@@ -125,7 +128,7 @@ impl Daemon {
         let process = self.process.as_mut().expect("it was started");
         let url = format!("http://{}/readyz", self.api.address());
         let client = client();
-        until("the daemon is ready", 60, || {
+        until("the daemon is ready", READY, || {
             let alive = process.alive();
             let request = client.get(&url).send();
             async {

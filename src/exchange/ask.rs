@@ -37,7 +37,14 @@ impl Exchange {
     pub(super) async fn ask(&self, job: &Job, despacho: Despacho) -> Result<Option<Step>, StoreError> {
         let ready = self.may_ask_at(&despacho);
         if self.now() < ready {
-            let wait = Duration::try_from(ready.duration_since(self.now())).unwrap_or_default();
+            let policy = &self.settings.retry;
+            let mut wait = Duration::try_from(ready.duration_since(self.now())).unwrap_or_default();
+            if wait > policy.attempt.saturating_add(policy.ask_after) {
+                // The record's times lie ahead: the clock was set back. The wait begins anew, and on record.
+                let motivo = "el reloj de esta máquina se atrasó; no se sabe si llegó".to_owned();
+                self.note(&despacho, Suceso::FinIncierto { motivo }, events::DESPACHO_POR_CONFIRMAR).await?;
+                wait = policy.ask_after;
+            }
             let motivo = "el envío no tuvo un fin claro; se consultará si llegó";
             return Ok(Some(Step::again(Falla::EnvioInterrumpido, motivo, Some(wait))));
         }

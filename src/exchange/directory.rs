@@ -28,7 +28,8 @@ impl Exchange {
     /// Whether the directory should be fetched now.
     pub(super) async fn directory_is_old(&self, now: Timestamp) -> Result<bool, StoreError> {
         let Some(directorio) = self.directorio().await? else { return Ok(true) };
-        let age = u64::try_from(now.as_second() - directorio.actualizado_en.as_second()).unwrap_or(0);
+        // One from the future was fetched by a clock that has been set back since.
+        let age = u64::try_from(now.as_second() - directorio.actualizado_en.as_second()).unwrap_or(u64::MAX);
         Ok(age >= self.settings.retry.directory_age.as_secs())
     }
 

@@ -371,6 +371,8 @@ impl Known {
         for destino in self.destinos.values_mut().chain([&mut self.pide]) {
             destino.reabre_en = destino.reabre_en.map(|at| at.min(latest));
             destino.vuelto_en = destino.vuelto_en.map(|at| at.min(now));
+            destino.caida_desde = destino.caida_desde.map(|at| at.min(now));
+            destino.errores_desde = destino.errores_desde.map(|at| at.min(now));
         }
     }
 }

@@ -31,7 +31,10 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -123,6 +126,11 @@ impl PlatformError {
 /// The time, passed in so that a test decides it.
 pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
+
+    /// Time since some moment, which nobody sets: what must not end early or late when the clock is set, lasts by this.
+    fn uptime(&self) -> Duration {
+        Duration::try_from(self.now().as_duration()).unwrap_or_default()
+    }
 }
 
 /// Ids and chance, passed in so that a test decides them.
@@ -142,6 +150,11 @@ impl Clock for SystemClock {
     #[allow(clippy::disallowed_methods)] // the one place that reads it
     fn now(&self) -> Timestamp {
         Timestamp::now()
+    }
+
+    fn uptime(&self) -> Duration {
+        static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+        BEGAN.elapsed()
     }
 }
 

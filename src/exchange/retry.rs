@@ -79,6 +79,12 @@ impl RetryPolicy {
         }
     }
 
+    /// The longest any job waits for its next attempt.
+    pub fn wait_max(&self) -> Duration {
+        let asking = self.ask_cargo.iter().max().copied().unwrap_or_default();
+        [self.max, self.first, self.ask_after, ASKED_MAX, asking, self.lease()].into_iter().max().unwrap_or_default()
+    }
+
     /// How long a claimed job stays claimed: longer than an attempt can take, so that no two workers hold one.
     pub fn lease(&self) -> Duration {
         self.attempt * 2 + Duration::from_secs(10)

@@ -25,6 +25,9 @@ use crate::{
 /// that was set.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
+/// What a clock is set back by at least to be noticed: less is a clock being corrected, and delays nothing worth it.
+const STEP_MIN: Duration = Duration::from_secs(30);
+
 /// How long it waits after the store failed, before it asks the store again.
 const STORE_PAUSE: Duration = Duration::from_secs(2);
 
@@ -60,8 +63,13 @@ impl Worker {
         let mut running = JoinSet::new();
         let mut news = self.exchange.store.watch();
         let directory = tokio::spawn(keep_directory(self.exchange.clone(), stop.clone()));
+        let mut clock = Steps::default();
         while !stop.is_cancelled() {
             news.borrow_and_update();
+            if clock.set_back(self.exchange.now(), self.exchange.clock.uptime()) {
+                tracing::warn!("the clock was set back: what waits for another attempt is due now");
+                self.exchange.store.wake(None).await;
+            }
             self.exchange.tell_people().await;
             self.exchange.store_texts(false).await;
             let wait = match self.start_due(&mut running).await {
@@ -95,7 +103,9 @@ impl Worker {
         }
         let claim = Claim {
             now,
+            uptime: exchange.clock.uptime(),
             lease: exchange.settings.retry.lease(),
+            wait_max: exchange.settings.retry.wait_max(),
             limit: total,
             concurrency: allowance.concurrency,
             exceptions: allowance.exceptions,
@@ -131,6 +141,18 @@ async fn attempt(exchange: Exchange, job: Job, slot: OwnedSemaphorePermit, slow:
     } else {
         run.await;
         drop(slot);
+    }
+}
+
+/// Notices that the clock was set back: times given before lie too far ahead.
+#[derive(Debug, Default)]
+struct Steps(Option<(Timestamp, Duration)>);
+
+impl Steps {
+    /// Whether it was, since the last call.
+    fn set_back(&mut self, now: Timestamp, uptime: Duration) -> bool {
+        let before = self.0.replace((now, uptime));
+        before.is_some_and(|(wall, up)| later(now, STEP_MIN) < later(wall, uptime.saturating_sub(up)))
     }
 }
 

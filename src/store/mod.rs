@@ -188,8 +188,12 @@ pub struct Listing<E> {
 #[derive(Debug, Clone)]
 pub struct Claim {
     pub now: Timestamp,
+    /// By the clock that nobody sets: leases last by it.
+    pub uptime: Duration,
     /// How long the worker may hold a job.
     pub lease: Duration,
+    /// No job waits for longer: one whose time is further off was given it by a clock that has been set back since.
+    pub wait_max: Duration,
     /// Most jobs.
     pub limit: usize,
     /// Most jobs under lease for one destination.

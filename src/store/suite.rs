@@ -330,7 +330,10 @@ pub async fn arrivals_under_one_cuo_are_all_found(store: SharedStore) {
 const LEASE: Duration = Duration::from_secs(60);
 
 fn at_most(now: Timestamp, limit: usize) -> Claim {
-    Claim { now, lease: LEASE, limit, concurrency: usize::MAX, exceptions: HashMap::new(), in_doubt: HashSet::new() }
+    let (exceptions, in_doubt) = (HashMap::new(), HashSet::new());
+    let uptime = Duration::try_from(now.as_duration()).unwrap();
+    let wait_max = Duration::from_secs(1_000_000_000);
+    Claim { now, uptime, lease: LEASE, wait_max, limit, concurrency: usize::MAX, exceptions, in_doubt }
 }
 
 async fn claim(store: &SharedStore, now: Timestamp, limit: usize) -> Vec<super::Job> {

@@ -14,6 +14,7 @@ mod review;
 mod sends;
 mod signatures;
 mod simulation;
+mod steps;
 mod texts;
 mod town;
 mod untold;

@@ -3,12 +3,15 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, sleep_until},
@@ -45,11 +48,18 @@ pub const GIVES_UP_IN: Duration = Duration::from_secs(120);
 pub struct TokioClock {
     start: Timestamp,
     began: Instant,
+    /// By how many seconds it was set.
+    set: AtomicI64,
 }
 
 impl Clock for TokioClock {
     fn now(&self) -> Timestamp {
-        crate::exchange::retry::later(self.start, self.began.elapsed())
+        let set = SignedDuration::from_secs(self.set.load(Ordering::SeqCst));
+        crate::exchange::retry::later(self.start, self.began.elapsed()) + set
+    }
+
+    fn uptime(&self) -> Duration {
+        self.began.elapsed()
     }
 }
 
@@ -188,6 +198,7 @@ impl Platform for Relay {
 pub struct Town {
     pub exchange: Exchange,
     pub relay: Arc<Relay>,
+    clock: Arc<TokioClock>,
     began: Instant,
     stop: CancellationToken,
     worker: JoinHandle<()>,
@@ -203,11 +214,11 @@ impl Town {
         let relay = Arc::new(Relay::default());
         let retry = RetryPolicy { dead_after: Duration::from_secs(30 * 24 * 3600), ..RetryPolicy::default() };
         let settings = settings(Rigor::Lenient, retry);
-        let clock = Arc::new(TokioClock { start, began });
-        let exchange = Exchange::new(store, relay.clone(), clock, Arc::new(CountedIds::default()), settings);
+        let clock = Arc::new(TokioClock { start, began, set: AtomicI64::new(0) });
+        let exchange = Exchange::new(store, relay.clone(), clock.clone(), Arc::new(CountedIds::default()), settings);
         let stop = CancellationToken::new();
         let worker = tokio::spawn(Worker::new(exchange.clone()).run(stop.clone()));
-        Self { exchange, relay, began, stop, worker, _dir: dir }
+        Self { exchange, relay, clock, began, stop, worker, _dir: dir }
     }
 
     /// Sends a document numbered `number` to `receiver` at `at` from the beginning.
@@ -224,6 +235,11 @@ impl Town {
         };
         let made = self.exchange.despachar(&Actor::local(), &ruc(NUESTRA), &stated, Some(pdf), None).await;
         made.unwrap()[0].id
+    }
+
+    /// Sets the clock by so many seconds.
+    pub fn set_clock(&self, by: i64) {
+        self.clock.set.fetch_add(by, Ordering::SeqCst);
     }
 
     pub async fn pass(&self, until: Duration) {

@@ -260,7 +260,9 @@ impl World {
         let lease = self.exchange.settings.retry.lease();
         Claim {
             now: self.exchange.now(),
+            uptime: self.clock.uptime(),
             lease,
+            wait_max: self.exchange.settings.retry.wait_max(),
             limit: 100,
             concurrency: 100,
             exceptions: HashMap::new(),

@@ -7,7 +7,6 @@ use std::{
 };
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
@@ -223,8 +222,7 @@ impl Store for EmbeddedStore {
     }
 
     async fn claim_jobs(&self, claim: &Claim) -> Result<Claimed, StoreError> {
-        let until = claim.now.checked_add(claim.lease).unwrap_or(Timestamp::MAX);
-        let (ids, next) = self.queue().claim(claim, until);
+        let (ids, next) = self.queue().claim(claim);
         // A job that ended since it was claimed is not there any more.
         let found = self.read(|lookup| ids.iter().filter_map(|id| lookup.job(*id).transpose()).collect());
         match found {

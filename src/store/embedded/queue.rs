@@ -2,7 +2,10 @@
 //! from the index at start: pending work is small, and claiming must cost nothing. Leases are here too and nowhere else: a
 //! restart frees them, and a job's next step asks before it repeats.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 
@@ -40,8 +43,8 @@ struct Destino {
     waiting: BTreeSet<(Timestamp, Id)>,
     /// Due, by age.
     due: BTreeSet<(Timestamp, Id)>,
-    /// Claimed, with the end of the lease.
-    leased: BTreeMap<Id, Timestamp>,
+    /// Claimed, with the end of the lease by the clock that nobody sets.
+    leased: BTreeMap<Id, Duration>,
 }
 
 impl Queue {
@@ -74,7 +77,7 @@ impl Queue {
     }
 
     /// Until when a job is under lease.
-    fn lease(&self, id: Id) -> Option<Timestamp> {
+    fn lease(&self, id: Id) -> Option<Duration> {
         let place = self.places.get(&id)?;
         self.destinos.get(&place.destino)?.leased.get(&id).copied()
     }
@@ -91,10 +94,11 @@ impl Queue {
     }
 
     /// Claims jobs, one of each destination in turn, and tells when the next could be claimed.
-    pub fn claim(&mut self, claim: &Claim, until: Timestamp) -> (Vec<Id>, Option<Timestamp>) {
+    pub fn claim(&mut self, claim: &Claim) -> (Vec<Id>, Option<Timestamp>) {
+        let until = claim.uptime.saturating_add(claim.lease);
         let mut next = None;
         for destino in self.destinos.values_mut() {
-            destino.settle(claim.now, &self.places);
+            destino.settle(claim, &self.places);
         }
         let mut claimed = Vec::new();
         let order = self.round();
@@ -119,7 +123,7 @@ impl Queue {
             }
         }
         for (ruc, destino) in &self.destinos {
-            if let Some(at) = destino.next(claim.allowed(ruc), claim.now) {
+            if let Some(at) = destino.next(claim.allowed(ruc), claim) {
                 next = Some(next.map_or(at, |first: Timestamp| first.min(at)));
             }
         }
@@ -186,9 +190,11 @@ impl Queue {
 
 impl Destino {
     /// Moves what has become due, and what a lease held for too long.
-    fn settle(&mut self, now: Timestamp, places: &HashMap<Id, Place>) {
+    fn settle(&mut self, claim: &Claim, places: &HashMap<Id, Place>) {
+        let now = claim.now;
         let made = |id: &Id| places.get(id).map_or(Timestamp::MAX, |place| place.creado_en);
-        let expired: Vec<Id> = self.leased.iter().filter(|(_, until)| **until <= now).map(|(id, _)| *id).collect();
+        let expired: Vec<Id> =
+            self.leased.iter().filter(|(_, until)| **until <= claim.uptime).map(|(id, _)| *id).collect();
         for id in expired {
             self.leased.remove(&id);
             // It may have been replaced by one that is due later.
@@ -201,10 +207,17 @@ impl Destino {
             self.waiting.pop_first();
             self.due.insert((made(&id), id));
         }
+        let latest = now.checked_add(claim.wait_max).unwrap_or(Timestamp::MAX);
+        while let Some((at, id)) = self.waiting.last().copied()
+            && at > latest
+        {
+            self.waiting.pop_last();
+            self.due.insert((made(&id), id));
+        }
     }
 
     /// The oldest that is due.
-    fn take(&mut self, allowed: usize, until: Timestamp) -> Option<Id> {
+    fn take(&mut self, allowed: usize, until: Duration) -> Option<Id> {
         if self.leased.len() >= allowed {
             return None;
         }
@@ -215,7 +228,7 @@ impl Destino {
 
     /// The one that was tried least, the oldest of these: where the destination is in doubt, a document that fails whatever
     /// its neighbours do must not be the one that speaks for all.
-    fn take_least_tried(&mut self, allowed: usize, until: Timestamp, places: &HashMap<Id, Place>) -> Option<Id> {
+    fn take_least_tried(&mut self, allowed: usize, until: Duration, places: &HashMap<Id, Place>) -> Option<Id> {
         if self.leased.len() >= allowed {
             return None;
         }
@@ -228,8 +241,10 @@ impl Destino {
 
     /// When a job of this destination could be claimed. Of one that is not allowed any, or is at its limit, only the end of
     /// a lease is worth waking for: the end of an attempt and of a pause wake the worker by themselves.
-    fn next(&self, allowed: usize, now: Timestamp) -> Option<Timestamp> {
-        let lease = self.leased.values().min().copied();
+    fn next(&self, allowed: usize, claim: &Claim) -> Option<Timestamp> {
+        let now = claim.now;
+        let left = self.leased.values().min().map(|until| until.saturating_sub(claim.uptime));
+        let lease = left.map(|left| now.checked_add(left).unwrap_or(Timestamp::MAX));
         if self.leased.len() >= allowed {
             return lease;
         }
@@ -251,7 +266,7 @@ impl Destino {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::HashSet, time::Duration};
+    use std::collections::HashSet;
 
     use super::*;
 
@@ -282,12 +297,14 @@ mod tests {
     }
 
     fn claim(limit: usize, concurrency: usize) -> Claim {
-        let lease = Duration::from_secs(60);
-        Claim { now: at(100), lease, limit, concurrency, exceptions: HashMap::new(), in_doubt: HashSet::new() }
+        let (lease, wait_max) = (Duration::from_secs(60), Duration::from_secs(1_000));
+        let (exceptions, in_doubt) = (HashMap::new(), HashSet::new());
+        let uptime = Duration::from_secs(100);
+        Claim { now: at(100), uptime, lease, wait_max, limit, concurrency, exceptions, in_doubt }
     }
 
     fn ids(queue: &mut Queue, claim: &Claim) -> Vec<u128> {
-        queue.claim(claim, at(160)).0.into_iter().map(|id| id.as_u128()).collect()
+        queue.claim(claim).0.into_iter().map(|id| id.as_u128()).collect()
     }
 
     fn filled(jobs: impl IntoIterator<Item = Job>) -> Queue {
@@ -317,13 +334,13 @@ mod tests {
         queue.remove(Id::from_u128(2));
         queue.remove(Id::from_u128(3));
         assert_eq!(ids(&mut queue, &closed), [0; 0]);
-        assert_eq!(queue.claim(&closed, at(160)).1, None, "one left alone gives no time to wake for");
+        assert_eq!(queue.claim(&closed).1, None, "one left alone gives no time to wake for");
     }
 
     #[test]
     fn what_is_not_due_waits_and_says_until_when() {
         let mut queue = filled([job(1, 0, 130), job(2, 1, 120)]);
-        assert_eq!(queue.claim(&claim(9, 2), at(160)), (vec![], Some(at(120))));
+        assert_eq!(queue.claim(&claim(9, 2)), (vec![], Some(at(120))));
         queue.wake(Some(&ruc(0)));
         assert_eq!(ids(&mut queue, &claim(9, 2)), [1]);
     }
@@ -332,7 +349,7 @@ mod tests {
     fn a_lease_that_ran_out_or_was_given_back_frees_the_job() {
         let mut queue = filled([job(1, 0, 0)]);
         assert_eq!(ids(&mut queue, &claim(9, 2)), [1]);
-        let later = Claim { now: at(161), ..claim(9, 2) };
+        let later = Claim { now: at(161), uptime: Duration::from_secs(161), ..claim(9, 2) };
         assert_eq!(ids(&mut queue, &later), [1]);
         queue.release(Id::from_u128(1));
         assert_eq!(ids(&mut queue, &later), [1]);
@@ -347,9 +364,9 @@ mod tests {
         queue.release(Id::from_u128(1));
         assert_eq!(ids(&mut queue, &claim(9, 2)), [1]);
         queue.put(&Job { proximo_en: at(500), ..job(1, 0, 0) });
-        let expired = Claim { now: at(161), ..claim(9, 2) };
+        let expired = Claim { now: at(161), uptime: Duration::from_secs(161), ..claim(9, 2) };
         assert_eq!(ids(&mut queue, &expired), [0; 0], "its time has not come");
-        assert_eq!(queue.claim(&expired, at(160)).1, Some(at(500)));
+        assert_eq!(queue.claim(&expired).1, Some(at(500)));
     }
 
     #[test]
@@ -364,6 +381,19 @@ mod tests {
         assert_eq!(ids(&mut queue, &doubt), [3]);
         queue.remove(Id::from_u128(3));
         assert_eq!(ids(&mut queue, &claim(9, 2)), [1, 4], "and by age once it works");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_ends_no_lease_and_makes_nothing_wait_for_ever() {
+        let mut queue = filled([job(1, 0, 0), job(2, 1, 900), job(3, 2, 1_101)]);
+        assert_eq!(ids(&mut queue, &claim(9, 2)), [1, 3], "the last one's time was given by another clock");
+        let forward = Claim { now: at(100_000), uptime: Duration::from_secs(101), ..claim(9, 2) };
+        assert_eq!(ids(&mut queue, &forward), [2], "whoever holds the others is still at work");
+        queue.put(&job(4, 1, 900));
+        let back = Claim { now: at(-100_000), uptime: Duration::from_secs(159), ..claim(9, 2) };
+        assert_eq!(queue.claim(&back), (vec![Id::from_u128(4)], Some(at(-99_999))));
+        let over = Claim { uptime: Duration::from_secs(160), ..back };
+        assert_eq!(ids(&mut queue, &over), [1, 3], "a lease lasts as long as it lasts");
     }
 
     #[test]
@@ -396,7 +426,7 @@ mod tests {
         let mut queue = filled([job(1, 0, 0), job(2, 1, 0)]);
         queue.put(&Job { proximo_en: at(150), ..job(1, 0, 0) });
         queue.put(&Job { muerto_en: Some(at(1)), ..job(2, 1, 0) });
-        assert_eq!(queue.claim(&claim(9, 2), at(160)), (vec![], Some(at(150))));
+        assert_eq!(queue.claim(&claim(9, 2)), (vec![], Some(at(150))));
         queue.remove(Id::from_u128(1));
         assert!(queue.destinos.is_empty() && queue.places.is_empty());
     }

@@ -231,7 +231,9 @@ impl Simulation {
             let exchange = self.entities[n].exchange.clone();
             let claim = Claim {
                 now: self.now(),
+                uptime: crate::exchange::Clock::uptime(&*self.clock),
                 lease: exchange.settings().retry.lease(),
+                wait_max: exchange.settings().retry.wait_max(),
                 limit: 20,
                 concurrency: 20,
                 exceptions: HashMap::new(),

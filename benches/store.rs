@@ -171,6 +171,7 @@ async fn change(store: &EmbeddedStore, document: usize) -> Change {
         estado: EstadoDespacho::Pendiente,
         intentos: 0,
         intentos_con_cuo: 0,
+        consultas: 0,
         envio_iniciado_en: None,
         envio_incierto_en: None,
         enviado_en: None,

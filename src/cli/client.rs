@@ -74,8 +74,7 @@ impl Api {
         let store = match daemon::open_store(config, &SystemClock).await {
             Ok(store) => store,
             Err(daemon::StartError::Store(StoreError::Locked(_))) => {
-                let socket = socket.display();
-                return Err(Failure::Unreachable(format!("el servicio está en marcha pero no atiende en {socket}")));
+                return Err(Failure::Unreachable(no_socket(&config.data_dir, &socket)));
             }
             Err(error) => return Err(Failure::Failed(error.to_string())),
         };
@@ -192,6 +191,21 @@ impl Api {
     }
 }
 
+/// Why a daemon that runs cannot be spoken to from here.
+fn no_socket(data_dir: &Path, socket: &Path) -> String {
+    let socket = socket.display();
+    match tempfile::tempfile_in(data_dir) {
+        Ok(_) => format!("el servicio está en marcha pero no atiende en {socket}: ¿está arrancando o deteniéndose?"),
+        Err(error) => format!(
+            "el servicio está en marcha, pero el disco no deja escribir en {} ({}) y por eso falta {socket}, por donde hablan las \
+             órdenes de esta máquina. Tampoco acepta documentos nuevos; lo guardado se lee por su API, con clave. Libere espacio o \
+             vuelva a montar el disco con escritura: lo demás se recupera solo",
+            data_dir.display(),
+            in_spanish(&error)
+        ),
+    }
+}
+
 fn client(builder: reqwest::ClientBuilder) -> Result<Client, Failure> {
     // A second installation is no error: the first one stands.
     rustls::crypto::ring::default_provider().install_default().ok();
@@ -284,6 +298,15 @@ mod tests {
             text,
             "Hay campos que no son válidos (campos_no_validos)\n  asunto: Es muy largo\n  folios: Debe ser un número"
         );
+    }
+
+    #[test]
+    fn a_daemon_without_its_socket_is_told_from_a_disk_that_takes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let said = |dir: &Path| no_socket(dir, &dir.join(CONTROL_SOCKET));
+        assert!(said(folder.path()).contains("no atiende en"));
+        let refused = said(&folder.path().join("no"));
+        assert!(refused.contains("el disco no deja escribir") && refused.contains(CONTROL_SOCKET), "{refused}");
     }
 
     #[test]

@@ -114,6 +114,9 @@ pub struct Despacho {
     pub intentos: u32,
     /// Of these, the ones under the present CUO.
     pub intentos_con_cuo: u32,
+    /// Questions to the receiver whether it arrived, so far; not those for its cargo.
+    #[serde(default)]
+    pub consultas: u32,
     /// When the last send was begun.
     #[serde(default)]
     pub envio_iniciado_en: Option<Timestamp>,
@@ -219,10 +222,12 @@ impl Despacho {
                 self.estado = E::PorConfirmar;
             }
             (E::Pendiente | E::Enviando | E::PorConfirmar, Suceso::SinRespuesta { motivo }) => {
+                self.preguntado();
                 self.ultimo_error = Some(motivo);
             }
             // The CUO is kept: the next send uses the same one.
             (E::Enviando | E::PorConfirmar, Suceso::NoLlego { motivo }) => {
+                self.preguntado();
                 self.ultimo_error = Some(motivo);
                 self.estado = E::Pendiente;
             }
@@ -317,6 +322,11 @@ impl Despacho {
         Err(TransicionError::OtroCargo)
     }
 
+    /// While it is not known whether it arrived, whatever is learnt was asked.
+    fn preguntado(&mut self) {
+        self.consultas += u32::from(self.estado == EstadoDespacho::PorConfirmar);
+    }
+
     fn toca(&mut self, at: Timestamp) {
         self.version += 1;
         self.actualizado_en = at;
@@ -398,6 +408,7 @@ mod tests {
             estado: EstadoDespacho::Pendiente,
             intentos: 0,
             intentos_con_cuo: 0,
+            consultas: 0,
             envio_iniciado_en: None,
             envio_incierto_en: None,
             enviado_en: None,

@@ -83,6 +83,9 @@ impl Exchange {
             let motivo = Motivo::NoValido;
             return Err(ExchangeError::Defectos(vec![Defecto { campo: "destinos", motivo, texto, impide: true }]));
         }
+        if let (EstadoDespacho::Subsanado, Some(id)) = (observed.estado, observed.subsanado_por) {
+            return Err(ExchangeError::YaSubsanado { id });
+        }
         if observed.estado != EstadoDespacho::Observado {
             let estado = observed.estado.palabra();
             return Err(ExchangeError::Estado(format!("Solo se subsana un documento observado; este está {estado}")));

@@ -45,7 +45,7 @@ pub use api_keys::NuevaClave;
 pub use dispatch::{DESTINOS_MAX, Documentacion, Idempotency, NuevoDespacho};
 pub use issue::{Emisor, Emisores};
 pub use query::ConsultaRespondida;
-pub use queue::{Situacion, Trabajo};
+pub use queue::{Camino, Situacion, Trabajo};
 pub use retry::RetryPolicy;
 pub use sobres::{Sobres, Testigo};
 pub use texts::TextoListado;
@@ -239,12 +239,18 @@ pub enum ExchangeError {
     IdempotencyReused,
     #[error("no existe")]
     NoExiste,
+    /// The work was there and is not any more: what became of it.
+    #[error("{0}")]
+    Terminado(String),
     /// The record's state does not allow it.
     #[error("{0}")]
     Estado(String),
     /// A correction of this document is under way already: `id`.
     #[error("ya hay una subsanación en curso de ese documento")]
     SubsanacionEnCurso { id: Id },
+    /// The observed document was corrected already, by the despacho `id`.
+    #[error("ese documento ya fue subsanado")]
+    YaSubsanado { id: Id },
     /// The entity is not one this daemon serves.
     #[error("la entidad {0} no está configurada en este servicio")]
     EntidadAjena(Ruc),

@@ -30,10 +30,28 @@ pub struct Trabajo {
     /// The SGD's number of the despacho, or the number under which the recepcion was filed.
     pub numero_registro: Option<String>,
     pub salud: Option<Salud>,
+    /// Of a despacho.
+    pub camino: Option<Camino>,
     /// When it is tried: its own time, or the end of a pause that holds it.
     pub proximo_en: Timestamp,
     /// One paragraph: why it is where it is, what it means, what to do, what happens next and when.
     pub explicacion: String,
+}
+
+/// How far a despacho came, as its record says: attempts that sent it, and those that only asked whether it arrived.
+#[derive(Debug, Clone, Copy)]
+pub struct Camino {
+    pub envios: u32,
+    pub consultas: u32,
+    /// It is not known whether it arrived: it will be asked before anything is sent.
+    pub por_confirmar: bool,
+}
+
+impl Camino {
+    fn de(despacho: &Despacho) -> Self {
+        let por_confirmar = matches!(despacho.estado, EstadoDespacho::PorConfirmar | EstadoDespacho::Enviando);
+        Self { envios: despacho.intentos, consultas: despacho.consultas, por_confirmar }
+    }
 }
 
 /// Where a job stands.
@@ -69,8 +87,35 @@ impl Exchange {
                 found = self.store.job(Job::id_for(kind, id)).await?;
             }
         }
-        let found = found.filter(|job| entidad.is_none_or(|ruc| *ruc == job.entidad));
-        self.explicado(found.ok_or(ExchangeError::NoExiste)?).await
+        match found.filter(|job| entidad.is_none_or(|ruc| *ruc == job.entidad)) {
+            Some(job) => self.explicado(job).await,
+            None => Err(self.terminado(entidad, id).await?),
+        }
+    }
+
+    /// What became of a job that is not in the queue any more, by its id or that of its document.
+    async fn terminado(&self, entidad: Option<&Ruc>, id: Id) -> Result<ExchangeError, ExchangeError> {
+        let sujeto = Job::subject_of(id);
+        let ours = |ruc: &Ruc| entidad.is_none_or(|wanted| wanted == ruc);
+        let now_is = match self.store.despacho(sujeto).await?.filter(|d| ours(&d.entidad)) {
+            Some(d) => format!("el despacho está {}", d.estado.palabra()),
+            None => match self.store.recepcion(sujeto).await?.filter(|r| ours(&r.entidad)) {
+                Some(r) if r.cargo_entregado_en.is_some() => "el cargo fue entregado".to_owned(),
+                Some(r) if r.cargo.is_some() => "el cargo no fue entregado".to_owned(),
+                Some(_) => "el documento recibido aún no tiene cargo".to_owned(),
+                None => return Ok(ExchangeError::NoExiste),
+            },
+        };
+        let history = self.store.facts_of(sujeto).await?;
+        let discarded = history.iter().rev().find(|known| known.fact.tipo == events::TRABAJO_DESCARTADO);
+        let Some(Fact { at, actor, detalle, .. }) = discarded.map(|known| &known.fact) else {
+            return Ok(ExchangeError::Terminado(format!("No hay nada pendiente de ese documento: {now_is}")));
+        };
+        let who = if *actor == Actor::local().0 { "desde la línea de órdenes" } else { actor.as_str() };
+        let why = detalle.as_deref().unwrap_or("sin motivo");
+        let when = reloj(*at);
+        let what = format!("Se abandonó el {when}, {who}, por este motivo: «{why}». Ahora {now_is}");
+        Ok(ExchangeError::Terminado(what))
     }
 
     /// Jobs after an id, each explained, and where the list goes on.
@@ -98,15 +143,15 @@ impl Exchange {
     }
 
     async fn explicado(&self, job: Job) -> Result<Trabajo, ExchangeError> {
-        let (cuo, numero_registro) = match job.kind {
+        let (cuo, camino, numero_registro) = match job.kind {
             JobKind::EntregarCargo => {
                 let found = self.store.recepcion(job.sujeto).await?;
-                (found.as_ref().map(|r| r.cuo.to_string()), found.and_then(|r| r.numero_registro))
+                (found.as_ref().map(|r| r.cuo.to_string()), None, found.and_then(|r| r.numero_registro))
             }
             JobKind::Despachar | JobKind::PreguntarCargo => {
                 let found = self.store.despacho(job.sujeto).await?;
                 let cuo = found.as_ref().and_then(|d| d.cuo.as_ref().map(ToString::to_string));
-                (cuo, found.map(|d| d.numero_registro))
+                (cuo, found.as_ref().map(Camino::de), found.map(|d| d.numero_registro))
             }
         };
         let now = self.now();
@@ -114,8 +159,8 @@ impl Exchange {
         let pide = self.health.pausa_de_pide(now);
         let proximo_en = due(&job, salud.as_ref(), pide.as_ref());
         let dead_at = self.settings.retry.dead_at(job.kind, job.creado_en);
-        let explicacion = explain(&job, salud.as_ref(), pide.as_ref(), now, dead_at);
-        Ok(Trabajo { job, cuo, numero_registro, salud, proximo_en, explicacion })
+        let explicacion = explain((&job, camino), salud.as_ref(), pide.as_ref(), now, dead_at);
+        Ok(Trabajo { job, cuo, numero_registro, salud, camino, proximo_en, explicacion })
     }
 
     /// Tries a job again now, also one that was given up: its age counts anew.
@@ -248,7 +293,7 @@ fn decided(job: &Job, tipo: &str, actor: &Actor, at: Timestamp, motivo: &str) ->
 
 /// Why a job is where it is, for a person who has never seen one.
 pub(super) fn explain(
-    job: &Job,
+    (job, camino): (&Job, Option<Camino>),
     salud: Option<&Salud>,
     pide: Option<&Pausa>,
     now: Timestamp,
@@ -265,7 +310,7 @@ pub(super) fn explain(
     };
     let mut sentences = vec![what];
     if let Some(falla) = job.falla {
-        sentences.push(last_attempt(job, falla));
+        sentences.push(last_attempt(job, camino, falla));
     } else if job.intentos == 0 && job.kind != JobKind::PreguntarCargo {
         sentences.push("Todavía no se ha intentado.".into());
     }
@@ -277,7 +322,7 @@ pub(super) fn explain(
         let until = reloj(pide.hasta);
         sentences.push(format!("La plataforma no responde{since} y todo está en pausa; se probará el {until}."));
     }
-    sentences.push(next_step(job, due(job, salud, pide), now, dead_at));
+    sentences.push(next_step((job, camino), due(job, salud, pide), now, dead_at));
     sentences.join(" ")
 }
 
@@ -302,13 +347,16 @@ fn entrada(kind: JobKind, falla: Falla) -> Entrada {
     }
 }
 
-fn last_attempt(job: &Job, falla: Falla) -> String {
+fn last_attempt(job: &Job, camino: Option<Camino>, falla: Falla) -> String {
     let Entrada { titulo, causa, quien, remedio, .. } = entrada(job.kind, falla);
-    let times = match (job.kind, job.intentos) {
-        (JobKind::PreguntarCargo, 1) => "preguntar una vez".to_owned(),
-        (JobKind::PreguntarCargo, n) => format!("preguntar {n} veces"),
-        (_, 1) => "un intento".to_owned(),
-        (_, n) => format!("{n} intentos"),
+    let veces = |n| if n == 1 { "una vez".to_owned() } else { format!("{n} veces") };
+    let times = match (job.kind, job.intentos, camino) {
+        (JobKind::PreguntarCargo, n, _) => format!("preguntar {}", veces(n)),
+        (JobKind::Despachar, _, Some(Camino { envios: sent @ 1.., consultas: asked @ 1.., .. })) => {
+            format!("enviarlo {} y preguntar {} si llegó", veces(sent), veces(asked))
+        }
+        (_, 1, _) => "un intento".to_owned(),
+        (_, n, _) => format!("{n} intentos"),
     };
     let words = job.ultimo_error.as_deref().unwrap_or(titulo);
     let acts = match quien {
@@ -333,7 +381,7 @@ fn paused(salud: &Salud) -> String {
     format!("Esa entidad no responde{since} y los envíos hacia ella están en pausa{until}.")
 }
 
-fn next_step(job: &Job, due: Timestamp, now: Timestamp, dead_at: Timestamp) -> String {
+fn next_step((job, camino): (&Job, Option<Camino>), due: Timestamp, now: Timestamp, dead_at: Timestamp) -> String {
     if let Some(at) = job.muerto_en {
         return format!(
             "Se dejó de insistir el {}. Nada se ha perdido: puede reintentarlo con «chasqui queue retry {id} --reason \
@@ -343,11 +391,12 @@ fn next_step(job: &Job, due: Timestamp, now: Timestamp, dead_at: Timestamp) -> S
         );
     }
     let when = if due <= now { "en seguida".to_owned() } else { format!("el {}", reloj(due)) };
-    let then = match (job.kind, job.falla.map(|f| f.entrada().reintento)) {
+    // The record knows better than the last failure whether something may have arrived.
+    let class = job.falla.map(|f| f.entrada().reintento);
+    let ask_first = camino.map_or(class == Some(Reintento::PreguntarAntes), |camino| camino.por_confirmar);
+    let then = match (job.kind, class) {
         (JobKind::PreguntarCargo, _) => "se le preguntará por el cargo",
-        (JobKind::Despachar, Some(Reintento::PreguntarAntes)) => {
-            "se preguntará si llegó, y solo si no llegó se enviará otra vez"
-        }
+        (JobKind::Despachar, _) if ask_first => "se preguntará si llegó, y solo si no llegó se enviará otra vez",
         (_, None) => "se intentará",
         _ => "se intentará otra vez",
     };

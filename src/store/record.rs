@@ -157,17 +157,24 @@ pub struct Job {
     pub muerto_en: Option<Timestamp>,
 }
 
+/// Where a UUID has its version, in bits.
+const VERSION: u32 = 76;
+
 impl Job {
     /// The subject's id with the kind where a UUID has its version (7 in every subject), so that no two jobs share one: a job
     /// is found, replaced and ended without looking it up.
     pub fn id_for(kind: JobKind, sujeto: Id) -> Id {
-        const VERSION: u32 = 76;
         let mark: u128 = match kind {
             JobKind::Despachar => 1,
             JobKind::EntregarCargo => 2,
             JobKind::PreguntarCargo => 3,
         };
         Id::from_u128(sujeto.as_u128() & !(0xF << VERSION) | mark << VERSION)
+    }
+
+    /// The subject of the job with this id; a subject's own id is given back.
+    pub fn subject_of(id: Id) -> Id {
+        Id::from_u128(id.as_u128() & !(0xF << VERSION) | 7 << VERSION)
     }
 }
 

@@ -125,7 +125,16 @@ async fn a_discarded_job_ends_its_despacho_with_the_reason() {
     let ended = world.despacho(id).await;
     assert_eq!(ended.estado, EstadoDespacho::Fallido);
     assert!(ended.ultimo_error.unwrap().contains("se entregó en papel"));
-    assert!(matches!(world.exchange.trabajo(None, job).await, Err(ExchangeError::NoExiste)));
+    for asked in [job, id] {
+        let ExchangeError::Terminado(what) = world.exchange.trabajo(None, asked).await.unwrap_err() else { panic!() };
+        assert_eq!(
+            what,
+            "Se abandonó el 20/11/2026 10:00, desde la línea de órdenes, por este motivo: «se entregó en papel». Ahora el \
+             despacho está fallido"
+        );
+    }
+    let another = world.exchange.trabajo(Some(&ruc(OTRA)), job).await;
+    assert!(matches!(another, Err(ExchangeError::NoExiste)), "another entity's does not exist");
     assert_eq!(world.run_due().await, 0);
     world.exchange.reintentar_despacho(&Actor::local(), None, id).await.unwrap();
     world.run_due().await;
@@ -150,7 +159,9 @@ async fn a_waiting_job_explains_itself() {
     world.platform.sends.lock().unwrap().push_back(Ok(Respuesta::default()));
     let id = world.dispatch().await;
     world.run_due().await;
-    let text = world.exchange.trabajo(None, Job::id_for(JobKind::Despachar, id)).await.unwrap().explicacion;
+    let shown = world.exchange.trabajo(None, Job::id_for(JobKind::Despachar, id)).await.unwrap();
+    let (text, camino) = (shown.explicacion, shown.camino.unwrap());
+    assert_eq!((camino.envios, camino.consultas, camino.por_confirmar), (1, 0, true));
     for part in [OTRA, "Tras un intento", "null o vacío", "se preguntará si llegó", "20/11/2026 10:00"] {
         assert!(text.contains(part), "«{part}» in: {text}");
     }

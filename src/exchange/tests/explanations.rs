@@ -7,7 +7,7 @@ use crate::{
     domain::{Falla, Id, falla::Responsable, lima},
     exchange::{
         health::{Circuito, Estado, Salud},
-        queue::explain,
+        queue::{Camino, explain},
     },
     store::{Job, JobKind},
 };
@@ -48,7 +48,7 @@ fn said(falla: Falla) -> &'static str {
 
 fn paragraph(job: &Job, salud: Option<&Salud>) -> String {
     let at = |text| lima::leer(text).unwrap();
-    explain(job, salud, None, at("2026-11-20T11:00:00"), at("2026-11-25T10:00:00"))
+    explain((job, None), salud, None, at("2026-11-20T11:00:00"), at("2026-11-25T10:00:00"))
 }
 
 #[test]
@@ -105,4 +105,22 @@ fn what_waits_what_is_paused_and_what_was_given_up_are_explained() {
     ];
     let page: String = pages.iter().map(|(name, text)| format!("{name}\n{text}\n\n")).collect();
     insta::assert_snapshot!(page);
+}
+
+#[test]
+fn sends_and_questions_are_told_apart_and_the_record_says_what_comes_next() {
+    let at = |text| lima::leer(text).unwrap();
+    let said = |falla, envios, consultas, por_confirmar| {
+        let camino = Some(Camino { envios, consultas, por_confirmar });
+        let job = job(JobKind::Despachar, Some(falla));
+        explain((&job, camino), None, None, at("2026-11-20T11:00:00"), at("2026-11-25T10:00:00"))
+    };
+    let asked = said(Falla::SinConexion, 1, 4, true);
+    for part in ["Tras enviarlo una vez y preguntar 4 veces si llegó", "se preguntará si llegó, y solo si no llegó"]
+    {
+        assert!(asked.contains(part), "«{part}» in: {asked}");
+    }
+    // A CUO that could not be had: nothing was sent that could have arrived.
+    let waiting = said(Falla::TiempoAgotado, 0, 0, false);
+    assert!(waiting.contains("Tras 3 intentos") && waiting.contains("se intentará otra vez"), "{waiting}");
 }

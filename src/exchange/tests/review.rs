@@ -91,7 +91,7 @@ async fn a_corrected_document_is_not_corrected_again_and_a_correction_goes_to_on
         world.exchange.subsanar(&actor, None, id, &stated("2"), Some(pdf.clone()), Some(&key("a"))).await.unwrap();
     assert_eq!(again.id, first.id, "the same request gives the same result");
     let other = world.exchange.subsanar(&actor, None, id, &stated("3"), Some(pdf), Some(&key("b"))).await;
-    assert!(matches!(other, Err(ExchangeError::Estado(_))));
+    assert!(matches!(other, Err(ExchangeError::YaSubsanado { id }) if id == first.id));
 }
 
 #[tokio::test]

@@ -21,6 +21,11 @@ pub fn exchange(error: ExchangeError) -> Problem {
         ),
         ExchangeError::Firmas(why) => Problem::new(Code::FirmasInsuficientes, why),
         ExchangeError::NoExiste => Problem::new(Code::NoExiste, "El registro no existe"),
+        ExchangeError::Terminado(what) => Problem::new(Code::NoExiste, what),
+        ExchangeError::YaSubsanado { id } => {
+            let detail = format!("Ese documento ya fue subsanado por el despacho {id}, que fue aceptado");
+            Problem::new(Code::EstadoNoPermite, detail).id(id)
+        }
         ExchangeError::Estado(why) => Problem::new(Code::EstadoNoPermite, sentence(&why)),
         ExchangeError::SinCargo(why) => Problem::field("cargo.contenido", "no_especificado", sentence(&why)),
         ExchangeError::SubsanacionEnCurso { id } => {

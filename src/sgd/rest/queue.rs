@@ -30,6 +30,9 @@ struct TrabajoView<'a> {
     cuo: Option<&'a str>,
     numero_registro: Option<&'a str>,
     intentos: u32,
+    /// Of a despacho: how often it was sent, and how often it was only asked whether it arrived.
+    envios: Option<u32>,
+    consultas: Option<u32>,
     falla: Option<Falla>,
     ultimo_error: Option<&'a str>,
     explicacion: &'a str,
@@ -55,6 +58,8 @@ fn trabajo(t: &Trabajo) -> TrabajoView<'_> {
         cuo: t.cuo.as_deref(),
         numero_registro: t.numero_registro.as_deref(),
         intentos: job.intentos,
+        envios: t.camino.map(|camino| camino.envios),
+        consultas: t.camino.map(|camino| camino.consultas),
         falla: job.falla,
         ultimo_error: job.ultimo_error.as_deref(),
         explicacion: &t.explicacion,

@@ -1,4 +1,5 @@
-//! The trust anchors that the configuration names and those that were imported into the folder of the data.
+//! The trust anchors that the configuration names, those that were imported into the folder of the data, and the services of
+//! the trusted lists.
 
 use std::{
     fs::{self, File},
@@ -6,8 +7,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use jiff::Timestamp;
+
+use super::{
+    lists::{self, Known},
+    output,
+};
 use crate::{
     config::Config,
+    exchange::{Clock, SystemClock},
     signing::trust::{FILE_BYTES_MAX, Trust},
 };
 
@@ -18,8 +26,35 @@ pub fn folder(config: &Config) -> PathBuf {
     config.data_dir.join(FOLDER)
 }
 
-/// All anchors in force. `Err` is a sentence that names the file.
+/// All anchors in force, for a command: the lists as they are on this machine, and what is wrong with them told. `Err` is a
+/// sentence that names the file.
 pub fn load(config: &Config) -> Result<Trust, String> {
+    let (trust, lists) = known(config, SystemClock.now())?;
+    for problem in lists.iter().filter_map(|known| known.problem.as_deref()) {
+        output::note(problem);
+    }
+    Ok(trust)
+}
+
+/// All anchors in force with the lists they are from, without asking the network.
+pub fn known(config: &Config, now: Timestamp) -> Result<(Trust, Vec<Known>), String> {
+    let lists = lists::known(config, now)?;
+    Ok((with(config, &lists)?, lists))
+}
+
+/// The files' anchors and those of these lists.
+pub fn with(config: &Config, lists: &[Known]) -> Result<Trust, String> {
+    let mut trust = from_files(config)?;
+    for known in lists {
+        if let Some(list) = &known.list {
+            trust.with_list(list, &known.source).map_err(|error| format!("{} {error}", known.source))?;
+        }
+    }
+    Ok(trust)
+}
+
+/// The anchors that stand in files: those of the configuration and those that were imported.
+pub fn from_files(config: &Config) -> Result<Trust, String> {
     let mut trust = Trust::default();
     for path in &config.trust.anchors {
         add(&mut trust, path)?;

@@ -14,18 +14,19 @@ use std::{
 use axum::Router;
 use tokio::{
     net::{TcpListener, UnixListener},
+    sync::Notify,
     task::JoinHandle,
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{anchors, causes::in_spanish, identities, limits, ready};
+use super::{anchors, causes::in_spanish, identities, limits, ready, revocation::Revocation, watch::Watch};
 use crate::{
     audit::{self, AuditError, Log},
     config::{self, Config},
     exchange::{
         Clock, Emisores, Exchange, Ids, Platform, RetryPolicy, Settings, SystemClock, SystemIds, Worker,
-        examine::{Demands, Examiner},
+        examine::{self, Demands, Examiner},
         health::BreakerPolicy,
     },
     http::{
@@ -111,6 +112,9 @@ pub struct Daemon {
     listeners: Vec<JoinHandle<()>>,
     worker: JoinHandle<()>,
     auditing: JoinHandle<()>,
+    watching: JoinHandle<()>,
+    /// Has the watch read everything anew.
+    again: Arc<Notify>,
 }
 
 impl Daemon {
@@ -157,9 +161,26 @@ impl Daemon {
         let clock = exchange.clone();
         let every = config.audit.checkpoint_every;
         let auditing = tokio::spawn(Arc::clone(&audit).run(Arc::new(move || clock.now()), every, stop.clone()));
+        let again = Arc::new(Notify::new());
+        let watch = Watch { config: config.clone(), exchange: exchange.clone(), again: Arc::clone(&again) };
+        let watching = tokio::spawn(watch.run(stop.clone()));
         let drain = config.limits.drain_timeout;
         let (soap, api) = (soap_address, api_address);
-        Ok(Self { soap, api, control, exchange, audit, metrics, stop, drain, listeners, worker, auditing })
+        Ok(Self {
+            soap,
+            api,
+            control,
+            exchange,
+            audit,
+            metrics,
+            stop,
+            drain,
+            listeners,
+            worker,
+            auditing,
+            watching,
+            again,
+        })
     }
 
     pub fn exchange(&self) -> &Exchange {
@@ -168,6 +189,11 @@ impl Daemon {
 
     pub fn audit(&self) -> &Arc<Log> {
         &self.audit
+    }
+
+    /// Reads the anchors and the trusted lists anew.
+    pub fn reload(&self) {
+        self.again.notify_one();
     }
 
     pub fn metrics(&self) -> &Metrics {
@@ -203,6 +229,7 @@ impl Daemon {
         };
         tokio::join!(drained, worked);
         self.auditing.await.ok();
+        self.watching.await.ok();
         std::fs::remove_file(&self.control).ok();
         self.exchange.store().close().await
     }
@@ -328,12 +355,15 @@ pub fn exchange(config: &Config, overrides: Overrides, store: SharedStore) -> Re
         por_ruc: identities::issuers(config).map_err(StartError::Signing)?,
         sellador: sellador.map(|client| client as Arc<dyn Timestamper>),
     };
-    let trust = anchors::load(config).map_err(StartError::Trust)?;
+    // The watch looks at the lists again at once, and tells what is wrong with them.
+    let (trust, _) = anchors::known(config, clock.now()).map_err(StartError::Trust)?;
     let demands = config.demands().into_iter().map(|(ruc, firmas)| {
         let config::Firmas { salida, cargo } = firmas;
         (ruc, Demands { salida, cargo })
     });
-    let examiner = Examiner::new(trust, demands.collect());
+    let asked = Revocation::new(config, Arc::clone(&clock)).transpose().map_err(StartError::Trust)?;
+    let asked = asked.map(|shared| Arc::new(move || Arc::clone(&shared).for_document()) as examine::Revocation);
+    let examiner = Examiner::new(trust, demands.collect()).with_revocation(asked);
     let exchange = Exchange::new(store, platform, clock, ids, settings);
     Ok(exchange.with_emisores(emisores).with_examiner(examiner).with_rules(config.rules()))
 }

@@ -9,15 +9,17 @@ use std::{
     time::Duration,
 };
 
-use reqwest::{Client, Url, header::CONTENT_TYPE, redirect};
+use reqwest::Url;
 use zeroize::Zeroizing;
 
-use super::causes::in_spanish;
+use super::{
+    causes::in_spanish,
+    fetch::{Fetcher, Reach},
+};
 use crate::{
     config::{self, Config},
     domain::{EmisionCargo, Ruc},
     exchange::{Emisor, Ids, SystemIds},
-    platform,
     signing::{
         Identity,
         identity::IDENTITY_BYTES_MAX,
@@ -120,48 +122,22 @@ pub fn timestamper(config: &Config) -> Option<Result<Arc<timestamp::Client>, Str
 
 /// Questions over HTTP (RFC 3161, 3.4).
 struct HttpTransport {
-    http: Client,
+    fetcher: Fetcher,
     url: Url,
 }
 
 impl HttpTransport {
     fn new(url: &str, timeout: Duration) -> Result<Self, String> {
-        platform::client::install_tls_provider();
         let url: Url = url.parse().map_err(|_| format!("tsa.url: «{url}» no es una dirección"))?;
-        let mut builder = Client::builder().timeout(timeout).redirect(redirect::Policy::none()).no_proxy();
-        if url.scheme() == "http" {
-            builder = builder.tls_certs_only([]);
-        }
-        let http = builder.build().map_err(|error| format!("no se puede preparar el cliente de [tsa]: {error}"))?;
-        Ok(Self { http, url })
-    }
-
-    async fn ask(&self, question: Vec<u8>) -> Result<Vec<u8>, String> {
-        let host = self.url.host_str().unwrap_or_default().to_owned();
-        let failed = |error: reqwest::Error| match error.is_timeout() {
-            true => format!("{host} no respondió a tiempo"),
-            false if error.is_connect() => format!("no se pudo conectar con {host}"),
-            false => format!("la respuesta de {host} se cortó"),
-        };
-        let asked = self.http.post(self.url.clone()).header(CONTENT_TYPE, QUERY_TYPE).body(question);
-        let mut response = asked.send().await.map_err(failed)?;
-        if !response.status().is_success() {
-            return Err(format!("{host} respondió HTTP {}", response.status().as_u16()));
-        }
-        let mut answer = Vec::new();
-        while let Some(piece) = response.chunk().await.map_err(failed)? {
-            answer.extend_from_slice(&piece);
-            if answer.len() > ANSWER_BYTES_MAX {
-                return Err(format!("{host} respondió más de {ANSWER_BYTES_MAX} bytes"));
-            }
-        }
-        Ok(answer)
+        let fetcher = Fetcher::new(timeout, Reach::Anywhere, url.scheme() == "https");
+        let fetcher = fetcher.map_err(|error| format!("no se puede preparar el cliente de [tsa]: {error}"))?;
+        Ok(Self { fetcher, url })
     }
 }
 
 impl Transport for HttpTransport {
     fn exchange(&self, question: &[u8]) -> Result<Vec<u8>, String> {
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| "no hay con qué consultar".to_owned())?;
-        runtime.block_on(self.ask(question.to_vec()))
+        runtime.block_on(self.fetcher.post(&self.url, QUERY_TYPE, question.to_vec(), ANSWER_BYTES_MAX))
     }
 }

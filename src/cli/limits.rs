@@ -12,6 +12,7 @@ use crate::{
     config::{self, Config, Loaded, Origin},
     exchange::DESTINOS_MAX,
     http::{limits, server},
+    signing::{trusted_list, xml},
     soap::{self, envelope},
     store::embedded,
     telemetry::Metrics,
@@ -172,6 +173,11 @@ fn of_work(config: &Config) -> Vec<Limit> {
             "simultáneos a una misma entidad",
         ),
         ("retry.delay_max", Time(retry.delay_max), "entre dos reintentos"),
+        (
+            "trust.revocation_budget",
+            Time(config.trust.revocation_budget),
+            "preguntando por la revocación, en cada documento",
+        ),
         ("retry.dead_after", Time(retry.dead_after), "insistiendo sin éxito en una entrega"),
     ]
 }
@@ -208,6 +214,9 @@ fn fixed() -> Vec<Limit> {
         ("http.refusal_timeout", Time(server::REFUSAL_HEADER_TIMEOUT), "para las cabeceras de esas conexiones"),
         ("http.retry_after", Time(Duration::from_secs(server::RETRY_AFTER_S)), "que se pide esperar con un 503"),
         ("rest.destinos_max", count(DESTINOS_MAX, "destinos"), "de un despacho"),
+        ("trust.list_max", bytes(trusted_list::LIST_BYTES_MAX), "lista de servicios de confianza"),
+        ("trust.list_depth_max", count(xml::tree::DEPTH_MAX, "niveles"), "de elementos anidados en una lista"),
+        ("trust.list_nodes_max", count(xml::tree::NODES_MAX, "nodos"), "de una lista"),
         ("store.queue_max", count(embedded::WAITING_MAX, "escrituras"), "que esperan al disco"),
     ]
 }

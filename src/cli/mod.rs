@@ -11,17 +11,21 @@ mod cert;
 mod client;
 pub mod daemon;
 mod demo;
+mod fetch;
 mod identities;
 mod limits;
+mod lists;
 mod output;
 mod pdf;
 mod queue;
 mod ready;
+mod revocation;
 mod send;
 mod serve;
 mod simulator;
 mod store;
 mod usage;
+mod watch;
 
 use std::{path::PathBuf, process::ExitCode};
 

@@ -40,14 +40,22 @@ async fn serve(loaded: &Loaded) -> Result<(), Failure> {
         version = env!("CARGO_PKG_VERSION"),
         "serving"
     );
-    let broken = tokio::select! {
-        signal = signals.stop() => {
-            tracing::info!(signal, "stopping: requests under way may end");
-            None
-        }
-        what = daemon.failed() => {
-            tracing::error!(what, "stopping: the daemon cannot go on");
-            Some(what)
+    let broken = loop {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                HANGUP => {
+                    tracing::info!("SIGHUP: anchors and trusted lists are read again; the rest of the configuration is not");
+                    daemon.reload();
+                }
+                signal => {
+                    tracing::info!(signal, "stopping: requests under way may end");
+                    break None;
+                }
+            },
+            what = daemon.failed() => {
+                tracing::error!(what, "stopping: the daemon cannot go on");
+                break Some(what);
+            }
         }
     };
     tokio::select! {
@@ -57,6 +65,9 @@ async fn serve(loaded: &Loaded) -> Result<(), Failure> {
     tracing::info!("stopped");
     broken.map_or(Ok(()), |what| Err(Failure::Failed(format!("se detuvo por una falla: {what}"))))
 }
+
+/// The signal that has things read again.
+const HANGUP: &str = "SIGHUP";
 
 struct Signals {
     term: Signal,
@@ -73,15 +84,21 @@ impl Signals {
         })
     }
 
+    /// The name of the next signal.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.term.recv() => "SIGTERM",
+            _ = self.int.recv() => "SIGINT",
+            _ = self.hup.recv() => HANGUP,
+        }
+    }
+
     /// Ends with the name of a signal that asks to stop.
     async fn stop(&mut self) -> &'static str {
         loop {
-            tokio::select! {
-                _ = self.term.recv() => return "SIGTERM",
-                _ = self.int.recv() => return "SIGINT",
-                _ = self.hup.recv() => {
-                    tracing::warn!("SIGHUP: the configuration cannot be read again while running yet; nothing changed");
-                }
+            match self.next().await {
+                HANGUP => {}
+                signal => return signal,
             }
         }
     }

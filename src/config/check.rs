@@ -19,6 +19,7 @@ pub fn check(config: &Config) -> Vec<Found> {
     urls(config, &mut found);
     limits(config, &mut found);
     signing(config, &mut found);
+    trust(config, &mut found);
     retry(config, &mut found);
     rules(config, &mut found);
     if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&config.log.level) {
@@ -106,6 +107,39 @@ fn signing(config: &Config, found: &mut Vec<Found>) {
     }
     if config.tsa.timeout.is_zero() {
         found.push(("tsa.timeout".into(), "debe ser mayor que cero".into()));
+    }
+}
+
+/// A list fetched more often than this is only a burden on who publishes it.
+const LIST_REFRESH_MIN: Duration = Duration::from_secs(60);
+/// The platform waits while a document is examined, and others wait for a place.
+const REVOCATION_BUDGET_MAX: Duration = Duration::from_secs(30);
+
+fn trust(config: &Config, found: &mut Vec<Found>) {
+    let trust = &config.trust;
+    for (n, source) in trust.lists.iter().enumerate().filter(|(_, source)| source.contains("://")) {
+        let uri = source.parse::<http::Uri>().ok();
+        let host = uri.as_ref().and_then(|uri| uri.host()).unwrap_or_default();
+        let here = host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        let fits = match uri.as_ref().and_then(|uri| uri.scheme_str()) {
+            Some("https") => !host.is_empty(),
+            Some("http") => here,
+            _ => false,
+        };
+        if !fits {
+            found.push((format!("trust.lists.{n}"), format!("«{source}» no es un archivo ni una dirección https://")));
+        }
+    }
+    if !trust.lists.is_empty() && trust.list_signers.is_empty() {
+        let what = "faltan los certificados que pueden firmar las listas: sin ellos no se cree en ninguna";
+        found.push(("trust.list_signers".into(), what.into()));
+    }
+    let budget = trust.revocation_budget;
+    if budget.is_zero() || budget > REVOCATION_BUDGET_MAX {
+        found.push(("trust.revocation_budget".into(), "debe ser mayor que cero y de 30 s a lo más".into()));
+    }
+    if trust.list_refresh < LIST_REFRESH_MIN {
+        found.push(("trust.list_refresh".into(), "debe ser de un minuto al menos".into()));
     }
 }
 

@@ -143,11 +143,25 @@ pub struct Firmas {
 }
 
 /// Whose signatures are believed.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Trust {
     /// Files of certificates, PEM or DER.
     pub anchors: Vec<PathBuf>,
+    /// Trusted lists (ETSI TS 119 612): files or addresses.
+    pub lists: Vec<String>,
+    /// Files of the certificates that may sign the lists, or that issue those that do.
+    pub list_signers: Vec<PathBuf>,
+    /// How often lists are fetched anew.
+    #[serde(with = "unit::duration")]
+    pub list_refresh: Duration,
+    /// Whether OCSP services and CRLs are asked for what a document does not bring.
+    pub fetch_revocation: bool,
+    /// How long the examination of one document may wait for that.
+    #[serde(with = "unit::duration")]
+    pub revocation_budget: Duration,
+    /// Whether they may stand in private networks.
+    pub revocation_private: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -330,6 +344,20 @@ impl Default for Pide {
             connect_timeout: Duration::from_secs(10),
             total_timeout: Duration::from_secs(120),
             directory_age: Duration::from_secs(24 * 3600),
+        }
+    }
+}
+
+impl Default for Trust {
+    fn default() -> Self {
+        Self {
+            anchors: Vec::new(),
+            lists: Vec::new(),
+            list_signers: Vec::new(),
+            list_refresh: Duration::from_secs(24 * 3600),
+            fetch_revocation: false,
+            revocation_budget: Duration::from_secs(5),
+            revocation_private: false,
         }
     }
 }

@@ -30,6 +30,7 @@ pub const RECEPCION_OBSERVADA: &str = "recepcion.observada";
 pub const RECEPCION_CARGO_ENVIADO: &str = "recepcion.cargo_enviado";
 pub const RECEPCION_CARGO_SIN_RESPUESTA: &str = "recepcion.cargo_sin_respuesta";
 pub const ALERTA: &str = "alerta";
+pub const CERTIFICADO_POR_VENCER: &str = "certificado.por_vencer";
 pub const TRABAJO_REINTENTADO: &str = "trabajo.reintentado";
 pub const TRABAJO_DESCARTADO: &str = "trabajo.descartado";
 pub const CLAVE_CREADA: &str = "clave.creada";

@@ -3,7 +3,12 @@
 //! job that could be lost. Reading a document once more costs little beside receiving it; the work that a hostile one can
 //! cause is bounded by the examination itself, and how many are under way at once here.
 
-use std::{collections::HashMap, fs::File, io::Cursor, sync::Arc};
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::Cursor,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
@@ -14,19 +19,27 @@ use crate::{
         Documento, Ruc,
         firmas::{Exigencia, Informe},
     },
-    signing::{trust::Trust, verify},
+    signing::{
+        trust::Trust,
+        verify::{self, RevocationSource},
+    },
     store::{Staged, StagedBody},
 };
 
 /// Examinations at once. Each takes a few MiB, and one of the machine's processors.
 const AT_ONCE_MAX: usize = 8;
 
+/// Gives each document whom to ask about revocation, with a time of its own that begins then.
+pub type Revocation = Arc<dyn Fn() -> Box<dyn RevocationSource> + Send + Sync>;
+
 /// Whose signatures are believed, and what each entity demands.
 #[derive(Clone)]
 pub struct Examiner {
-    trust: Trust,
+    /// Replaced as a whole when it is read anew.
+    trust: Arc<RwLock<Trust>>,
     demands: Arc<HashMap<Ruc, Demands>>,
     places: Arc<Semaphore>,
+    revocation: Option<Revocation>,
 }
 
 /// What an entity demands of the signatures of what it sends.
@@ -47,7 +60,25 @@ impl Default for Examiner {
 
 impl Examiner {
     pub fn new(trust: Trust, demands: HashMap<Ruc, Demands>) -> Self {
-        Self { trust, demands: Arc::new(demands), places: Arc::new(Semaphore::new(AT_ONCE_MAX)) }
+        let trust = Arc::new(RwLock::new(trust));
+        let places = Arc::new(Semaphore::new(AT_ONCE_MAX));
+        Self { trust, demands: Arc::new(demands), places, revocation: None }
+    }
+
+    /// With somebody to ask about revocation.
+    #[must_use]
+    pub fn with_revocation(self, revocation: Option<Revocation>) -> Self {
+        Self { revocation, ..self }
+    }
+
+    /// Whose signatures are believed now.
+    pub fn trust(&self) -> Trust {
+        self.trust.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Believes others from now on; what was examined stays as it was judged.
+    pub fn set_trust(&self, trust: Trust) {
+        *self.trust.write().unwrap_or_else(PoisonError::into_inner) = trust;
     }
 
     pub fn demands(&self, entidad: &Ruc) -> Demands {
@@ -58,10 +89,12 @@ impl Examiner {
     async fn examine(&self, staged: &Staged, folios: Option<u64>, now: Timestamp) -> Informe {
         // Held until the end: the semaphore is never closed.
         let place = Arc::clone(&self.places).acquire_owned().await.ok();
-        let (body, trust, bytes) = (staged.body.clone(), self.trust.clone(), staged.bytes);
+        let (body, trust, bytes) = (staged.body.clone(), self.trust(), staged.bytes);
+        let revocation = self.revocation.clone();
         let done = tokio::task::spawn_blocking(move || {
             let _place = place;
-            let context = verify::Context { now, trust: &trust, folios, revocation: None };
+            let source = revocation.map(|open| open());
+            let context = verify::Context { now, trust: &trust, folios, revocation: source.as_deref() };
             match &body {
                 StagedBody::Memory(bytes) => verify::examine(Cursor::new(bytes), &context),
                 StagedBody::File(path) => match File::open(&**path) {

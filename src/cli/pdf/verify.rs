@@ -1,11 +1,15 @@
 //! `chasqui pdf verify`: examines the signatures of a PDF, without a daemon.
 
-use std::{fs::File, path::PathBuf};
+use std::{fs::File, path::PathBuf, sync::Arc};
 
 use clap::Args;
 
 use crate::{
-    cli::{ConfigOption, Failure, Format, FormatOption, anchors, causes::in_spanish, output},
+    cli::{
+        ConfigOption, Failure, Format, FormatOption, anchors, causes::in_spanish, output, revocation::Revocation,
+        runtime,
+    },
+    config::Config,
     domain::firmas::Veredicto,
     exchange::{Clock, SystemClock},
     signing::{trust::Trust, verify},
@@ -32,11 +36,19 @@ pub struct Verify {
 
 impl Verify {
     pub fn run(&self) -> Result<(), Failure> {
-        let trust = self.anchors()?;
+        let (trust, revocation) = self.anchors()?;
+        // Questions on revocation, where the configuration wants them, need one.
+        let runtime = runtime()?;
+        let source = {
+            let _within = runtime.enter();
+            revocation.map(|config| Revocation::new(&config, Arc::new(SystemClock))).unwrap_or_default()
+        };
+        let source = source.transpose().map_err(Failure::Failed)?.map(Revocation::for_document);
         let file = File::open(&self.file).map_err(|error| {
             Failure::Usage(format!("no se puede leer {}: {}", self.file.display(), in_spanish(&error)))
         })?;
-        let context = verify::Context { now: SystemClock.now(), trust: &trust, folios: None, revocation: None };
+        let context =
+            verify::Context { now: SystemClock.now(), trust: &trust, folios: None, revocation: source.as_deref() };
         let report = verify::examine(file, &context);
         match self.format.format {
             Format::Json => output::json(&report)?,
@@ -49,14 +61,16 @@ impl Verify {
         }
     }
 
-    fn anchors(&self) -> Result<Trust, Failure> {
+    /// Whom to believe, and the configuration that says whom to ask about revocation.
+    fn anchors(&self) -> Result<(Trust, Option<Config>), Failure> {
         if self.trust.is_empty() {
-            return anchors::load(&self.config.load()?.config).map_err(Failure::Usage);
+            let config = self.config.load()?.config;
+            return Ok((anchors::load(&config).map_err(Failure::Usage)?, Some(config)));
         }
         let mut trust = Trust::default();
         for path in &self.trust {
             anchors::add(&mut trust, path).map_err(Failure::Usage)?;
         }
-        Ok(trust)
+        Ok((trust, None))
     }
 }

@@ -106,15 +106,25 @@ impl Service {
 impl TrustedList {
     /// Checks and reads a list; `signers` are the certificates that may sign it, or that issue those that do.
     pub fn read(bytes: &[u8], signers: &Trust, now: Timestamp) -> Result<Self, ListFault> {
+        Self::judged(bytes, signers, Some(now))
+    }
+
+    /// Reads one that was good when it came and was kept: its signer is judged as of the day it was issued.
+    pub fn read_kept(bytes: &[u8], signers: &Trust) -> Result<Self, ListFault> {
+        Self::judged(bytes, signers, None)
+    }
+
+    fn judged(bytes: &[u8], signers: &Trust, at: Option<Timestamp>) -> Result<Self, ListFault> {
         let document = Document::parse(bytes)?;
         if !document.root().is(TSL, "TrustServiceStatusList") {
             return Err(ListFault::NotAList);
         }
         let signer = xml::check(&document)?;
-        if signers.chain(&signer.certificate, &signer.others, now).0 != Chain::Trusted {
-            return Err(ListFault::Stranger);
+        let list = Reader { document: &document }.list(signer.certificate.name())?;
+        match signers.chain(&signer.certificate, &signer.others, at.unwrap_or(list.issued)).0 {
+            Chain::Trusted => Ok(list),
+            _ => Err(ListFault::Stranger),
         }
-        Reader { document: &document }.list(signer.certificate.name())
     }
 
     /// Whether the next one should have come already.

@@ -16,7 +16,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-pub use revocation::{Evidence, RevocationSource};
+pub use revocation::{Asked, Evidence, RevocationSource, printed_time};
 
 use super::{
     pdf::{Error, Pdf},

@@ -361,7 +361,11 @@ fn judge_signer(
         }
     }
     if let Some(issuer) = path.get(1) {
-        revoked(judged, signed, certificate, issuer, brought, proven, context);
+        let (crls, answers) = signed.revocation();
+        let mut evidence: Vec<Evidence> = crls.into_iter().map(Evidence::Crl).collect();
+        evidence.extend(answers.into_iter().map(Evidence::Ocsp));
+        evidence.extend(brought.evidence.iter().cloned());
+        revoked(judged, certificate, (chain, issuer), evidence, proven, context);
     } else {
         judged.findings.info("revocacion_sin_comprobar", "No se pudo comprobar si el certificado fue revocado.");
     }
@@ -421,35 +425,46 @@ fn in_time(
     }
 }
 
+/// Whether the signer's certificate was revoked; a source outside is asked only where the document does not tell, and only
+/// of a certificate that an anchor vouches for: else whoever makes one would choose whom we ask.
 fn revoked(
     judged: &mut Judged,
-    signed: &SignedData,
     certificate: &Certificate,
-    issuer: &openssl::x509::X509,
-    brought: &Brought,
+    (chain, issuer): (Chain, &openssl::x509::X509),
+    evidence: Vec<Evidence>,
     proven: Option<Timestamp>,
     context: &Context<'_>,
 ) {
-    let (crls, answers) = signed.revocation();
-    let mut evidence = brought.evidence.clone();
-    evidence.extend(crls.into_iter().map(Evidence::Crl).chain(answers.into_iter().map(Evidence::Ocsp)));
-    if let Some(source) = context.revocation {
-        evidence.extend(source.evidence(&certificate.x509, issuer));
+    let at = proven.unwrap_or(context.now);
+    let judge = revocation::Judge { certificate, issuer, trust: context.trust, at, now: context.now };
+    let (mut status, mut by) = judge.status(evidence.iter().map(|piece| (piece, None)));
+    let mut failed = None;
+    if status == Status::Unknown
+        && chain == Chain::Trusted
+        && let Some(source) = context.revocation
+    {
+        let asked = source.ask(&certificate.x509, issuer);
+        (status, by) = judge.status(asked.evidence.iter().map(|(piece, source)| (piece, Some(source.as_str()))));
+        failed = asked.failed;
     }
-    let as_of = proven.unwrap_or(context.now);
-    match revocation::status(certificate, issuer, &evidence, context.trust, as_of) {
-        Status::Good => judged.findings.info("no_revocado", "Consta que el certificado no estaba revocado."),
+    let by = by.map(|by| format!(" Lo dice la {by}.")).unwrap_or_default();
+    match status {
+        Status::Good => {
+            judged.findings.info("no_revocado", format!("Consta que el certificado no estaba revocado.{by}"));
+        }
         Status::Unknown => {
-            judged.findings.info("revocacion_sin_comprobar", "No se pudo comprobar si el certificado fue revocado.");
+            let why = failed.map(|why| format!(" ({why})")).unwrap_or_default();
+            let text = format!("No se pudo comprobar si el certificado fue revocado{why}.");
+            judged.findings.info("revocacion_sin_comprobar", text);
         }
         // Revoked later than the proven time of signing: the signature stands.
         Status::Revoked(Some(since)) if proven.is_some_and(|proven| proven < since) => {
-            let text = format!("El certificado fue revocado después de firmar, el {}.", lima::texto(since));
+            let text = format!("El certificado fue revocado después de firmar, el {}.{by}", lima::texto(since));
             judged.findings.info("revocado_despues", text);
         }
         Status::Revoked(since) => {
             let when = since.map(|since| format!(" el {}", lima::texto(since))).unwrap_or_default();
-            let text = format!("El certificado de quien firma fue revocado{when}.");
+            let text = format!("El certificado de quien firma fue revocado{when}.{by}");
             judged.fail(VeredictoFirma::Invalida, "certificado_revocado", text);
         }
     }

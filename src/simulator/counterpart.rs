@@ -3,7 +3,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use ring::digest;
 
-use super::pdf::Hoja;
+use super::{identity::Authority, pdf::Hoja};
 use crate::domain::{
     CargoTramite, Categoria, Contenido, Desenlace, Entidad, Ruc, Sha256, Tramite, cargo::Respuesta, lima,
 };
@@ -138,7 +138,11 @@ struct Respondido {
 type Key = (String, String);
 
 #[derive(Default)]
-pub struct Counterparts(Mutex<Inner>);
+pub struct Counterparts {
+    inner: Mutex<Inner>,
+    /// Signs the cargos; without it they go unsigned.
+    authority: Option<Arc<Authority>>,
+}
 
 #[derive(Default)]
 struct Inner {
@@ -180,6 +184,10 @@ pub struct Recepcionado<'a> {
 }
 
 impl Counterparts {
+    pub fn signing(authority: Arc<Authority>) -> Self {
+        Self { inner: Mutex::default(), authority: Some(authority) }
+    }
+
     /// A document arrives; the second part is the cargo it will be answered with, if it is new and will be.
     pub fn recibir(
         &self,
@@ -202,6 +210,13 @@ impl Counterparts {
         let numero = format!("{:06}", inner.registros);
         let cargo =
             quien.responde.desenlace().map(|desenlace| cargo(quien, desenlace, &numero, tramite, documento, now));
+        let cargo = cargo.map(|unsigned| match &self.authority {
+            Some(authority) => {
+                let pdf = authority.sign(&quien.ruc, &quien.nombre, unsigned.pdf.to_vec(), now).into();
+                CargoPorEntregar { pdf, ..unsigned }
+            }
+            None => unsigned,
+        });
         inner.recibidos.insert(key, Recibido { huella, cargo: cargo.clone() });
         (a_disposicion(quien, tramite), cargo)
     }
@@ -238,7 +253,7 @@ impl Counterparts {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -300,7 +315,7 @@ fn cargo(
         titulo: titulo.to_owned(),
         datos,
         parrafos: Vec::new(),
-        pie: "Cargo de prueba emitido por el simulador de chasqui; no está firmado y no tiene valor legal.".to_owned(),
+        pie: "Cargo de prueba emitido por el simulador de chasqui; no tiene valor legal.".to_owned(),
     };
     let cargo = CargoTramite {
         ruc_emisor: Some(quien.ruc.clone()),

@@ -8,6 +8,7 @@ mod conduct;
 pub mod counterpart;
 mod directory;
 pub mod faults;
+mod identity;
 mod ledger;
 pub mod log;
 pub mod pdf;
@@ -84,6 +85,8 @@ pub enum SimulatorError {
     Listen { address: SocketAddr, source: io::Error },
     #[error("el simulador no puede crear su carpeta temporal: {}", in_spanish(.0))]
     Folder(#[source] io::Error),
+    #[error("el simulador no puede hacer las claves con que firma: {0}")]
+    Identity(String),
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error("«{0}» no es una entidad: {1}")]
@@ -110,9 +113,12 @@ impl Simulator {
         let address = listener.local_addr().map_err(listen)?;
         let stop = CancellationToken::new();
         let document_bytes_max = options.limits.document_max.bytes();
+        let authority = identity::Authority::new(options.clock.now());
+        let authority = Arc::new(authority.map_err(|error| SimulatorError::Identity(error.to_string()))?);
         let core = Arc::new(relay::Core {
             registry: registry::Registry::new(),
-            counterparts: counterpart::Counterparts::default(),
+            counterparts: counterpart::Counterparts::signing(Arc::clone(&authority)),
+            authority,
             faults: Faults::new(Script::default(), seed()),
             log: log::Log::default(),
             ledger: ledger::Ledger::default(),
@@ -136,6 +142,11 @@ impl Simulator {
         http.on_panic = wsiotramite::on_panic;
         let server = tokio::spawn(server::serve(Listener::Tcp(listener), router, http, stop.clone()));
         Ok(Self { core, address, stop, server })
+    }
+
+    /// The certificate above those with which its counterparts sign, in PEM; also at `/simulador/raiz.pem`.
+    pub fn root(&self) -> Vec<u8> {
+        self.core.authority.root()
     }
 
     pub fn address(&self) -> SocketAddr {

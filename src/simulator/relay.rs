@@ -10,6 +10,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     counterpart::{CargoPorEntregar, Comportamiento, Counterparts, Recepcionado},
     faults::Faults,
+    identity::Authority,
     ledger::Ledger,
     log::{Log, Mensaje},
     registry::{Destino, Registrada, Registry},
@@ -40,6 +41,8 @@ const ENTRE_INTENTOS: Duration = Duration::from_secs(1);
 pub struct Core {
     pub registry: Registry,
     pub counterparts: Counterparts,
+    /// With which the counterparts sign.
+    pub authority: Arc<Authority>,
     pub faults: Faults,
     pub log: Log,
     pub ledger: Ledger,

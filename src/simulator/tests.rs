@@ -9,12 +9,13 @@ use crate::{
     contract::Flavour,
     domain::{
         Ambiente, Consulta, Contenido, Desenlace, Despacho, Destinatario, EntidadPropia, EstadoDespacho, Persona,
-        Recepcion, Tramite, calendario::Calendario, validation::Rigor,
+        Recepcion, Tramite, calendario::Calendario, firmas::Veredicto, validation::Rigor,
     },
     exchange::{
         Actor, Exchange, NuevaRespuesta, NuevoDespacho, Platform, RetryPolicy, Settings, Sobres, SystemIds, Worker,
     },
     platform::{self, PlatformSoap},
+    signing::{trust::Trust, verify},
     soap::sink::Discard,
     store::{BlobReader, Staged, embedded::EmbeddedStore},
     wsiotramite::Wsiotramite,
@@ -212,6 +213,12 @@ async fn counterparts_answer_each_in_its_way() {
     let received = a.until(received, |d| d.estado == EstadoDespacho::Recepcionado).await;
     let pdf = a.document(&received.cargo.unwrap().documento.unwrap().sha256).await;
     assert!(memchr::memmem::find(&pdf, received.documento.sha256.as_str().as_bytes()).is_some(), "it names the digest");
+    let mut trust = Trust::default();
+    trust.with(&simulator.root(), "simulador").unwrap();
+    let context = verify::Context { now: SystemClock.now(), trust: &trust, folios: None, revocation: None };
+    let report = verify::examine(std::io::Cursor::new(&pdf), &context);
+    assert_eq!(report.veredicto, Veredicto::Confiable, "{report:?}");
+    assert_eq!(report.firmas[0].firmante.as_ref().unwrap().ruc.as_deref(), Some(Comportamiento::Recepciona.ruc()));
     let observed = a.send(Comportamiento::Observa.ruc(), &document(5000)).await.id;
     let observed = a.until(observed, |d| d.estado == EstadoDespacho::Observado).await;
     assert!(observed.cargo.unwrap().observacion.unwrap().starts_with("Documento observado"));

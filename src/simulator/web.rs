@@ -9,6 +9,7 @@ use axum::{
     response::{Html, IntoResponse, Response},
     routing::{get, post},
 };
+use http::header;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -41,6 +42,7 @@ pub fn router(core: Arc<Core>) -> Router {
         .route("/simulador/enviar", post(send))
         .route("/simulador/fallas", get(get_faults).put(put_faults).delete(no_faults))
         .route("/simulador/operaciones", get(operations))
+        .route("/simulador/raiz.pem", get(root))
         .route("/healthz", get(|| async { "vivo\n" }))
         .with_state(core)
 }
@@ -175,6 +177,11 @@ async fn operations(State(core): State<Arc<Core>>, Query(page): Query<Page>) -> 
     let (items, ultima) = core.ledger.after(desde, limite, page.cuo.as_deref());
     let siguiente = items.last().map_or(ultima.max(desde), |o| o.n);
     Json(Operations { items, siguiente, ultima })
+}
+
+/// The certificate above those with which the counterparts sign.
+async fn root(State(core): State<Arc<Core>>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/x-pem-file")], core.authority.root())
 }
 
 async fn page() -> Html<String> {

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Seek};
 
-use super::{Findings, step};
+use super::{Findings, locks::Locks, step};
 use crate::{
     domain::firmas::{Gravedad, TipoFirma, VeredictoFirma},
     signing::pdf::{Error, Pdf},
@@ -17,6 +17,8 @@ pub(super) struct Difference {
     pub code: &'static str,
     pub severity: Gravedad,
     pub text: String,
+    /// The full name of the field that stood empty before and was signed.
+    pub signs: Option<String>,
 }
 
 /// All savings after the first signature.
@@ -63,7 +65,13 @@ pub(super) fn history<R: Read + Seek>(pdf: &mut Pdf<R>, first: &Option<usize>) -
 
 impl History {
     /// Tells a signature that ends `revision` what came after it.
-    pub fn tell(&self, revision: usize, kind: TipoFirma, findings: &mut Findings, verdict: &mut VeredictoFirma) {
+    pub fn tell(
+        &self,
+        revision: usize,
+        (kind, locks): (TipoFirma, &Locks),
+        findings: &mut Findings,
+        verdict: &mut VeredictoFirma,
+    ) {
         let mut later = self.steps.iter().filter(|(at, _)| *at > revision).peekable();
         if later.peek().is_some() {
             findings.info("guardados_posteriores", "El PDF se volvió a guardar después de esta firma.");
@@ -78,6 +86,18 @@ impl History {
                 *verdict = (*verdict).max(VeredictoFirma::Modificada);
                 findings
                     .fail("certificacion_violada", "Quien certificó el documento no permitía ningún cambio posterior.");
+            }
+        }
+        let later = self.steps.iter().filter(|(at, _)| *at > revision).flat_map(|(_, differences)| differences);
+        for signed in later.filter(|difference| difference.code == "firma_agregada") {
+            let held = signed.signs.as_deref().filter(|name| locks.hold(name));
+            if let Some(name) = held {
+                *verdict = (*verdict).max(VeredictoFirma::Modificada);
+                let text = format!("Después se firmó el campo «{name}», que esta firma había bloqueado.");
+                findings.fail("campo_bloqueado", text);
+            } else if locks.closed {
+                *verdict = (*verdict).max(VeredictoFirma::Modificada);
+                findings.fail("campo_bloqueado", "Después se agregó una firma, y esta no permitía ningún cambio más.");
             }
         }
         if self.tail {

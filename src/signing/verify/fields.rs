@@ -21,6 +21,8 @@ pub(super) struct Found {
     pub dict: Dict,
     /// It lies in the file itself, not in a compressed object: only then can it be left out of its own digest.
     pub in_file: bool,
+    /// What its field locks once it is signed.
+    pub lock: Option<Dict>,
 }
 
 /// A field to visit, with what it inherits.
@@ -64,7 +66,8 @@ pub(super) fn signatures<R: Read + Seek>(pdf: &mut Pdf<R>, findings: &mut Findin
             continue;
         }
         let direct = object.as_ref().is_some_and(|object| object.within.is_none());
-        if let Some(one) = held(pdf, name, dict, direct)? {
+        if let Some(mut one) = held(pdf, name, dict, direct)? {
+            one.lock = pdf.value(dict, "Lock")?.as_dict().cloned();
             if found.len() >= SIGNATURES_MAX {
                 findings.fail("demasiadas_firmas", format!("El PDF tiene más de {SIGNATURES_MAX} firmas."));
                 break;
@@ -99,16 +102,24 @@ fn held<R: Read + Seek>(pdf: &mut Pdf<R>, name: String, dict: &Dict, direct: boo
                 Err(error) if error.ends_all() => return Err(error),
                 // Shown as a signature without anything in it.
                 Err(_) => {
-                    return Ok(Some(Found { name, object: Some(id), dict: Dict::default(), in_file: false }));
+                    return Ok(Some(Found {
+                        name,
+                        object: Some(id),
+                        dict: Dict::default(),
+                        in_file: false,
+                        lock: None,
+                    }));
                 }
             };
             Ok(value.and_then(|value| {
                 let in_file = value.within.is_none();
                 let Object::Dict(dict) = value.value else { return None };
-                Some(Found { name, object: Some(id), dict, in_file })
+                Some(Found { name, object: Some(id), dict, in_file, lock: None })
             }))
         }
-        Some(Object::Dict(inner)) => Ok(Some(Found { name, object: None, dict: inner.clone(), in_file: direct })),
+        Some(Object::Dict(inner)) => {
+            Ok(Some(Found { name, object: None, dict: inner.clone(), in_file: direct, lock: None }))
+        }
         _ => Ok(None),
     }
 }

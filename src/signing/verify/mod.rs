@@ -10,6 +10,7 @@ mod changes;
 mod content;
 mod coverage;
 mod fields;
+mod locks;
 mod revocation;
 mod signature;
 mod step;

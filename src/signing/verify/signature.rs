@@ -8,6 +8,7 @@ use super::{
     Context, Evidence, Findings, changes,
     coverage::{self, Coverage, Wrong},
     fields::{self, Found},
+    locks::Locks,
     revocation::{self, Status},
 };
 use crate::{
@@ -50,6 +51,7 @@ struct Read1<'a> {
     digest: Option<Digest>,
     info: Option<TimeInfo>,
     tidy: bool,
+    locks: Locks,
 }
 
 /// What was decided so far.
@@ -126,7 +128,8 @@ fn take_apart<'a, R: Read + Seek>(pdf: &mut Pdf<R>, found: &'a Found) -> Result<
         TipoFirma::SelloDeTiempo => info.as_ref().map(|info| info.digest),
         TipoFirma::Firma => signed.as_ref().ok().map(|signed| signed.digest),
     };
-    Ok(Read1 { found, kind, format, coverage, signed, digest, info, tidy })
+    let locks = Locks::of(pdf, found)?;
+    Ok(Read1 { found, kind, format, coverage, signed, digest, info, tidy, locks })
 }
 
 /// The structure without the zeros that fill up its place; also whether zeros are all that follows it.
@@ -500,7 +503,7 @@ fn later<R: Read + Seek>(
         judged.fail(VeredictoFirma::Invalida, "no_cubre_su_revision", text);
         return Ok(());
     }
-    history.tell(revision, one.kind, &mut judged.findings, &mut judged.verdict);
+    history.tell(revision, (one.kind, &one.locks), &mut judged.findings, &mut judged.verdict);
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use std::{
     io::{Read, Seek},
 };
 
-use super::changes::Difference;
+use super::{changes::Difference, fields};
 use crate::{
     domain::firmas::Gravedad,
     signing::pdf::{Dict, Error, Indirect, Object, Pdf, Ref},
@@ -17,6 +17,8 @@ use crate::{
 const NUMBERS_MAX: usize = 100_000;
 /// Objects searched for references.
 const OBJECTS_MAX: usize = 200_000;
+/// Fields within fields.
+const FIELD_DEPTH_MAX: usize = 16;
 /// Differences named for one saving.
 const NAMED_MAX: usize = 20;
 
@@ -84,7 +86,10 @@ impl<R: Read + Seek> Step<'_, R> {
     }
 
     fn tell(&mut self, severity: Gravedad, code: &'static str, text: String) {
-        let difference = Difference { code, severity, text };
+        self.note(Difference { code, severity, text, signs: None });
+    }
+
+    fn note(&mut self, difference: Difference) {
         if self.differences.len() < NAMED_MAX && !self.differences.contains(&difference) {
             self.differences.push(difference);
         }
@@ -269,16 +274,18 @@ impl<R: Read + Seek> Step<'_, R> {
         }
         let kids = dict.get("Kids").and_then(Object::as_array).unwrap_or_default();
         self.widgets.extend(kids.iter().filter_map(Object::as_ref).map(|kid| kid.number));
-        self.tell_signature(&dict)
+        self.tell_signature(&dict, None)
     }
 
-    fn tell_signature(&mut self, field: &Dict) -> Result<(), Error> {
+    /// `signs`: the name of the field, if it stood there before.
+    fn tell_signature(&mut self, field: &Dict, signs: Option<String>) -> Result<(), Error> {
         let Object::Dict(value) = self.pdf.value_at(field, "V", self.new)? else { return Ok(()) };
         let stamp = value.get("SubFilter").is_some_and(|format| format.is_name("ETSI.RFC3161"));
         if stamp {
             self.tell(Gravedad::Informacion, "sello_agregado", "Después se agregó un sello de tiempo.".into());
         } else {
-            self.tell(Gravedad::Informacion, "firma_agregada", "Después se agregó otra firma.".into());
+            let (code, text) = ("firma_agregada", "Después se agregó otra firma.".into());
+            self.note(Difference { code, severity: Gravedad::Informacion, text, signs });
         }
         Ok(())
     }
@@ -309,13 +316,27 @@ impl<R: Read + Seek> Step<'_, R> {
                 self.explain_new(new.get(key).unwrap_or(&Object::Null))?;
             }
             if old.get("V") != new.get("V") {
-                self.tell_signature(&new)?;
+                let name = self.full_name(&new)?;
+                self.tell_signature(&new, Some(name))?;
             } else {
                 // Another look for a signature that was made already, or for none.
                 self.grave("cambio_anotacion", "Después de firmar se cambió cómo se ve una firma en la página.");
             }
         }
         Ok(())
+    }
+
+    /// The name of a field with those of the fields above it.
+    fn full_name(&mut self, field: &Dict) -> Result<String, Error> {
+        let (mut parts, mut at) = (Vec::new(), field.clone());
+        for _ in 0..FIELD_DEPTH_MAX {
+            parts.extend(self.pdf.value_at(&at, "T", self.new)?.as_bytes().map(fields::text));
+            let Some(parent) = at.get("Parent").and_then(Object::as_ref) else { break };
+            let Some(above) = self.dict_after(parent.number)? else { break };
+            at = above;
+        }
+        parts.reverse();
+        Ok(parts.join("."))
     }
 
     fn unexplained(&self) -> Vec<u32> {

@@ -41,7 +41,7 @@ fn spoilt(spoil: impl FnOnce(&mut Paper)) -> Paper {
 }
 
 pub fn all() -> Vec<Case> {
-    [sound(), signers(), ranges(), changes(), prepared(), files(), contents()].into_iter().flatten().collect()
+    [sound(), signers(), ranges(), changes(), locks(), prepared(), files(), contents()].into_iter().flatten().collect()
 }
 
 fn sound() -> Vec<Case> {
@@ -141,6 +141,12 @@ fn signers() -> Vec<Case> {
             NoComprobable,
             "formato_obsoleto",
             &signed(Pen { format: "adbe.pkcs7.sha1", ..Pen::default() }),
+        ),
+        case(
+            "key alone, without certificates inside",
+            NoComprobable,
+            "formato_obsoleto",
+            &signed(Pen { format: "adbe.x509.rsa_sha1", ..Pen::default() }),
         ),
         case(
             "unknown format",
@@ -379,6 +385,54 @@ fn changes() -> Vec<Case> {
 }
 
 /// Documents that were prepared before they were signed.
+/// Two signers, whose fields stood there from the beginning; the first one locks something.
+fn locks() -> Vec<Case> {
+    let twice = |fieldmdp, lock: &str| {
+        let mut paper = Paper::new();
+        let widget = |n: u8, more: &str| {
+            format!("<</Type/Annot/Subtype/Widget/FT/Sig/T(Firma{n})/Rect[0 0 0 0]/F 132/P 3 0 R{more}>>")
+        };
+        let objects = [
+            (21, widget(0, &format!("/V 20 0 R{lock}"))),
+            (23, widget(1, "")),
+            (6, "<</Fields[21 0 R 23 0 R]/SigFlags 3>>".to_owned()),
+            (3, format!("{}>>", page_dict("[21 0 R 23 0 R]"))),
+        ];
+        paper.sign_with(&Pen { fieldmdp, ..Pen::default() }, &objects);
+        paper.sign(&Pen::of("persona-gobierno"));
+        paper
+    };
+    vec![
+        case("two fields, nothing locked", Confiable, "firma_agregada", &twice(None, "")),
+        case("all fields locked", Modificado, "campo_bloqueado", &twice(Some("/Action/All"), "")),
+        case(
+            "the second field locked",
+            Modificado,
+            "campo_bloqueado",
+            &twice(Some("/Action/Include/Fields[(Firma1)]"), ""),
+        ),
+        case("another field locked", Confiable, "firma_agregada", &twice(Some("/Action/Include/Fields[(Otro)]"), "")),
+        case(
+            "all but the second locked",
+            Confiable,
+            "firma_agregada",
+            &twice(Some("/Action/Exclude/Fields[(Firma1)]"), ""),
+        ),
+        case(
+            "locked by the field",
+            Modificado,
+            "campo_bloqueado",
+            &twice(None, "/Lock<</Action/Include/Fields[(Firma1)]>>"),
+        ),
+        case(
+            "closed by the field",
+            Modificado,
+            "campo_bloqueado",
+            &twice(None, "/Lock<</Action/Include/Fields[(X)]/P 1>>"),
+        ),
+    ]
+}
+
 fn prepared() -> Vec<Case> {
     // The page shows an object that does not exist yet; the second "signature" brings it.
     let mut hole = Paper::with("", "");

@@ -46,6 +46,8 @@ pub struct Pen {
     pub crl: bool,
     pub extra_certificate: Option<Vec<u8>>,
     pub docmdp: Option<u8>,
+    /// What a FieldMDP of the signature locks.
+    pub fieldmdp: Option<&'static str>,
     pub unsigned: Vec<u8>,
 }
 
@@ -72,6 +74,7 @@ impl Default for Pen {
             crl: false,
             extra_certificate: None,
             docmdp: None,
+            fieldmdp: None,
             unsigned: Vec::new(),
         }
     }
@@ -281,6 +284,10 @@ impl Paper {
         let list: String = self.fields.iter().map(|field| format!("{field} 0 R ")).collect();
         let reference = pen.docmdp.map(|p| {
             format!("/Reference[<</Type/SigRef/TransformMethod/DocMDP/TransformParams<</Type/TransformParams/P {p}/V/1.2>>>>]")
+        });
+        let reference = reference.or_else(|| {
+            let locks = pen.fieldmdp?;
+            Some(format!("/Reference[<</Type/SigRef/TransformMethod/FieldMDP/TransformParams<</Type/TransformParams/V/1.2{locks}>>>>]"))
         });
         let kind = if pen.format == "ETSI.RFC3161" { "DocTimeStamp" } else { "Sig" };
         let blank = "0".repeat(2 * ROOM);

@@ -12,6 +12,7 @@ use std::{
 };
 
 use axum::Router;
+use ring::digest;
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::Notify,
@@ -24,6 +25,7 @@ use super::{anchors, causes::in_spanish, identities, limits, ready, revocation::
 use crate::{
     audit::{self, AuditError, Log},
     config::{self, Config},
+    domain::Sha256,
     exchange::{
         Clock, Emisores, Exchange, Ids, Platform, RetryPolicy, Settings, SystemClock, SystemIds, Worker,
         examine::{self, Demands, Examiner},
@@ -134,6 +136,7 @@ impl Daemon {
     async fn start_on(config: &Config, overrides: Overrides, store: SharedStore) -> Result<Self, StartError> {
         let exchange = exchange(config, overrides, store)?;
         let audit = audit_log(config, &exchange)?;
+        tell_configuration(config, &exchange).await;
         let (soap, soap_address) = bind("listen.soap", config.listen.soap).await?;
         let (api, api_address) = bind("listen.api", config.listen.api).await?;
         let control = config.data_dir.join(CONTROL_SOCKET);
@@ -329,6 +332,22 @@ pub fn audit_log(config: &Config, exchange: &Exchange) -> Result<Arc<Log>, Start
         timestamper: exchange.sellador(),
     };
     Ok(Log::open(Arc::clone(exchange.store()), options)?)
+}
+
+/// Puts on record what serves from now on. That a full disk does not take it stops nothing: the next start tells it.
+async fn tell_configuration(config: &Config, exchange: &Exchange) {
+    // Secrets are written as asterisks.
+    let told = match serde_json::to_vec(config) {
+        Ok(text) => {
+            let digest = Sha256::from_digest(digest::digest(&digest::SHA256, &text).as_ref());
+            let program = concat!("chasqui ", env!("CARGO_PKG_VERSION"));
+            exchange.configuracion(&digest, program).await.map_err(|error| error.to_string())
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    if let Err(error) = told {
+        tracing::warn!(error, "the configuration in force could not be recorded");
+    }
 }
 
 /// The use cases as the configuration wants them.

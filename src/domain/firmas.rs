@@ -55,7 +55,7 @@ impl Veredicto {
         }
     }
 
-    fn titulo(self) -> &'static str {
+    pub fn titulo(self) -> &'static str {
         match self {
             Self::Confiable => "FIRMAS CONFIABLES",
             Self::Integro => "FIRMAS ÍNTEGRAS, FIRMANTE SIN RESPALDO CONOCIDO",

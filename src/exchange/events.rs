@@ -35,6 +35,8 @@ pub const TRABAJO_REINTENTADO: &str = "trabajo.reintentado";
 pub const TRABAJO_DESCARTADO: &str = "trabajo.descartado";
 pub const CLAVE_CREADA: &str = "clave.creada";
 pub const CLAVE_REVOCADA: &str = "clave.revocada";
+pub const CONFIGURACION_APLICADA: &str = "configuracion.aplicada";
+pub const ACCESO_RECHAZADO: &str = "acceso.rechazado";
 pub const DIRECTORIO_ACTUALIZADO: &str = "directorio.actualizado";
 pub const TEXTOS_ACTUALIZADOS: &str = "textos.actualizados";
 

@@ -7,6 +7,7 @@
 //! between (CONTRACT §7); a state changes only through the domain's transition functions.
 
 mod acknowledge;
+mod administration;
 mod api_keys;
 mod ask;
 mod collect;
@@ -42,6 +43,7 @@ use jiff::Timestamp;
 use tokio::sync::RwLock;
 
 pub use acknowledge::NuevaRespuesta;
+pub use administration::Rechazo;
 pub use api_keys::NuevaClave;
 pub use dispatch::{DESTINOS_MAX, Documentacion, Idempotency, NuevoDespacho};
 pub use events::{ALERTA, CERTIFICADO_POR_VENCER};
@@ -300,6 +302,7 @@ pub struct Exchange {
     started: Timestamp,
     emisores: Arc<Emisores>,
     texts: Arc<Texts>,
+    refusals: Arc<administration::Refusals>,
 }
 
 impl Exchange {
@@ -324,6 +327,7 @@ impl Exchange {
             started,
             emisores: Arc::default(),
             texts: Arc::default(),
+            refusals: Arc::default(),
         }
     }
 

@@ -72,6 +72,7 @@ impl Worker {
             }
             self.exchange.tell_people().await;
             self.exchange.store_texts(false).await;
+            self.exchange.tell_refusals(false).await;
             let wait = match self.start_due(&mut running).await {
                 Ok(next) => until(next, self.exchange.now()),
                 Err(error) => {
@@ -89,6 +90,7 @@ impl Worker {
         }
         while running.join_next().await.is_some() {}
         self.exchange.store_texts(true).await;
+        self.exchange.tell_refusals(true).await;
         directory.await.ok();
     }
 

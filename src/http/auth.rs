@@ -3,6 +3,8 @@
 //! What each role may do is one table, [`Grupo::permite`]; routes join a group with [`protected`] and cannot be reached
 //! without it. Which records a caller sees is bound by the key's entity: [`Acceso::alcanza`].
 
+use std::net::IpAddr;
+
 use axum::{
     Router,
     extract::{FromRequestParts, Request, State},
@@ -17,7 +19,7 @@ use super::{
 };
 use crate::{
     domain::Ruc,
-    exchange::{Actor, Exchange},
+    exchange::{Actor, Exchange, Rechazo},
     store::Rol,
 };
 
@@ -100,6 +102,7 @@ async fn enter(State((exchange, grupo)): State<(Exchange, Grupo)>, mut request: 
             next.run(request).await
         }
         Ok(acceso) => {
+            exchange.acceso_rechazado(Rechazo::SinPermiso, address(peer));
             let detail = format!("Una clave con el rol «{}» no puede usar esta operación", rol(acceso.rol));
             Problem::new(Code::PermisoInsuficiente, detail).into_response()
         }
@@ -112,17 +115,27 @@ async fn authenticate(exchange: &Exchange, peer: Option<Peer>, headers: &HeaderM
     if peer == Some(Peer::Local) {
         return Ok(Acceso::local());
     }
-    let refused = |detail| Problem::new(Code::ClaveRequerida, detail);
+    let refused = |why, detail| {
+        exchange.acceso_rechazado(why, address(peer));
+        Problem::new(Code::ClaveRequerida, detail)
+    };
     let Some(stated) = headers.get(header::AUTHORIZATION) else {
-        return Err(refused("Falta la cabecera Authorization: Bearer CLAVE"));
+        return Err(refused(Rechazo::SinClave, "Falta la cabecera Authorization: Bearer CLAVE"));
     };
     let key = stated.to_str().ok().and_then(bearer);
     let Some(key) = key.filter(|key| key.len() <= KEY_BYTES_MAX) else {
-        return Err(refused("La cabecera Authorization debe ser: Bearer CLAVE"));
+        return Err(refused(Rechazo::MalEscrita, "La cabecera Authorization debe ser: Bearer CLAVE"));
     };
     let found = exchange.clave_vigente(key).await.map_err(|error| Problem::internal(&error))?;
-    let found = found.ok_or_else(|| refused("La clave no existe o fue revocada"))?;
+    let found = found.ok_or_else(|| refused(Rechazo::Desconocida, "La clave no existe o fue revocada"))?;
     Ok(Acceso { actor: Actor::clave(found.id), rol: found.rol, entidad: found.entidad })
+}
+
+fn address(peer: Option<Peer>) -> Option<IpAddr> {
+    match peer {
+        Some(Peer::Network(address)) => Some(address.ip()),
+        _ => None,
+    }
 }
 
 /// The key of a `Bearer` header; the scheme's case does not matter (RFC 9110 §11.1).

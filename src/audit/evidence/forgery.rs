@@ -13,6 +13,15 @@ use crate::audit::Log;
 
 /// An unsigned package with its entries changed, and the manifest and seal made to fit.
 pub fn reseal(package: &[u8], log: &Log, forge: &dyn Fn(&mut Vec<Value>)) -> Vec<u8> {
+    replace(package, log, ENTRIES, &|text| {
+        let mut entries: Value = serde_json::from_str(text).unwrap();
+        forge(entries["asientos"].as_array_mut().unwrap());
+        entries.to_string()
+    })
+}
+
+/// The same with the text of any member changed.
+pub fn replace(package: &[u8], log: &Log, name: &str, forge: &dyn Fn(&str) -> String) -> Vec<u8> {
     let mut container = Container::open(Cursor::new(package)).unwrap();
     let mut writer = Writer::new(tempfile::tempfile().unwrap());
     let mut files = Vec::new();
@@ -21,10 +30,8 @@ pub fn reseal(package: &[u8], log: &Log, forge: &dyn Fn(&mut Vec<Value>)) -> Vec
         if member.name.starts_with("META-INF/") {
             continue;
         }
-        if member.name == ENTRIES {
-            let mut entries: Value = serde_json::from_slice(&content).unwrap();
-            forge(entries["asientos"].as_array_mut().unwrap());
-            content = serde_json::to_vec(&entries).unwrap();
+        if member.name == name {
+            content = forge(std::str::from_utf8(&content).unwrap()).into_bytes();
         }
         let digest = writer.member(&member.name, &content).unwrap();
         if member.name != "mimetype" {

@@ -23,12 +23,13 @@ mod manifest;
 mod messages;
 mod readme;
 pub mod report;
+mod signatures;
 pub mod verify;
 mod write;
 
 pub use report::{Report, Verdict};
 pub use verify::{Trust, verify, verify_rebuilding};
-pub use write::{Piece, Request, write};
+pub use write::{Request, write};
 
 const MIMETYPE: &[u8] = b"application/vnd.etsi.asic-e+zip";
 const MANIFEST: &str = "META-INF/ASiCManifest.xml";

@@ -29,6 +29,7 @@ pub fn text(subject: &str, signed: bool) -> String {
          cargo.pdf              el cargo con el que respondió la entidad receptora, si lo hay\n\
          sobres/                los mensajes como pasaron por la red, con la disposición de su documento en lugar de sus\n\
          \u{20}                      bytes; verify-evidence los rehace, y con --sobres CARPETA los deja escritos\n\
+         firmas/                lo que se halló al examinar las firmas de cada PDF: en palabras (.txt) y para programas (.json)\n\
          asientos.json          lo que el registro de auditoría dice de este intercambio, con sus pruebas\n\
          auditoria/punto.note   el punto de control: cuántos asientos tenía el registro y la raíz de su árbol de Merkle\n\
          auditoria/punto.tsr    su sello de tiempo (RFC 3161), si lo tiene\n\

@@ -22,6 +22,7 @@ use super::{
     entries::{Entries, Said},
     manifest,
     messages::Messages,
+    signatures,
     write::{Contents, subject},
 };
 use crate::{
@@ -237,7 +238,7 @@ impl<R: Read + Seek> Package<'_, R> {
     }
 
     /// The documents and the record against what the entries say.
-    fn exchange(&self, contents: &Contents, said: &[Said], report: &mut Report) {
+    fn exchange(&mut self, contents: &Contents, said: &[Said], report: &mut Report) {
         let versions: Vec<&Record> =
             said.iter().flat_map(|said| &said.records).filter(|record| record.id() == contents.id).collect();
         if versions.iter().zip(1_u32..).any(|(record, version)| record.version() != version) {
@@ -256,6 +257,7 @@ impl<R: Read + Seek> Package<'_, R> {
                 report.proven("El registro del intercambio es el que dejó el último de sus asientos.");
                 self.document(DOCUMENT, "El documento", Some(&subject.document.sha256), said, report);
                 self.document(CARGO, "El cargo", subject.cargo.map(|cargo| &cargo.sha256), said, report);
+                signatures::judge(&mut self.container, &subject, report);
             }
         }
     }

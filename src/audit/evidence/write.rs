@@ -10,7 +10,7 @@ use super::{
     CARGO, CERTIFICATES, CHECKPOINT, CONTENTS, DOCUMENT, ENTRIES, KEY, MANIFEST, MIMETYPE, SEAL, SIGNATURE, TIMESTAMP,
     container::Writer,
     entries::{ENTRIES_MAX, Entries},
-    manifest, messages, readme,
+    manifest, messages, readme, signatures,
 };
 use crate::{
     audit::{AuditError, Log, merkle::Hash},
@@ -28,15 +28,6 @@ pub struct Request {
     pub actor: String,
     /// Signs the package.
     pub identity: Option<Arc<Identity>>,
-    /// Further small files, each in a folder of its kind.
-    pub pieces: Vec<Piece>,
-}
-
-/// A small file.
-#[derive(Debug, Clone)]
-pub struct Piece {
-    pub name: String,
-    pub content: Vec<u8>,
 }
 
 /// `manifiesto.json`.
@@ -133,8 +124,8 @@ pub async fn write(log: &Log, request: Request, file: File) -> Result<File, Audi
         package = package.blob(log.store(), &name, &sha256).await?;
     }
     package.add(ENTRIES, &json(&entries)?)?;
-    for Piece { name, content } in &request.pieces {
-        package.add(name, content)?;
+    for (name, content) in signatures::files(&subject)? {
+        package.add(&name, &content)?;
     }
     package.add(CHECKPOINT, proven.signed.note.as_bytes())?;
     if let Some(token) = &proven.timestamp {

@@ -14,17 +14,17 @@ use openssl::x509::X509;
 use super::world::{World, now};
 use crate::{
     audit::{
-        evidence::{Piece, Request, Trust, verify, write},
+        evidence::{Request, Trust, container::Container, verify, write},
         note::Signer,
     },
-    domain::{Despacho, EstadoDespacho},
+    domain::{Despacho, Documento, EstadoDespacho, firmas::Informe},
     signing::{
         samples,
         timestamp::{Client, Stamp, TimestampError, Timestamper},
     },
     store::{
         Change, Record,
-        samples::{fact, number},
+        samples::{despacho, documento, fact, number},
     },
 };
 
@@ -48,7 +48,6 @@ async fn package(world: &World, despacho: Despacho, signed: bool) -> Vec<u8> {
         now: now(),
         actor: "local".into(),
         identity: signed.then(|| Arc::new(samples::agente())),
-        pieces: vec![Piece { name: "firmas/documento.json".into(), content: b"{}".to_vec() }],
     };
     let mut file = write(&world.log, request, tempfile::tempfile().unwrap()).await.unwrap();
     let mut bytes = Vec::new();
@@ -105,6 +104,35 @@ async fn every_changed_byte_of_a_package_is_found() {
     for length in (0..bytes.len()).step_by(97) {
         assert!(!verify(Cursor::new(&bytes[..length]), &trust).is_sound(), "cut at {length}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_report_on_the_signatures_goes_along_and_is_the_one_on_record() {
+    let world = World::new();
+    let staged = world.stage(number(), 5000).await;
+    let informe = Informe::no_comprobable(now(), 5000, "error_del_examen", "No se examinó.".into());
+    let documento = Documento { firmas: Some(Box::new(informe)), ..documento(&staged) };
+    let made = despacho(documento);
+    let mut fact = fact(made.id, "despacho.registrado");
+    fact.documentos = vec![staged.sha256.clone()];
+    let records = vec![Record::Despacho(Box::new(made.clone()))];
+    let change = Change { facts: vec![fact], records, documents: vec![staged], ..Change::default() };
+    world.store.commit(change).await.unwrap();
+    let bytes = package(&world, made, false).await;
+    let report = verify(Cursor::new(&bytes), &trust(&world));
+    let told = "Las firmas de documento.pdf se examinaron el ";
+    assert!(report.is_sound() && report.to_string().contains(told), "{report}");
+    let mut container = Container::open(Cursor::new(&bytes)).unwrap();
+    let (text, _) = container.read("firmas/documento.txt", 10_000).unwrap();
+    assert!(String::from_utf8(text).unwrap().starts_with("Veredicto: "));
+    let other = crate::audit::evidence::forgery::replace(&bytes, &world.log, "firmas/documento.json", &|text| {
+        text.replace("No se examinó.", "Todo está bien.")
+    });
+    let report = verify(Cursor::new(&other), &trust(&world));
+    assert!(
+        report.to_string().contains("«firmas/documento.json» no es el informe de firmas que se registró"),
+        "{report}"
+    );
 }
 
 /// Someone who holds the audit key makes the package anew, without an entry or in another order.

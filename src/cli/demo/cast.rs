@@ -1,7 +1,11 @@
 //! Who takes part in the demo: a simulated platform and two entities, each a whole daemon with its own data, and each
 //! called the way its document system would call it.
 
-use std::{net::Ipv4Addr, path::Path, time::Duration};
+use std::{
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use http::Method;
 use serde_json::{Value, json};
@@ -27,6 +31,9 @@ const AGENTES: [(&str, &[u8]); 2] = [
     (MUNICIPALIDAD.0, include_bytes!("../../../fixtures/pki/agente-municipalidad.p12")),
     (GOBIERNO.0, include_bytes!("../../../fixtures/pki/agente-gobierno.p12")),
 ];
+/// Whom both believe: who vouches for the agents, and who vouched for the oficio's author.
+pub const ANCHORS: &str =
+    concat!(include_str!("../../../fixtures/pki/chain.pem"), include_str!("../../../fixtures/oficio-raiz.pem"));
 const AGENTES_PASSWORD: &str = include_str!("../../../fixtures/pki/password");
 
 /// One entity: its daemon, and its API with a key of its own.
@@ -75,6 +82,7 @@ impl Member {
     async fn start((ruc, name): (&'static str, &'static str), data: &Path, pide: &PideUrls) -> Result<Self, Failure> {
         let mut config = configuration(ruc, name, data, pide);
         config.entity.iter_mut().try_for_each(|entity| identity(entity, data))?;
+        config.trust.anchors = vec![anchors(data)?];
         let daemon = Daemon::start(&config, Overrides::default()).await;
         let daemon = daemon.map_err(|error| Failure::Failed(error.to_string()))?;
         // As its operator does, over the control socket; from here on it is called with that key and nothing else.
@@ -110,6 +118,13 @@ fn identity(entity: &mut Entity, data: &Path) -> Result<(), Failure> {
     std::fs::write(&file, bytes).map_err(failed)?;
     entity.identity = Some(IdentityFile { file, password: Some(Secret::new(AGENTES_PASSWORD.trim())) });
     Ok(())
+}
+
+fn anchors(data: &Path) -> Result<PathBuf, Failure> {
+    let file = data.with_extension("pem");
+    let written = std::fs::write(&file, ANCHORS);
+    written.map_err(|error| Failure::Failed(format!("{}: {}", file.display(), in_spanish(&error))))?;
+    Ok(file)
 }
 
 fn configuration(ruc: &str, name: &str, data: &Path, pide: &PideUrls) -> Config {

@@ -10,7 +10,7 @@ use std::{
 use openssl::x509::X509;
 
 use super::{
-    cast::{Cast, Member},
+    cast::{ANCHORS, Cast, Member},
     screen::{Screen, thousands},
     story::Exchanged,
 };
@@ -18,9 +18,6 @@ use crate::{
     audit::evidence::{Report, Trust, Verdict, verify},
     cli::{Failure, causes::in_spanish},
 };
-
-/// Who vouches for the automated agents.
-const ANCHORS: &[u8] = include_bytes!("../../../fixtures/pki/chain.pem");
 
 pub async fn show(screen: &mut Screen, cast: &Cast, exchanged: &Exchanged, folder: &Path) -> Result<(), Failure> {
     screen.step("Cada entidad guarda su evidencia, que se prueba sola");
@@ -38,7 +35,7 @@ pub async fn show(screen: &mut Screen, cast: &Cast, exchanged: &Exchanged, folde
 }
 
 fn one(screen: &mut Screen, member: &Member, file: impl Read + Seek, mut package: Vec<u8>) -> Result<(), Failure> {
-    let anchors = X509::stack_from_pem(ANCHORS).map_err(|error| Failure::Failed(error.to_string()))?;
+    let anchors = X509::stack_from_pem(ANCHORS.as_bytes()).map_err(|error| Failure::Failed(error.to_string()))?;
     let trust = Trust { anchors, key: Some(member.daemon.audit().key().clone()) };
     let report = verify(file, &trust);
     let proven = proofs(&report)

@@ -13,7 +13,10 @@ use super::{
     papers::{self, Paper, sha256},
     screen::{Screen, span, thousands},
 };
-use crate::cli::{Failure, output::text};
+use crate::{
+    cli::{Failure, output::text},
+    domain::firmas::{Informe, Veredicto},
+};
 
 /// How long any state may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -57,9 +60,11 @@ async fn oficio(screen: &mut Screen, cast: &Cast) -> Result<Exchanged, Failure> 
         "destinatario": {"unidad": "UNIDAD DE GESTIÓN DOCUMENTAL", "nombre": "MARÍA ELENA ÑAUPARI GÜERE", "cargo": "JEFA"},
     });
     let despacho = dispatch(screen, sender, &paper, &datos).await?;
+    signatures(screen, &despacho)?;
 
     screen.step("El gobierno regional lo recibe, idéntico");
     let recepcion = arrival(screen, receiver, &despacho, &paper).await?;
+    signatures(screen, &recepcion)?;
 
     screen.step("Su mesa de partes lo registra y emite el cargo");
     let filed = json!({"numero_registro": "2026-004517"});
@@ -136,6 +141,17 @@ async fn dispatch(screen: &mut Screen, sender: &Member, paper: &Paper, datos: &V
     let at = clock_time(text(&sent, "enviado_en"));
     screen.fact("Entrega", &format!("estado {} a las {at}, {} después", state(&sent), span(began.elapsed())));
     Ok(sent)
+}
+
+/// The report on the signatures of a document: its signer is vouched for, and nothing was changed.
+fn signatures(screen: &mut Screen, record: &Value) -> Result<(), Failure> {
+    let report: Informe = serde_json::from_value(record["firmas"].clone())
+        .map_err(|error| wrong(screen, &format!("no trae el informe de sus firmas: {error}")))?;
+    must(screen, report.veredicto == Veredicto::Confiable, || format!("sus firmas no valen:\n{}", report.texto()))?;
+    screen.fact("Firmas", report.veredicto.titulo());
+    // The verdict in its first line is said already.
+    report.texto().lines().skip(1).filter(|line| !line.trim().is_empty()).for_each(|line| screen.more(line.trim()));
+    Ok(())
 }
 
 /// The document at its receiver: the same bytes under the same CUO.

@@ -19,4 +19,4 @@ mod texts;
 mod town;
 mod untold;
 mod waits;
-mod world;
+pub(super) mod world;

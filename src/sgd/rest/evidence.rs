@@ -40,7 +40,6 @@ impl Api {
             now: self.exchange.now(),
             actor: acceso.actor.0.clone(),
             identity: self.exchange.identidad(entidad),
-            pieces: Vec::new(),
         };
         let file = self.audit.temporary().map_err(|error| Problem::internal(&error))?;
         let mut file = evidence::write(&self.audit, request, file).await.map_err(|error| auditoria::problem(&error))?;

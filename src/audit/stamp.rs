@@ -1,5 +1,6 @@
 //! Timestamps of checkpoints (RFC 3161): what they say and whether they hold.
 
+use jiff::Timestamp;
 use openssl::{
     cms::{CMSOptions, CmsContentInfo},
     error::ErrorStack,
@@ -15,26 +16,28 @@ use super::{
 };
 use crate::{domain::lima, signing::timestamp};
 
+/// When, as a token says, what has this digest existed. The error, a sentence: the token is not whole, or of something else.
+pub fn opened(token: &[u8], digest: &Hash) -> Result<Timestamp, String> {
+    match timestamp::open(token) {
+        Ok((info, _)) if info.imprint == digest => Ok(info.at),
+        Ok(_) => Err("El sello de tiempo es de otra cosa, no de este punto de control.".into()),
+        Err(error) => Err(format!("El sello de tiempo no está íntegro: {error}.")),
+    }
+}
+
 /// Whether a token is of this digest, whole, and of somebody trusted.
 pub fn judge(token: &[u8], digest: &Hash, trusted: &[X509], report: &mut Report) {
-    let info = match timestamp::open(token) {
-        Ok((info, _)) if info.imprint == digest => info,
-        Ok(_) => {
-            report.fail("El sello de tiempo es de otra cosa, no de este punto de control.");
-            return;
-        }
-        Err(error) => {
-            report.fail(format!("El sello de tiempo no está íntegro: {error}."));
-            return;
-        }
+    let at = match opened(token, digest) {
+        Ok(at) => at,
+        Err(why) => return report.fail(why),
     };
-    let when = lima::texto(info.at);
+    let when = lima::texto(at);
     report.proven(format!("El punto de control ya existía el {when}, según su sello de tiempo."));
     if trusted.is_empty() {
         report.warn("Que la autoridad del sello de tiempo sea auténtica: no se dieron raíces de confianza (--trust).");
         return;
     }
-    match anchors(trusted, info.at).and_then(|store| vouched(token, &store)) {
+    match anchors(trusted, at).and_then(|store| vouched(token, &store)) {
         Ok(()) => report.proven(
             "El certificado del sello de tiempo lleva a una de sus raíces de confianza y estaba vigente cuando lo dio.",
         ),

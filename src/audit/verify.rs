@@ -12,6 +12,7 @@ use super::{
     log::Folder,
     merkle::{self, Edge, Hash},
     note::{NoteError, Verifier},
+    stamp,
     tree::{self, Leaf, Reader},
 };
 use crate::{
@@ -44,6 +45,8 @@ pub struct Report {
     pub key: Option<String>,
     /// Checkpoints whose root is that of the journal.
     pub checkpoints: u64,
+    /// Timestamps beside them that are whole and theirs. Who gave them is not judged here.
+    pub timestamps: u64,
     /// Entries covered by the last of them.
     pub covered: u64,
     /// The first entry read.
@@ -115,7 +118,17 @@ fn checkpoints(folder: &Folder, key: &Verifier, report: &mut Report) -> Result<V
             Ok(Some(note)) => match Checkpoint::open(&note, key) {
                 Err(error) => wrong(&error.to_string()),
                 Ok(checkpoint) if checkpoint.size != size => wrong("su nombre no es el de su contenido"),
-                Ok(checkpoint) => found.push(checkpoint),
+                Ok(checkpoint) => {
+                    found.push(checkpoint);
+                    let stamped = kept.timestamp(size).map_err(|error| error.to_string());
+                    let judged = stamped.and_then(|token| {
+                        token.map(|token| stamp::opened(&token, &merkle::hash(&[note.as_bytes()]))).transpose()
+                    });
+                    match judged {
+                        Ok(at) => report.timestamps += u64::from(at.is_some()),
+                        Err(why) => report.problems.push(format!("punto de control {size:020}.tsr: {why}")),
+                    }
+                }
             },
         }
     }

@@ -243,11 +243,21 @@ impl Verify {
             found.store.damage.iter().for_each(|damage| output::say(&format!("DAÑO: {damage}")));
             found.problems.iter().for_each(|problem| output::say(&format!("ALTERADO: {problem}")));
             if found.from > 1 {
-                output::say(&format!("Leído desde el asiento {}; lo anterior, según su punto de control.", found.from));
+                output::say(&format!(
+                    "Leído desde el asiento {}; lo anterior, según su punto de control. Los documentos de antes no se releyeron: para \
+                     eso, verifique sin --since.",
+                    found.from
+                ));
             }
             output::say(&format!(
-                "{} asientos, {} documentos, {} bytes leídos; {} puntos de control correctos, que cubren {} asientos",
-                found.store.entries, found.store.documents, found.store.bytes, found.checkpoints, found.covered
+                "{} asientos, {} documentos, {} bytes leídos; {} puntos de control correctos ({} con sello de tiempo), \
+                 que cubren {} asientos",
+                found.store.entries,
+                found.store.documents,
+                found.store.bytes,
+                found.checkpoints,
+                found.timestamps,
+                found.covered
             ));
         }
         if found.is_whole() {

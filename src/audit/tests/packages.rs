@@ -15,6 +15,7 @@ use super::world::{World, now};
 use crate::{
     audit::{
         evidence::{Request, Trust, container::Container, verify, write},
+        log::Folder,
         note::Signer,
     },
     domain::{Despacho, Documento, EstadoDespacho, firmas::Informe},
@@ -199,4 +200,21 @@ async fn a_checkpoint_without_its_timestamp_is_evidence_and_gets_it_when_the_aut
     // Once it has one, nobody is asked.
     authority.here.store(false, Ordering::Relaxed);
     judged("El punto de control ya existía el").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verification_of_the_log_reads_the_timestamps_beside_its_checkpoints() {
+    let client = Client::new(Box::new(samples::Tsa::new()), None, Box::new(|| [7; 16]));
+    let world = World::with_timestamper(Arc::new(client));
+    world.entries(2).await;
+    let signed = world.log.checkpoint(now(), "local").await.unwrap();
+    world.log.stamp(&signed, now()).await;
+    let report = world.verify();
+    assert!(report.is_whole() && report.timestamps == 1, "{:?}", report.problems);
+    let path = Folder::of(world.folder.path()).checkpoints().timestamp_path(signed.checkpoint.size);
+    let token = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &token[..token.len() / 2]).unwrap();
+    let report = world.verify();
+    let told = |problem: &String| problem.contains(".tsr: El sello de tiempo no está íntegro");
+    assert!(report.timestamps == 0 && report.problems.iter().any(told), "{:?}", report.problems);
 }

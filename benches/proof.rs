@@ -1,5 +1,5 @@
 //! What examining and auditing add to receiving a signed document of 1 MB, as ratios in one run over one store:
-//! `cargo bench --bench receive`; `CHASQUI_BENCH_ROUNDS` and `CHASQUI_BENCH_DIR` change it.
+//! `cargo bench --bench proof`; `CHASQUI_BENCH_ROUNDS` and `CHASQUI_BENCH_DIR` change it.
 //!
 //! The bare way is everything else that receiving does: reading the envelope, both layers of base64, the SHA-256, staging and
 //! the synced commit. The whole way is the service itself, its listener's own work included, so it is rather overstated.

@@ -247,9 +247,12 @@ fn make_folders(dir: &Path, disk: &dyn Disk) -> io::Result<()> {
     for folder in ["", "journal", "packs", "documents", "incoming"] {
         fs::create_dir_all(dir.join(folder))?;
     }
-    match disk.sync_dir(dir) {
-        Err(error) if disk_refuses(&error) && !new => {}
-        synced => synced?,
+    // The folders' own names, and those in them that a killed process made and did not live to sync.
+    for folder in ["", "journal", "packs", "documents"] {
+        match disk.sync_dir(&dir.join(folder)) {
+            Err(error) if disk_refuses(&error) && !new => {}
+            synced => synced?,
+        }
     }
     // A new store's own name must last too; the folders above may be somebody else's to read.
     if let Some(parent) = dir.canonicalize()?.parent().filter(|_| new) {

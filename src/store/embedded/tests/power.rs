@@ -161,3 +161,22 @@ async fn what_was_answered_before_a_power_cut_is_there_after_it() {
         }
     }
 }
+
+#[tokio::test]
+async fn names_that_a_killed_process_made_are_sure_before_anything_is_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let ids = fill(&store).await;
+    let large = store.despacho(ids[1]).await.unwrap().unwrap().documento.sha256;
+    drop(store);
+    // It died before it synced the folders that these stand in.
+    let folder = dir.path().join("documents").join(&large.as_str()[..2]);
+    let made = [newest(dir.path()), dir.path().join("packs/0000000001.pack"), folder];
+    assert!(made.iter().all(|path| path.exists()));
+    let disk = Arc::new(Volatile(Mutex::default()));
+    disk.memory().unsure.extend(made.clone());
+    let store = EmbeddedStore::open(dir.path(), Options { disk: disk.clone(), ..options() }).unwrap();
+    store.commit(dispatch(&store, 100).await).await.unwrap();
+    let unsure = disk.memory().unsure.clone();
+    assert!(made.iter().all(|path| !unsure.contains(path)), "{unsure:?}");
+}

@@ -425,7 +425,9 @@ fn image(bytes: &[u8]) -> Result<Image, SheetError> {
         return Err(SheetError::Image);
     }
     let data = Data::from(bytes.to_vec());
-    let image = if bytes.starts_with(b"\x89PNG") { Image::from_png(data, true) } else { Image::from_jpeg(data, true) };
+    // PDF/A has no interpolated images.
+    let image =
+        if bytes.starts_with(b"\x89PNG") { Image::from_png(data, false) } else { Image::from_jpeg(data, false) };
     let image = image.map_err(|_| SheetError::Image)?;
     let (width, height) = image.size();
     if width == 0 || height == 0 || width > IMAGE_SIDE_MAX || height > IMAGE_SIDE_MAX {

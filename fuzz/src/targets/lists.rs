@@ -13,12 +13,14 @@ use chasqui::signing::{
 pub fn lists(data: &[u8]) {
     let Ok(document) = Document::parse(data) else { return };
     let whole = |document: &Document| write(document, Part::Whole, None, Method::Inclusive);
-    let canonical = whole(&document);
-    let again = Document::parse(&canonical).expect("a canonical form is a document");
-    assert_eq!(canonical, whole(&again), "the canonical form of a canonical form is another");
-    let exclusive = write(&document, Part::Whole, None, Method::Exclusive);
-    let again = Document::parse(&exclusive).expect("a canonical form is a document");
-    assert_eq!(exclusive, write(&again, Part::Whole, None, Method::Exclusive));
+    if let Some(canonical) = whole(&document) {
+        let again = Document::parse(&canonical).expect("a canonical form is a document");
+        assert_eq!(Some(canonical), whole(&again), "the canonical form of a canonical form is another");
+    }
+    if let Some(exclusive) = write(&document, Part::Whole, None, Method::Exclusive) {
+        let again = Document::parse(&exclusive).expect("a canonical form is a document");
+        assert_eq!(Some(exclusive), write(&again, Part::Whole, None, Method::Exclusive));
+    }
     let _ = check(&document);
     if let Some(list) = fuzzing::read(&document) {
         let mut trust = Trust::default();

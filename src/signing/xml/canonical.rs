@@ -4,7 +4,7 @@
 
 use std::{collections::HashMap, rc::Rc};
 
-use super::tree::{Attribute, Document, Element, Node, XML_NAMESPACE};
+use super::tree::{Attribute, DOCUMENT_BYTES_MAX, Document, Element, Node, XML_NAMESPACE};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
@@ -31,14 +31,18 @@ pub enum Part<'a> {
     Element(&'a Element),
 }
 
-/// Writes `part` without `without` and what is in it.
-pub fn write(document: &Document, part: Part<'_>, without: Option<&Element>, method: Method) -> Vec<u8> {
-    let mut writer = Writer { document, without: without.map(|e| e.index), method, out: Vec::new() };
+/// Largest canonical form, in bytes. Escapes make it longer than what was read, by little; the exclusive form repeats a
+/// namespace wherever it is needed, and would make many gigabytes of a long one that a hundred thousand elements share.
+pub const CANONICAL_BYTES_MAX: usize = 2 * DOCUMENT_BYTES_MAX;
+
+/// Writes `part` without `without` and what is in it; `None`: it is longer than [`CANONICAL_BYTES_MAX`].
+pub fn write(document: &Document, part: Part<'_>, without: Option<&Element>, method: Method) -> Option<Vec<u8>> {
+    let mut writer = Writer { document, without: without.map(|e| e.index), method, out: Vec::new(), full: false };
     match part {
         Part::Whole => writer.whole(),
         Part::Element(element) => writer.apex(element),
     }
-    writer.out
+    (!writer.full).then_some(writer.out)
 }
 
 type Scope = HashMap<Rc<str>, Rc<str>>;
@@ -48,6 +52,8 @@ struct Writer<'a> {
     without: Option<usize>,
     method: Method,
     out: Vec<u8>,
+    /// There was more than may be written: nothing more is.
+    full: bool,
 }
 
 impl Writer<'_> {
@@ -97,7 +103,7 @@ impl Writer<'_> {
     /// `scope` is what prefixes mean outside the element, `written` what the output says of them so far. Recursion is
     /// bounded by the tree's depth.
     fn element(&mut self, element: &Element, scope: &Scope, written: &Scope, inherited: &[Attribute]) {
-        if self.without == Some(element.index) {
+        if self.full || self.without == Some(element.index) {
             return;
         }
         let (mut scope, mut written) = (scope.clone(), written.clone());
@@ -172,7 +178,10 @@ impl Writer<'_> {
     }
 
     fn put(&mut self, text: &str) {
-        self.out.extend_from_slice(text.as_bytes());
+        self.full |= text.len() > CANONICAL_BYTES_MAX.saturating_sub(self.out.len());
+        if !self.full {
+            self.out.extend_from_slice(text.as_bytes());
+        }
     }
 
     fn text(&mut self, text: &str) {
@@ -198,12 +207,16 @@ impl Writer<'_> {
     }
 
     fn escaped(&mut self, text: &str, escape: impl Fn(u8) -> Option<&'static str>) {
-        for byte in text.bytes() {
-            match escape(byte) {
-                Some(written) => self.put(written),
-                None => self.out.push(byte),
+        let mut begin = 0;
+        for (at, byte) in text.bytes().enumerate() {
+            if let Some(written) = escape(byte) {
+                // What is escaped is one byte, and stands between characters.
+                self.put(text.get(begin..at).unwrap_or_default());
+                self.put(written);
+                begin = at + 1;
             }
         }
+        self.put(text.get(begin..).unwrap_or_default());
     }
 }
 

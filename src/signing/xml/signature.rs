@@ -46,6 +46,8 @@ pub enum SignatureFault {
     Digest,
     #[error("su firma es falsa")]
     Signature,
+    #[error("lo que se firmó pasa los límites de tamaño")]
+    TooLarge,
 }
 
 /// Who signed; whether they are believed is for the caller to judge.
@@ -72,9 +74,13 @@ pub fn check(document: &Document) -> Judged<Signer> {
     if whole != 1 {
         return Err(SignatureFault::Shape("debe cubrir el documento entero, una vez"));
     }
-    let signed = canonical::write(document, Part::Element(info), None, method);
+    let signed = canonical(document, Part::Element(info), None, method)?;
     let value = base64(&document.text(sole(document, signature, "SignatureValue")?))?;
     signer(document, signature, algorithm, &signed, &value)
+}
+
+fn canonical(document: &Document, part: Part<'_>, without: Option<&Element>, method: Method) -> Judged<Vec<u8>> {
+    canonical::write(document, part, without, method).ok_or(SignatureFault::TooLarge)
 }
 
 fn the_signature(document: &Document) -> Judged<&Element> {
@@ -141,11 +147,11 @@ fn digest(document: &Document, signature: &Element, reference: &Element, target:
     let transforms = transforms(document, reference)?;
     let (bytes, weak) = match (target, transforms) {
         (Target::Whole(part), (true, method)) => {
-            (canonical::write(document, *part, Some(signature), method.unwrap_or(Method::Inclusive)), false)
+            (canonical(document, *part, Some(signature), method.unwrap_or(Method::Inclusive))?, false)
         }
         (Target::Own(element), (false, method)) => {
             // Says nothing of the list: a digest of old in front of the key (as the Peruvian list has) harms nothing.
-            (canonical::write(document, Part::Element(element), None, method.unwrap_or(Method::Inclusive)), true)
+            (canonical(document, Part::Element(element), None, method.unwrap_or(Method::Inclusive))?, true)
         }
         _ => return Err(SignatureFault::Shape("Transforms")),
     };

@@ -147,7 +147,7 @@ fn canonical_forms_are_the_ones_the_specifications_show() {
     assert_eq!(Document::parse(text.as_bytes()).unwrap_err(), XmlFault::Doctype);
     let document = Document::parse(b"<a xmlns:q='urn:q' xml:lang='es'><b z='' a='&#13;'>x&#13;&gt;</b></a>").unwrap();
     let b = document.child(document.root(), "", "b").unwrap();
-    let text = |method| String::from_utf8(write(&document, Part::Element(b), None, method)).unwrap();
+    let text = |method| String::from_utf8(write(&document, Part::Element(b), None, method).unwrap()).unwrap();
     assert_eq!(text(Method::Exclusive), "<b a=\"&#xD;\" z=\"\">x&#xD;&gt;</b>");
     assert_eq!(text(Method::Inclusive), "<b xmlns:q=\"urn:q\" a=\"&#xD;\" z=\"\" xml:lang=\"es\">x&#xD;&gt;</b>");
 }
@@ -308,4 +308,16 @@ fn what_is_not_a_plain_document_is_refused() {
     assert_eq!(Document::parse(deep(DEPTH_MAX + 1).as_bytes()).unwrap_err(), XmlFault::TooLarge);
     assert_eq!(Document::parse(format!("<a{attributes}/>").as_bytes()).unwrap_err(), XmlFault::TooLarge);
     assert_eq!(Document::parse(b"<a>\xff</a>").unwrap_err(), XmlFault::Encoding);
+}
+
+#[test]
+fn a_canonical_form_that_would_swell_without_end_is_not_written() {
+    // Each of the elements inside needs the namespace anew: one MiB would become 40 GiB.
+    let long = "n".repeat(1024 * 1024);
+    let (head, tail) = (format!("<lista xmlns:p='{long}'>"), format!("{}</lista>", "<p:a/>".repeat(40_000)));
+    let signed = String::from_utf8(signed("<lista>", &Template::new(EXCLUSIVE), "</lista>")).unwrap();
+    let swollen = signed.replace("<lista>", &head).replace("</lista>", &tail);
+    assert_eq!(checked(swollen.as_bytes()), Err(SignatureFault::TooLarge));
+    let plain = Document::parse(format!("{head}{tail}").as_bytes()).unwrap();
+    assert!(write(&plain, Part::Whole, None, Method::Inclusive).is_some(), "it needs it once");
 }

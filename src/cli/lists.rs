@@ -178,12 +178,12 @@ mod tests {
     use crate::signing::trusted_list::samples::{GRANTED, INTERMEDIATE, ISSUER, list, service};
 
     const NOW: &str = "2026-11-22T12:00:00Z";
-    const CHAIN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/pki/chain.pem");
+    const SIGNER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/pki/agente-municipalidad.cert.pem");
 
     fn config(dir: &std::path::Path, source: &str) -> Config {
         let mut config = Config { data_dir: dir.join("data"), ..Config::default() };
         config.trust.lists = vec![source.into()];
-        config.trust.list_signers = vec![CHAIN.into()];
+        config.trust.list_signers = vec![SIGNER.into()];
         config
     }
 

@@ -53,12 +53,14 @@ pub enum Purpose {
 
 impl Anchor {
     fn serves(&self, purpose: Purpose, at: Timestamp) -> bool {
-        let Some(service) = &self.service else { return true };
-        let fits = match purpose {
-            Purpose::Signing => service.kind == ServiceKind::Issuer,
-            Purpose::TimeStamping => service.kind == ServiceKind::TimeStamping,
-        };
-        fits && service.covers(at)
+        self.service.as_ref().is_none_or(|service| fits(service, purpose) && service.covers(at))
+    }
+}
+
+fn fits(service: &Service, purpose: Purpose) -> bool {
+    match purpose {
+        Purpose::Signing => service.kind == ServiceKind::Issuer,
+        Purpose::TimeStamping => service.kind == ServiceKind::TimeStamping,
     }
 }
 
@@ -159,6 +161,9 @@ impl Trust {
     ) -> (Chain, Vec<X509>) {
         let found = self.store(purpose, at).and_then(|store| judged(&store, leaf, others));
         let (chain, path) = found.unwrap_or((Chain::Broken, Vec::new()));
+        if chain == Chain::Trusted && self.withdrawn(purpose, &path, at) {
+            return (Chain::NotVouched, path);
+        }
         // A list that knows the issuer but does not vouch for it then says more than that nobody does.
         let listed = || self.anchors.iter().filter(|anchor| anchor.service.is_some());
         if chain == Chain::Unknown && listed().next().is_some() {
@@ -168,6 +173,25 @@ impl Trust {
             }
         }
         (chain, path)
+    }
+
+    /// Whether a chain to a service of a list goes through one that the list names for the same and did not vouch for then:
+    /// the issuer above it answers for it no more. A file of the operator's own at the end of the chain answers for all below.
+    fn withdrawn(&self, purpose: Purpose, path: &[X509], at: Timestamp) -> bool {
+        let known: Vec<Vec<&Anchor>> = path
+            .iter()
+            .filter_map(|one| one.to_der().ok())
+            .map(|der| self.anchors.iter().filter(|anchor| anchor.certificate.der == der).collect())
+            .collect();
+        let own = |anchors: &[&Anchor]| anchors.iter().any(|anchor| anchor.service.is_none());
+        if known.last().is_none_or(|last| own(last)) {
+            return false;
+        }
+        known.iter().filter(|anchors| !own(anchors)).any(|anchors| {
+            let listed = |anchor: &&&Anchor| anchor.service.as_ref().is_some_and(|service| fits(service, purpose));
+            let mut listed = anchors.iter().filter(listed).peekable();
+            listed.peek().is_some() && !listed.any(|anchor| anchor.serves(purpose, at))
+        })
     }
 }
 

@@ -22,6 +22,9 @@ const TSL: &str = "http://uri.etsi.org/02231/v2#";
 const TYPES: &str = "http://uri.etsi.org/TrstSvc/Svctype/";
 const STATES: &str = "http://uri.etsi.org/TrstSvc/";
 
+/// id-tsl-kp-tslSigning.
+const LIST_SIGNING: &str = "0.4.0.2231.3.0";
+
 /// Largest list, in bytes.
 pub const LIST_BYTES_MAX: usize = xml::tree::DOCUMENT_BYTES_MAX;
 /// Services of a list that are kept.
@@ -44,6 +47,11 @@ pub enum ListFault {
         "la firmó un certificado que no está entre los que pueden firmarla (trust.list_signers), o que ya no está vigente"
     )]
     Stranger,
+    #[error(
+        "la firmó un certificado que emitió uno de los de trust.list_signers, pero que no es para firmar listas \
+         (id-tsl-kp-tslSigning): si es el de la autoridad, nómbrelo a él en trust.list_signers"
+    )]
+    Unfit,
     #[error("no es una lista de servicios de confianza (ETSI TS 119 612)")]
     NotAList,
     #[error("no dice {0}")]
@@ -104,7 +112,8 @@ impl Service {
 }
 
 impl TrustedList {
-    /// Checks and reads a list; `signers` are the certificates that may sign it, or that issue those that do.
+    /// Checks and reads a list; `signers` are the certificates that may sign it, or that issue some for
+    /// signing lists.
     pub fn read(bytes: &[u8], signers: &Trust, now: Timestamp) -> Result<Self, ListFault> {
         Self::judged(bytes, signers, Some(now))
     }
@@ -122,7 +131,8 @@ impl TrustedList {
         let signer = xml::check(&document)?;
         let list = Reader { document: &document }.list(signer.certificate.name())?;
         match signers.chain(&signer.certificate, &signer.others, at.unwrap_or(list.issued)).0 {
-            Chain::Trusted => Ok(list),
+            Chain::Trusted if may_sign_lists(&signer.certificate, signers) => Ok(list),
+            Chain::Trusted => Err(ListFault::Unfit),
             _ => Err(ListFault::Stranger),
         }
     }
@@ -139,6 +149,13 @@ impl TrustedList {
             false => Err(ListFault::Older),
         }
     }
+}
+
+/// Whoever is named may; of those that one who is named issued, only who was issued for it (ETSI TS 119 612 §5.7.1): else every
+/// official and every municipality below the same root could write a list of their own.
+fn may_sign_lists(certificate: &Certificate, signers: &Trust) -> bool {
+    let for_it = |(uses, _): &(Vec<String>, bool)| uses.iter().any(|usage| usage == LIST_SIGNING);
+    signers.has(certificate) || certificate.extended_usage.as_ref().is_some_and(for_it)
 }
 
 struct Reader<'a> {

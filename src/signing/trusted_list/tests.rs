@@ -62,6 +62,28 @@ fn a_service_is_believed_for_what_it_does_and_when_it_was_vouched_for() {
 }
 
 #[test]
+fn an_issuer_that_was_withdrawn_is_not_believed_for_the_sake_of_the_one_above_it() {
+    let root = include_str!("../../../fixtures/pki/root.cert.pem");
+    let services = |below: &str| {
+        let history = [(GRANTED, "2025-01-10T00:00:00Z")];
+        let below = service(ISSUER, INTERMEDIATE, below, "2026-06-01T00:00:00Z", &history);
+        [below, service(ISSUER, root, GRANTED, "2025-01-10T00:00:00Z", &[])].concat()
+    };
+    let (person, issuer) = (certificate(PERSON), certificate(INTERMEDIATE.as_bytes()));
+    let judge = |trust: &Trust, when: &str| trust.chain(&person, std::slice::from_ref(&issuer), at(when)).0;
+    let mut trust = Trust::default();
+    trust.with_list(&read(&services(WITHDRAWN)), "lista").unwrap();
+    assert_eq!(judge(&trust, "2026-05-31T00:00:00Z"), Chain::Trusted);
+    assert_eq!(judge(&trust, NOW), Chain::NotVouched);
+    let mut granted = Trust::default();
+    granted.with_list(&read(&services(GRANTED)), "lista").unwrap();
+    assert_eq!(judge(&granted, NOW), Chain::Trusted);
+    // The operator's own word on the one above counts for all below it.
+    trust.with(root.as_bytes(), "propio.pem").unwrap();
+    assert_eq!(judge(&trust, NOW), Chain::Trusted);
+}
+
+#[test]
 fn who_may_not_sign_lists_is_told_apart_from_who_changed_one() {
     let bytes = list("2026-11-01T00:00:00Z", "2027-05-01T00:00:00Z", 1, "");
     let read = |bytes: &[u8], signers: &Trust, now: &str| TrustedList::read(bytes, signers, at(now)).map(|_| ());
@@ -71,10 +93,10 @@ fn who_may_not_sign_lists_is_told_apart_from_who_changed_one() {
     other.with(include_bytes!("../../../fixtures/pki/unknown-root.cert.pem"), "x").unwrap();
     assert_eq!(read(&bytes, &other, NOW), Err(ListFault::Stranger));
     assert_eq!(read(&bytes, &signers(), "2060-01-01T00:00:00Z"), Err(ListFault::Stranger), "expired");
-    // The very certificate that signed it may be named instead of its root.
-    let mut pinned = Trust::default();
-    pinned.with(include_bytes!("../../../fixtures/pki/agente-municipalidad.cert.pem"), "x").unwrap();
-    assert_eq!(read(&bytes, &pinned, NOW), Ok(()));
+    // Below the root that issues those who sign lists stand thousands who sign letters.
+    let mut root = Trust::default();
+    root.with(include_bytes!("../../../fixtures/pki/chain.pem"), "x").unwrap();
+    assert_eq!(read(&bytes, &root, NOW), Err(ListFault::Unfit));
 
     let text = String::from_utf8(bytes).unwrap();
     let changed = text.replace("AUTORIDAD DE PRUEBA", "AUTORIDAD DE PRUEBAS");
@@ -82,6 +104,20 @@ fn who_may_not_sign_lists_is_told_apart_from_who_changed_one() {
     let comment = text.replace("AUTORIDAD DE PRUEBA", "AUTORIDAD<!-- --> DE PRUEBA");
     assert_eq!(read(comment.as_bytes(), &signers(), NOW), Ok(()));
     assert_eq!(read(b"<html/>", &signers(), NOW), Err(ListFault::NotAList));
+}
+
+#[test]
+fn below_a_root_only_who_was_issued_for_it_signs_lists() {
+    let mut root = Trust::default();
+    root.with(include_bytes!("../../../fixtures/pki/chain.pem"), "x").unwrap();
+    let with = |usage: &str| {
+        let mut one = certificate(PERSON);
+        one.extended_usage = Some((vec!["1.3.6.1.5.5.7.3.4".into(), usage.into()], false));
+        one
+    };
+    assert!(may_sign_lists(&with("0.4.0.2231.3.0"), &root));
+    assert!(!may_sign_lists(&with("1.3.6.1.5.5.7.3.8"), &root) && !may_sign_lists(&certificate(PERSON), &root));
+    assert!(may_sign_lists(&certificate(include_bytes!("../../../fixtures/pki/root.cert.pem")), &root), "named itself");
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod coverage;
 mod fields;
 mod locks;
 mod revocation;
+mod scope;
 mod signature;
 mod step;
 #[cfg(test)]

@@ -8,9 +8,10 @@ use openssl::{
     hash::MessageDigest,
     ocsp::{OcspCertId, OcspCertStatus, OcspFlag, OcspResponse},
     stack::Stack,
-    x509::{CrlStatus, X509, X509Crl},
+    x509::{CrlStatus, X509, X509Crl, store::X509Store},
 };
 
+use super::scope::{self, Scope};
 use crate::{
     domain::lima,
     signing::{
@@ -98,9 +99,11 @@ impl Judge<'_> {
         evidence: impl IntoIterator<Item = (&'e Evidence, Option<&'e str>)>,
     ) -> (Status, Option<By>) {
         let mut best = (Status::Unknown, None);
+        // Made of hundreds of anchors, and the same for all pieces.
+        let mut store = None;
         for (piece, source) in evidence {
             let (said, kind) = match piece {
-                Evidence::Ocsp(der) => (self.ocsp(der), "respuesta OCSP"),
+                Evidence::Ocsp(der) => (self.ocsp(der, &mut store), "respuesta OCSP"),
                 Evidence::Crl(der) => (self.crl(der), "lista de revocados (CRL)"),
             };
             let Some(Said { status, made }) = said else { continue };
@@ -129,9 +132,13 @@ impl Judge<'_> {
             return None;
         }
         let made = identity::time(list.last_update()).ok()?;
+        let scope = scope::of(&list, &self.certificate.x509);
         let status = match list.get_by_cert(&self.certificate.x509) {
+            _ if scope == Scope::Nothing => return None,
             CrlStatus::Revoked(entry) => Status::Revoked(identity::time(entry.revocation_date()).ok()),
-            CrlStatus::RemoveFromCrl(_) => Status::Good,
+            // Only of lists that say what changed, which are not read alone.
+            CrlStatus::RemoveFromCrl(_) => return None,
+            CrlStatus::NotRevoked if scope == Scope::Part => return None,
             // An old list says nothing of later days.
             CrlStatus::NotRevoked => {
                 let until = list.next_update().and_then(|until| identity::time(until).ok());
@@ -144,12 +151,13 @@ impl Judge<'_> {
         Some(Said { status, made })
     }
 
-    fn ocsp(&self, der: &[u8]) -> Option<Said> {
+    /// `store`: of the anchors, once it was made.
+    fn ocsp(&self, der: &[u8], store: &mut Option<Option<X509Store>>) -> Option<Said> {
         let basic = OcspResponse::from_der(der).ok()?.basic().ok()?;
-        let store = self.trust.store(Purpose::Signing, self.at)?;
+        let store = store.get_or_insert_with(|| self.trust.store(Purpose::Signing, self.at)).as_ref()?;
         let mut along = Stack::new().ok()?;
         along.push(self.issuer.clone()).ok()?;
-        basic.verify(&along, &store, OcspFlag::empty()).ok()?;
+        basic.verify(&along, store, OcspFlag::empty()).ok()?;
         for digest in [MessageDigest::sha1(), MessageDigest::sha256()] {
             let id = OcspCertId::from_cert(digest, &self.certificate.x509, self.issuer).ok()?;
             let Some(status) = basic.find_status(&id) else { continue };

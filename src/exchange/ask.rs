@@ -32,6 +32,9 @@ pub(super) struct Consultado {
 /// How much earlier than its document a registration may be dated.
 const DATE_SLACK: Duration = Duration::from_secs(24 * 3600);
 
+/// Before it nobody registered anything over the platform.
+const YEAR_MIN: i16 = 2000;
+
 impl Exchange {
     /// Asks the receiver about a send whose end is not known. `None`: it surely did not arrive, send again.
     pub(super) async fn ask(&self, job: &Job, despacho: Despacho) -> Result<Option<Step>, StoreError> {
@@ -227,7 +230,9 @@ impl Exchange {
     /// delivers by itself as a cargo is judged by the CUO alone, as ever. A day is left to clocks and to dates without a time.
     async fn of_another(&self, despacho: &Despacho, answer: &RespuestaConsulta) -> Option<PlatformError> {
         let stated = answer.cargo.fecha_registro.as_deref().and_then(lima::leer)?;
-        if answer.respuesta.codigo() != "0000" || later(stated, DATE_SLACK) >= despacho.creado_en {
+        // No date at all, as programs write it that must write one: the year 1, 1753, 1900, 1970.
+        let none = lima::en_lima(stated).year() < YEAR_MIN;
+        if none || answer.respuesta.codigo() != "0000" || later(stated, DATE_SLACK) >= despacho.creado_en {
             return None;
         }
         let detalle = format!(

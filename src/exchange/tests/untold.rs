@@ -90,6 +90,20 @@ async fn a_consulta_that_was_registered_before_our_document_existed_is_not_belie
 }
 
 #[tokio::test]
+async fn a_date_that_stands_for_none_does_not_make_an_answer_another_documents() {
+    for none in ["0001-01-01T00:00:00", "1900-01-01T00:00:00", "1970-01-01T00:00:00-05:00"] {
+        let world = World::new().await;
+        world.platform.sends.lock().unwrap().push_back(Err(unclear("sin respuesta")));
+        let id = world.dispatch().await;
+        world.run_due().await;
+        *world.platform.registered.lock().unwrap() = Some(none);
+        world.platform.consultas.lock().unwrap().push_back(Ok(Told { codigo: "0000", estado: "P", pdf: None }));
+        assert!(world.run_next().await);
+        assert_eq!(world.despacho(id).await.estado, EstadoDespacho::Enviado, "{none}");
+    }
+}
+
+#[tokio::test]
 async fn a_correction_for_several_is_the_one_for_the_entity_that_observed() {
     let world = World::new().await;
     let id = world.observed().await;

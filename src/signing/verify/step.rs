@@ -89,9 +89,17 @@ impl<R: Read + Seek> Step<'_, R> {
         self.note(Difference { code, severity, text, signs: None });
     }
 
+    /// What says nothing bad must not take the place of what does; and who signed more fields in one saving than are named may
+    /// have signed one that was locked.
     fn note(&mut self, difference: Difference) {
-        if self.differences.len() < NAMED_MAX && !self.differences.contains(&difference) {
+        if self.differences.contains(&difference) {
+            return;
+        }
+        let alike = self.differences.iter().filter(|known| known.severity == difference.severity).count();
+        if alike < NAMED_MAX {
             self.differences.push(difference);
+        } else if difference.signs.is_some() {
+            self.grave("cambio_formulario", "Después de firmar se firmaron de una vez más campos de los que se comparan.");
         }
     }
 

@@ -21,6 +21,7 @@ use crate::{
         body::DocumentSource,
         sink::{DocumentSink, SinkError},
     },
+    telemetry::syncs,
 };
 
 /// Documents up to this size, in bytes, travel in memory and are kept in pack files; larger ones are files of their own.
@@ -98,6 +99,7 @@ impl BlobWriter {
         self.spill().await?;
         let Some(spill) = self.spill.take() else { return Err(StoreError::Closed) };
         let (sha256, path) = blocking(move || {
+            syncs::count();
             spill.file.sync_data().map_err(unwritable)?;
             Ok((Sha256::from_digest(spill.hash.finish().as_ref()), spill.path))
         })

@@ -1,7 +1,7 @@
 //! Counters and gauges, shown at `/metrics` in the text format of OpenMetrics. Label values come from the code or from
 //! small closed sets, never from a caller: nobody outside can make the page grow.
 
-use std::fmt;
+use std::{fmt, sync::atomic::Ordering};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
@@ -51,6 +51,7 @@ pub struct Metrics {
     in_flight: Family<Listener, Gauge>,
     limits: Family<Limit, Gauge>,
     tolerances: Family<Tolerance, Counter>,
+    syncs: Counter,
 }
 
 impl Default for Metrics {
@@ -58,6 +59,7 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("chasqui");
         let (requests, connections, panics, tolerances) = Default::default();
         let (refusals, under_way, in_flight, limits) = Default::default();
+        let syncs = Counter::default();
         registry.register("http_requests", "Requests answered", Family::clone(&requests));
         registry.register("http_connections", "Connections open", Family::clone(&connections));
         registry.register("http_panics", "Requests that ended in a panic of ours", Family::clone(&panics));
@@ -66,7 +68,8 @@ impl Default for Metrics {
         registry.register("http_bytes_in_flight", "Bytes of bodies being received", Family::clone(&in_flight));
         registry.register("limit", "Limits in force, in bytes, seconds or pieces", Family::clone(&limits));
         registry.register("tolerances", "Deviations from the contract that were accepted", Family::clone(&tolerances));
-        Self { registry, requests, connections, panics, refusals, under_way, in_flight, limits, tolerances }
+        registry.register("store_syncs", "Files and folders that were synced to the disk", syncs.clone());
+        Self { registry, requests, connections, panics, refusals, under_way, in_flight, limits, tolerances, syncs }
     }
 }
 
@@ -115,6 +118,7 @@ impl Metrics {
     }
 
     pub fn text(&self) -> Result<String, fmt::Error> {
+        self.syncs.inner().store(super::syncs::total(), Ordering::Relaxed);
         let mut page = String::new();
         text::encode(&mut page, &self.registry)?;
         Ok(page)

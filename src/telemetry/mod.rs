@@ -5,5 +5,6 @@
 pub mod failpoint;
 pub mod log;
 pub mod metrics;
+pub mod syncs;
 
 pub use metrics::Metrics;

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use crate::telemetry::failpoint;
+use crate::telemetry::{failpoint, syncs};
 
 pub trait Disk: Send + Sync {
     /// Opens a file for reading and writing; makes it, empty, if `fresh`.
@@ -21,12 +21,14 @@ pub trait Disk: Send + Sync {
 
     /// Returns when the file's bytes and length are on the disk.
     fn sync(&self, file: &File) -> io::Result<()> {
+        syncs::count();
         file.sync_data()
     }
 
     /// Cuts a file to `len` bytes and returns when that is on the disk.
     fn truncate(&self, file: &File, len: u64) -> io::Result<()> {
         file.set_len(len)?;
+        syncs::count();
         file.sync_all()
     }
 
@@ -36,6 +38,7 @@ pub trait Disk: Send + Sync {
 
     /// Returns when the names in a folder are on the disk.
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        syncs::count();
         File::open(path)?.sync_all()
     }
 }

@@ -20,7 +20,7 @@ use http_body::{Frame, SizeHint};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, Sleep, sleep, sleep_until},
+    time::{Instant, Sleep, sleep},
 };
 
 use super::{places::Places, problem::Problem};
@@ -202,6 +202,8 @@ struct Bounded {
     permit: Reserved,
     bytes: u64,
     began: Instant,
+    /// When its last piece came.
+    heard: Instant,
     idle: Pin<Box<Sleep>>,
     /// When what came so far is too little.
     slow: Pin<Box<Sleep>>,
@@ -213,7 +215,8 @@ impl Bounded {
         let (idle, total) = (intake.limits.idle, intake.limits.total);
         let slow = Box::pin(sleep(grace(idle)));
         let (idle, total) = (Box::pin(sleep(idle)), Box::pin(sleep(total)));
-        Self { body, intake, permit, bytes: 0, began: Instant::now(), idle, slow, total }
+        let now = Instant::now();
+        Self { body, intake, permit, bytes: 0, began: now, heard: now, idle, slow, total }
     }
 
     fn count(&mut self, piece: &Bytes) -> Result<(), BodyError> {
@@ -229,19 +232,23 @@ impl Bounded {
         Ok(())
     }
 
-    /// Sets the clocks that a piece sets anew.
+    /// Sets the clocks that pieces set anew. Only a wait needs them: pieces that are there already wind nothing.
     fn wind(&mut self) {
         let limits = self.intake.limits;
-        self.idle.set(sleep_until(Instant::now() + limits.idle));
-        let earned = Duration::from_secs(self.bytes / RATE_BYTES_PER_S_MIN);
-        // Past the total it is of no use, and far past it no clock goes.
-        let slow = earned.max(grace(limits.idle)).min(limits.total);
-        self.slow.set(sleep_until(self.began + slow));
+        let idle = self.heard + limits.idle;
+        if self.idle.deadline() != idle {
+            self.idle.as_mut().reset(idle);
+            let earned = Duration::from_secs(self.bytes / RATE_BYTES_PER_S_MIN);
+            // Past the total it is of no use, and far past it no clock goes.
+            let slow = earned.max(grace(limits.idle)).min(limits.total);
+            self.slow.as_mut().reset(self.began + slow);
+        }
     }
 
     /// Which of the waits is over, while nothing arrives.
     fn overdue(&mut self, context: &mut Context<'_>) -> Poll<BodyError> {
         let limits = self.intake.limits;
+        self.wind();
         if self.total.as_mut().poll(context).is_ready() {
             return Poll::Ready(BodyError::Total(limits.total));
         }
@@ -269,11 +276,11 @@ impl http_body::Body for Bounded {
             Some(Ok(frame)) => frame,
         };
         // A body that always has a piece ready must still end.
-        if this.total.deadline() <= Instant::now() {
+        this.heard = Instant::now();
+        if this.total.deadline() <= this.heard {
             return Poll::Ready(Some(Err(BodyError::Total(limits.total))));
         }
         let counted = frame.data_ref().map_or(Ok(()), |piece| this.count(piece));
-        this.wind();
         Poll::Ready(Some(counted.map(|()| frame)))
     }
 

@@ -32,7 +32,7 @@ use super::{
 use crate::{config, telemetry::Metrics};
 
 /// The read buffer's limit per connection, in bytes, beside what headers need. Bodies arrive in pieces of at most this.
-const BUFFER_BYTES: usize = 64 * 1024;
+const BUFFER_BYTES: usize = 32 * 1024;
 
 /// Connections over the limit that are told so at once, in all and of one caller, and how long each may take to ask.
 pub const REFUSALS_MAX: usize = 64;

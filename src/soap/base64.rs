@@ -28,11 +28,11 @@ impl Layer {
     fn push(&mut self, text: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
         let carried = self.clean.len();
         if !self.spaced && self.padding == 0 {
-            self.clean.extend_from_slice(text);
-            if self.decode(self.clean.len() & !3, out).is_ok() {
+            if self.push_plain(text, out).is_ok() {
                 return Ok(());
             }
             self.spaced = true;
+            self.clean.extend_from_slice(text);
             self.clean.retain(|b| !is_space(*b));
         } else {
             for run in text.split(|b| is_space(*b)) {
@@ -40,6 +40,30 @@ impl Layer {
             }
         }
         self.decode_clean(carried, out)
+    }
+
+    /// Decodes text where it lies, if it is nothing but characters of base64; else nothing was taken.
+    fn push_plain(&mut self, text: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
+        let missing = (4 - self.clean.len()) % 4;
+        if text.len() < missing {
+            self.clean.extend_from_slice(text);
+            return Ok(());
+        }
+        let (first, rest) = text.split_at(missing);
+        let (whole, kept) = rest.split_at(rest.len() & !3);
+        let start = out.len();
+        out.reserve((missing + whole.len()) / 4 * 3 + 3);
+        let block = [&self.clean, first].concat();
+        let decoded = STANDARD_NO_PAD
+            .decode_append(&block, out)
+            .and_then(|_| STANDARD_NO_PAD.decode_append(whole, out).map(|_| ()));
+        if decoded.is_err() {
+            out.truncate(start);
+            return Err(Broken);
+        }
+        self.clean.clear();
+        self.clean.extend_from_slice(kept);
+        Ok(())
     }
 
     /// Decodes what is whole of `clean`, which holds no whitespace and `carried` characters of an earlier call.

@@ -28,10 +28,10 @@ pub const DEPTH_MAX: usize = 32;
 pub const EVENT_BYTES_MAX: usize = 64 * 1024;
 /// One text field, in bytes of UTF-8.
 pub const FIELD_BYTES_MAX: usize = 64 * 1024;
-/// Text of a document that is decoded at once, in bytes.
-const RAW_BYTES: usize = 32 * 1024;
+/// Text of a document that is decoded at once, in bytes: it and what comes of it stay in a processor's first cache.
+const RAW_BYTES: usize = 16 * 1024;
 /// Decoded bytes that are handed to a sink at once, at least, but for the last.
-const PIECE_BYTES: usize = 32 * 1024;
+const PIECE_BYTES: usize = 8 * 1024;
 
 /// How large a message may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -264,20 +264,16 @@ impl<R: AsyncRead + Unpin + Send> EnvelopeReader<R> {
             self.skip().await?;
             return Ok(Contenido::Ausente);
         }
-        let mut decoder = DocumentDecoder::default();
-        let (mut raw, mut pdf) = (Vec::with_capacity(RAW_BYTES), Vec::new());
+        let (mut decoder, mut pdf) = (DocumentDecoder::default(), Vec::new());
         let mut refused = None;
-        let mut ended = false;
-        while !ended {
-            raw.clear();
-            ended = self.raw_text(&mut raw).await?;
-            if refused.is_none() {
-                decoder.push(&raw, &mut pdf);
-                refused = decoder.refused();
-            }
-            if refused.is_none() && pdf.len() >= PIECE_BYTES {
+        while let Some(taken) = self.document_text(&mut decoder, &mut pdf).await? {
+            refused = refused.or(decoder.refused());
+            if refused.is_some() {
+                pdf.clear();
+            } else if pdf.len() >= PIECE_BYTES {
                 refused = write(sink, &mut pdf).await?;
             }
+            self.xml.get_mut().consume_raw(taken);
         }
         if let Some(contenido) = refused {
             return Ok(contenido);
@@ -294,7 +290,7 @@ impl<R: AsyncRead + Unpin + Send> EnvelopeReader<R> {
         let parent = self.depth.saturating_sub(1);
         while self.depth > parent {
             if !self.empty {
-                self.raw_run(None).await?;
+                self.pass_text().await?;
             }
             self.text.clear();
             if matches!(self.step().await?, Token::Eof) {
@@ -317,41 +313,48 @@ impl<R: AsyncRead + Unpin + Send> EnvelopeReader<R> {
         }
     }
 
-    /// Reads text of the current element into `raw` until that is full. True once the element was left.
-    async fn raw_text(&mut self, raw: &mut Vec<u8>) -> Result<bool, ReadError> {
-        loop {
-            if !self.empty && self.raw_run(Some(raw)).await? {
-                return Ok(false);
+    /// Decodes the next piece of the current element's text into `pdf`: how much of the source it was, to be taken from it.
+    /// `None` once the element was left.
+    async fn document_text(
+        &mut self,
+        decoder: &mut DocumentDecoder,
+        pdf: &mut Vec<u8>,
+    ) -> Result<Option<usize>, ReadError> {
+        if !self.empty {
+            let source = self.xml.get_mut();
+            match self.raw.ahead(source).await.map_err(from_io)? {
+                Ahead::Text(n) => {
+                    let n = n.min(RAW_BYTES);
+                    decoder.push(source.buffered().get(..n).unwrap_or_default(), pdf);
+                    return Ok(Some(n));
+                }
+                Ahead::Space => {
+                    decoder.push(b"\n", pdf);
+                    return Ok(Some(0));
+                }
+                Ahead::Markup => {}
             }
-            self.text.clear();
-            match self.step().await? {
-                Token::Close => return Ok(true),
-                Token::Text => raw.extend_from_slice(self.text.as_bytes()),
-                Token::Open(element) => return Err(ReadError::Unexpected(element.local)),
-                Token::Eof => return Err(self.cut_short()),
+        }
+        self.text.clear();
+        match self.step().await? {
+            Token::Close => Ok(None),
+            Token::Text => {
+                decoder.push(self.text.as_bytes(), pdf);
+                Ok(Some(0))
             }
+            Token::Open(element) => Err(ReadError::Unexpected(element.local)),
+            Token::Eof => Err(self.cut_short()),
         }
     }
 
-    /// Takes text straight from the source, up to the next markup that is for the parser. True if it stopped because `raw`
-    /// is full.
-    async fn raw_run(&mut self, mut raw: Option<&mut Vec<u8>>) -> Result<bool, ReadError> {
+    /// Takes text straight from the source, for nothing, up to the next markup that is for the parser.
+    async fn pass_text(&mut self) -> Result<(), ReadError> {
         let source = self.xml.get_mut();
         loop {
-            let room = raw.as_ref().map_or(usize::MAX, |raw| RAW_BYTES.saturating_sub(raw.len()));
-            if room == 0 {
-                return Ok(true);
-            }
             match self.raw.ahead(source).await.map_err(from_io)? {
-                Ahead::Text(n) => {
-                    let n = n.min(room);
-                    if let Some(raw) = raw.as_deref_mut() {
-                        raw.extend_from_slice(source.buffered().get(..n).unwrap_or_default());
-                    }
-                    source.consume_raw(n);
-                }
-                Ahead::Space => raw.iter_mut().for_each(|raw| raw.push(b'\n')),
-                Ahead::Markup => return Ok(false),
+                Ahead::Text(n) => source.consume_raw(n),
+                Ahead::Space => {}
+                Ahead::Markup => return Ok(()),
             }
         }
     }

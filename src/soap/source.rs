@@ -11,7 +11,7 @@ use encoding_rs::{Decoder, DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE, W
 use tokio::io::{AsyncBufRead, AsyncRead, ReadBuf};
 
 /// Size of the buffer and of the largest look-ahead, in bytes.
-pub const BUFFER_BYTES: usize = 64 * 1024;
+pub const BUFFER_BYTES: usize = 32 * 1024;
 /// Longest XML declaration looked at, in bytes.
 const DECLARATION_BYTES_MAX: usize = 512;
 /// Read at a time when transcoding, in bytes.

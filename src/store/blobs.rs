@@ -27,13 +27,17 @@ use crate::{
 /// Documents up to this size, in bytes, travel in memory and are kept in pack files; larger ones are files of their own.
 pub const SMALL_MAX: usize = 256 * 1024;
 
+/// What a document that is expected to be large is written in, in bytes: all that is held of it.
+const PIECE: usize = 64 * 1024;
+
 /// Takes in one document. Dropped unfinished, it leaves nothing behind.
 pub struct BlobWriter {
     dir: PathBuf,
     max: u64,
     bytes: u64,
-    /// What was not hashed yet: at most [`SMALL_MAX`] bytes.
+    /// What was not hashed yet: at most `pending_max` bytes.
     pending: Vec<u8>,
+    pending_max: usize,
     spill: Option<Spill>,
 }
 
@@ -65,7 +69,15 @@ pub enum StagedBody {
 impl BlobWriter {
     /// Stages in `dir`, which must be in the store's file system, a document of at most `max` bytes.
     pub fn new(dir: &Path, max: u64) -> Self {
-        Self { dir: dir.to_owned(), max, bytes: 0, pending: Vec::new(), spill: None }
+        Self { dir: dir.to_owned(), max, bytes: 0, pending: Vec::new(), pending_max: SMALL_MAX, spill: None }
+    }
+
+    /// The same for a document of about so many bytes, if that is known: a large one is held in smaller pieces from its
+    /// first byte on. A document that turns out small is kept all the same.
+    #[must_use]
+    pub fn expecting(self, bytes: Option<u64>) -> Self {
+        let large = bytes.is_some_and(|bytes| bytes > SMALL_MAX as u64);
+        Self { pending_max: if large { PIECE } else { SMALL_MAX }, ..self }
     }
 
     /// Bytes taken in so far.
@@ -79,10 +91,10 @@ impl BlobWriter {
             return Err(StoreError::TooLarge(self.max));
         }
         while !piece.is_empty() {
-            if self.pending.len() == SMALL_MAX {
+            if self.pending.len() == self.pending_max {
                 self.spill().await?;
             }
-            let (now, later) = piece.split_at(piece.len().min(SMALL_MAX - self.pending.len()));
+            let (now, later) = piece.split_at(piece.len().min(self.pending_max - self.pending.len()));
             self.pending.extend_from_slice(now);
             piece = later;
         }

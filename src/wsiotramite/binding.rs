@@ -33,6 +33,8 @@ pub struct Call {
     /// Departures of the head from the contract that are accepted, by name.
     pub tolerated: Vec<&'static str>,
     charset: Option<String>,
+    /// What its head says that its body takes, in bytes.
+    length: Option<u64>,
     body: BodyReader,
 }
 
@@ -56,8 +58,9 @@ impl Call {
         tolerated.extend(gzip.then_some("content_encoding_gzip"));
         tolerated.extend(soap_action(request.headers(), operations));
         let gunzip = gzip.then(|| Gunzip::new(intake.limits.gzip_ratio_max));
+        let length = http_body::Body::size_hint(request.body()).exact();
         match intake.admit(request) {
-            Ok(request) => Ok(Self { tolerated, charset, body: BodyReader::new(request.into_body(), gunzip) }),
+            Ok(request) => Ok(Self { tolerated, charset, length, body: BodyReader::new(request.into_body(), gunzip) }),
             Err(error) => Err(broken(Broken::from(&error), Some(&error)).into()),
         }
     }
@@ -74,6 +77,11 @@ impl Call {
 
     pub fn captured(&mut self) -> Option<Sobre> {
         self.body.captured()
+    }
+
+    /// About how large the document in it is, in bytes, if its head tells.
+    pub fn document_bytes(&self) -> Option<u64> {
+        self.length.map(|bytes| bytes / 16 * 9)
     }
 
     /// Bytes of body that have arrived.

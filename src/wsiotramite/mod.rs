@@ -126,9 +126,9 @@ impl Wsiotramite {
     async fn serve(&self, call: &mut Call) -> Result<Reply, ReadError> {
         call.capture();
         let limits = Limits::with_document(self.exchange.settings().document_bytes_max);
+        let mut sink = self.exchange.stage().expecting(call.document_bytes());
         let envelope = call.envelope(limits).await?;
         let operation = tramite::operation(&envelope)?;
-        let mut sink = self.exchange.stage();
         let incoming = match tramite::read(envelope, &mut sink).await {
             Ok(incoming) => incoming,
             Err(ReadError::Sink(cause)) => return Ok(own_fault(operation, cause.downcast_ref())),

@@ -1,15 +1,16 @@
 //! A message as it was on the wire, without its document: what stood around it, and how the document's text was laid out.
 //! With the document's bytes the message can be written again, byte for byte.
 //!
-//! Works beneath XML: any run of base64 behind a `>` that is longer than [`RUN_MIN`] is taken for the document. One that is
-//! irregular beyond bounds is not kept: then the message's SHA-256 is all there is, and [`Sobre::motivo`] says why.
+//! Works beneath XML: any run of base64 behind a `>` that is longer than [`RUN_MIN`] is taken for the document. Of one that is
+//! laid out irregularly beyond bounds only the size is kept, and [`Sobre::motivo`] says why.
+//!
+//! The layout and the document's digest determine the message, so it is not hashed besides: that would be the dearest part
+//! of receiving it. A CRC of what came lets whoever writes it again see that nothing was noted wrongly.
 
 use base64_simd::{STANDARD, STANDARD_NO_PAD};
-use ring::digest;
 use serde::{Deserialize, Serialize};
 
 use super::writer::Message;
-use crate::domain::Sha256;
 
 /// Shortest run of base64 taken for a document, in bytes.
 const RUN_MIN: usize = 2048;
@@ -25,11 +26,11 @@ const SNIFF_BYTES: usize = 1024;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sobre {
-    /// Of the whole message, where it was read to its end.
-    pub sha256: Option<Sha256>,
+    /// CRC32C of the whole message, where it was read to its end.
+    pub crc32c: Option<u32>,
     pub bytes: u64,
     pub partes: Vec<Parte>,
-    /// Why the parts are not there.
+    /// Why the message cannot be written again from its parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub motivo: Option<String>,
 }
@@ -42,6 +43,8 @@ pub enum Parte {
     Bytes(String),
     /// The document, under these layers of base64, the outermost first.
     Documento(Vec<Trazo>),
+    /// So many bytes of a document whose layout was not kept.
+    Omitido(u64),
 }
 
 /// How one layer of base64 was laid out.
@@ -77,7 +80,7 @@ impl Sobre {
         let (inner, outer) = (once(document_bytes), once(once(document_bytes)));
         let bytes = before.len() as u64 + outer + after.len() as u64;
         let document = Parte::Documento(vec![layer(outer), layer(inner)]);
-        Self { sha256: None, bytes, partes: vec![literal(before), document, literal(after)], motivo: None }
+        Self { crc32c: None, bytes, partes: vec![literal(before), document, literal(after)], motivo: None }
     }
 }
 
@@ -90,22 +93,38 @@ fn literal(bytes: &[u8]) -> Parte {
 
 /// Takes in a message as its bytes come.
 pub struct Capture {
-    hash: digest::Context,
+    crc32c: u32,
     bytes: u64,
     parts: Vec<Parte>,
     text: Vec<u8>,
     texts: usize,
     /// Bytes behind a `>` that may be the beginning of the document.
     candidate: Option<Vec<u8>>,
-    document: Option<Outer>,
+    document: Option<Document>,
     seen: bool,
+    irregular: bool,
     failed: Option<&'static str>,
+}
+
+/// The document that is being taken in: its layout as long as it is regular, and its size on the wire.
+struct Document {
+    outer: Option<Outer>,
+    bytes: u64,
+}
+
+impl Document {
+    fn push(&mut self, text: &[u8]) {
+        self.bytes += text.len() as u64;
+        if self.outer.as_mut().is_some_and(|outer| outer.push(text).is_none()) {
+            self.outer = None;
+        }
+    }
 }
 
 impl Default for Capture {
     fn default() -> Self {
         Self {
-            hash: digest::Context::new(&digest::SHA256),
+            crc32c: 0,
             bytes: 0,
             parts: Vec::new(),
             text: Vec::new(),
@@ -113,6 +132,7 @@ impl Default for Capture {
             candidate: None,
             document: None,
             seen: false,
+            irregular: false,
             failed: None,
         }
     }
@@ -120,7 +140,7 @@ impl Default for Capture {
 
 impl Capture {
     pub fn push(&mut self, mut piece: &[u8]) {
-        self.hash.update(piece);
+        self.crc32c = crc32c::crc32c_append(self.crc32c, piece);
         self.bytes += piece.len() as u64;
         while !piece.is_empty() && self.failed.is_none() {
             piece = self.step(piece);
@@ -132,10 +152,8 @@ impl Capture {
         if self.document.is_some() {
             let end = memchr::memchr(b'<', piece).unwrap_or(piece.len());
             let (now, later) = piece.split_at(end);
-            if let Some(document) = &mut self.document
-                && document.push(now).is_none()
-            {
-                self.failed = Some("la disposición del documento en base64 es irregular");
+            if let Some(document) = &mut self.document {
+                document.push(now);
             }
             if !later.is_empty() {
                 self.end_document();
@@ -186,19 +204,16 @@ impl Capture {
             return;
         }
         self.flush();
-        let mut outer = Outer::default();
-        if outer.push(beginning).is_none() {
-            self.failed = Some("la disposición del documento en base64 es irregular");
-        }
-        self.document = Some(outer);
+        let mut document = Document { outer: Some(Outer::default()), bytes: 0 };
+        document.push(beginning);
+        self.document = Some(document);
     }
 
     fn end_document(&mut self) {
-        let Some(outer) = self.document.take() else { return };
-        match outer.finish() {
-            Some(layers) => self.parts.push(Parte::Documento(layers)),
-            None => self.failed = Some("la disposición del documento en base64 es irregular"),
-        }
+        let Some(Document { outer, bytes }) = self.document.take() else { return };
+        let layers = outer.and_then(Outer::finish);
+        self.irregular |= layers.is_none();
+        self.parts.push(layers.map_or(Parte::Omitido(bytes), Parte::Documento));
     }
 
     /// `whole`: what was given is the whole message.
@@ -208,12 +223,10 @@ impl Capture {
         }
         self.end_document();
         self.flush();
-        let sha256 = whole.then(|| Sha256::from_digest(self.hash.finish().as_ref()));
-        let (partes, motivo) = match self.failed {
-            None => (self.parts, None),
-            Some(why) => (Vec::new(), Some(why.to_owned())),
-        };
-        Sobre { sha256, bytes: self.bytes, partes, motivo }
+        let irregular = self.irregular.then_some("la disposición del documento en base64 es irregular");
+        let partes = if self.failed.is_some() { Vec::new() } else { self.parts };
+        let motivo = self.failed.or(irregular).map(str::to_owned);
+        Sobre { crc32c: whole.then_some(self.crc32c), bytes: self.bytes, partes, motivo }
     }
 }
 
@@ -230,7 +243,6 @@ fn is_data(b: u8) -> bool {
 struct Outer {
     layer: Layer,
     decoded: Vec<u8>,
-    scratch: Vec<u8>,
     /// First bytes under the outer layer, until it is clear whether there is an inner one.
     head: Vec<u8>,
     inner: Inner,
@@ -248,7 +260,7 @@ impl Outer {
     /// `None`: cannot be kept.
     fn push(&mut self, text: &[u8]) -> Option<()> {
         self.decoded.clear();
-        self.layer.push(text, &mut self.decoded)?;
+        self.layer.push(text, Some(&mut self.decoded))?;
         self.under()
     }
 
@@ -256,10 +268,7 @@ impl Outer {
     fn under(&mut self) -> Option<()> {
         match &mut self.inner {
             Inner::None => Some(()),
-            Inner::Some(inner) => {
-                self.scratch.clear();
-                inner.push(&self.decoded, &mut self.scratch)
-            }
+            Inner::Some(inner) => inner.push(&self.decoded, None),
             Inner::Unknown => {
                 self.head.extend_from_slice(&self.decoded);
                 if self.head.len() < SNIFF_BYTES { Some(()) } else { self.decide() }
@@ -275,7 +284,7 @@ impl Outer {
             return Some(());
         }
         let mut layer = Box::<Layer>::default();
-        layer.push(&head, &mut Vec::new())?;
+        layer.push(&head, None)?;
         self.inner = Inner::Some(layer);
         Some(())
     }
@@ -294,23 +303,24 @@ impl Outer {
     }
 }
 
-/// One layer of base64: takes it off and remembers how it was laid out.
+/// One layer of base64: remembers how it was laid out, and takes it off for whom wants what is beneath. What is beneath the
+/// inner layer is the document, which others decode and refuse if it is none.
 #[derive(Default)]
 struct Layer {
     lines: Vec<(u64, String, u64)>,
     /// Characters in the line so far, and the separator that has begun behind it.
     line: u64,
     separator: String,
-    /// Characters not decoded yet: at least the last four.
+    /// The last characters: four to seven, which may be filled up, once there are as many.
     clean: Vec<u8>,
 }
 
 impl Layer {
-    fn push(&mut self, mut text: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    fn push(&mut self, mut text: &[u8], mut out: Option<&mut Vec<u8>>) -> Option<()> {
         while let Some((first, later)) = text.split_first() {
             if self.separator.is_empty() {
                 let (now, rest) = text.split_at(next_separator(text));
-                self.clean.extend_from_slice(now);
+                self.take(now, out.as_deref_mut())?;
                 self.line += now.len() as u64;
                 text = rest;
                 if let Some((first, rest)) = text.split_first() {
@@ -326,7 +336,7 @@ impl Layer {
                 return None;
             }
         }
-        self.decode(out)
+        Some(())
     }
 
     /// Whether this byte belongs to the line behind the separator.
@@ -345,12 +355,29 @@ impl Layer {
         (self.lines.len() <= STRETCHES_MAX).then_some(())
     }
 
-    /// Decodes all but the last characters, which may be filled up.
-    fn decode(&mut self, out: &mut Vec<u8>) -> Option<()> {
-        let whole = self.clean.len().saturating_sub(4) & !3;
-        out.reserve(whole / 4 * 3);
-        STANDARD_NO_PAD.decode_append(self.clean.get(..whole)?, out).ok()?;
-        self.clean.drain(..whole);
+    /// Decodes all but the last characters, where they lie.
+    fn take(&mut self, run: &[u8], out: Option<&mut Vec<u8>>) -> Option<()> {
+        let kept = self.clean.len();
+        let whole = (kept + run.len()).saturating_sub(4) & !3;
+        if whole < kept {
+            self.clean.extend_from_slice(run);
+            if let Some(out) = out {
+                STANDARD_NO_PAD.decode_append(self.clean.get(..whole)?, out).ok()?;
+            }
+            self.clean.drain(..whole);
+            return Some(());
+        }
+        // What was kept is filled up to whole fours by the run's first characters.
+        let (first, rest) = run.split_at_checked((4 - kept % 4) % 4)?;
+        let (plain, last) = rest.split_at_checked(whole.checked_sub(kept + first.len())?)?;
+        self.clean.extend_from_slice(first);
+        if let Some(out) = out {
+            out.reserve(whole / 4 * 3);
+            STANDARD_NO_PAD.decode_append(&self.clean, out).ok()?;
+            STANDARD_NO_PAD.decode_append(plain, out).ok()?;
+        }
+        self.clean.clear();
+        self.clean.extend_from_slice(last);
         Some(())
     }
 
@@ -389,6 +416,7 @@ pub fn rebuild(sobre: &Sobre, document: &mut dyn FnMut(&mut Taker<'_>), out: &mu
         match part {
             Parte::Texto(text) => out(text.as_bytes()),
             Parte::Bytes(text) => out(&STANDARD.decode_to_vec(text).ok()?),
+            Parte::Omitido(_) => return None,
             Parte::Documento(layers) => {
                 let mut encoders: Vec<Encoder<'_>> = layers.iter().rev().map(Encoder::new).collect();
                 document(&mut |piece| {
@@ -496,7 +524,7 @@ mod tests {
         for piece in [1, 7, 1000, usize::MAX] {
             let sobre = capture(message, piece);
             assert_eq!((&sobre.motivo, sobre.bytes), (&None, message.len() as u64), "in pieces of {piece}");
-            assert_eq!(sobre.sha256, Some(Sha256::from_digest(digest::digest(&digest::SHA256, message).as_ref())));
+            assert_eq!(sobre.crc32c, Some(crc32c::crc32c(message)));
             assert!(again(&sobre, document, piece.min(5000)) == message, "in pieces of {piece}");
             let stored = serde_json::to_vec(&sobre).unwrap();
             assert!(stored.len() < 2000, "{} bytes", stored.len());
@@ -557,7 +585,8 @@ mod tests {
         ] {
             let sobre = capture(&message, 4096);
             assert!(sobre.motivo.as_deref().is_some_and(|motivo| motivo.contains(why)), "{why}: {:?}", sobre.motivo);
-            assert!(sobre.partes.is_empty() && sobre.sha256.is_some());
+            let kept = if why == "irregular" { 3 } else { 0 };
+            assert_eq!((sobre.partes.len(), sobre.crc32c), (kept, Some(crc32c::crc32c(&message))), "{why}");
         }
     }
 

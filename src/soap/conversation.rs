@@ -93,17 +93,18 @@ impl Mensaje {
         if !is_measured(&self.sobre, bytes) {
             return Err(RehacerError::Disposicion);
         }
-        let (mut hash, mut written) = (digest::Context::new(&digest::SHA256), 0);
+        let (mut hash, mut crc32c, mut written) = (digest::Context::new(&digest::SHA256), 0, 0);
         rebuild(&self.sobre, document, &mut |piece| {
             hash.update(piece);
+            crc32c = crc32c::crc32c_append(crc32c, piece);
             written += piece.len() as u64;
             out(piece);
         })
         .ok_or(RehacerError::Disposicion)?;
-        let sha256 = Sha256::from_digest(hash.finish().as_ref());
-        if written != self.sobre.bytes || self.sobre.sha256.as_ref().is_some_and(|noted| *noted != sha256) {
+        if written != self.sobre.bytes || self.sobre.crc32c.is_some_and(|noted| noted != crc32c) {
             return Err(RehacerError::Distinto);
         }
+        let sha256 = Sha256::from_digest(hash.finish().as_ref());
         Ok(Rehecho { bytes: written, sha256 })
     }
 }

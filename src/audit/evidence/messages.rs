@@ -126,8 +126,8 @@ impl<R: Read + Seek> Messages<'_, R> {
         );
         match again {
             _ if failed => report.fail(format!("{about}: {what} no se puede rehacer, porque su documento no se lee.")),
-            Ok(again) if message.sobre.sha256.is_some() => report.proven(format!(
-                "{about}: {what} se rehízo {with}, byte por byte: {bytes} bytes, los que se anotaron (SHA-256 {}).",
+            Ok(again) if message.sobre.crc32c.is_some() => report.proven(format!(
+                "{about}: {what} se rehízo {with}, byte por byte: {bytes} bytes y la suma que se anotaron (SHA-256 {}).",
                 again.sha256
             )),
             Ok(again) => report.proven(format!(
@@ -135,9 +135,7 @@ impl<R: Read + Seek> Messages<'_, R> {
                 again.sha256
             )),
             Err(RehacerError::SinPartes(why)) => {
-                let digest = message.sobre.sha256.as_ref().map(|sha256| format!(" y su SHA-256 es {sha256}"));
-                let digest = digest.unwrap_or_default();
-                report.warn(format!("{about}: {what} no se guardó entera: {why}. Tenía {bytes} bytes{digest}."));
+                report.warn(format!("{about}: {what} no se guardó entera: {why}. Tenía {bytes} bytes."));
             }
             Err(error) => report.fail(format!("{about}: {what} no se puede rehacer: {error}.")),
         }

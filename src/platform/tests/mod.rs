@@ -192,7 +192,7 @@ async fn what_was_on_the_wire_is_told_whether_there_was_an_answer_or_not() {
         assert_eq!(String::from_utf8(sent).unwrap(), String::from_utf8(server.request().1).unwrap());
         let (told, mut text) = (sobres.respuesta.unwrap(), Vec::new());
         rebuild(&told, &mut |_| {}, &mut |piece| text.extend_from_slice(piece)).unwrap();
-        assert_eq!((told.sha256.is_some(), text == body.as_bytes()), (whole, whole), "read to its end or not");
+        assert_eq!((told.crc32c.is_some(), text == body.as_bytes()), (whole, whole), "read to its end or not");
         assert!(body.as_bytes().starts_with(&text));
     }
 }

@@ -92,6 +92,7 @@ fn literal(bytes: &[u8]) -> Parte {
 }
 
 /// Takes in a message as its bytes come.
+#[derive(Default)]
 pub struct Capture {
     crc32c: u32,
     bytes: u64,
@@ -117,23 +118,6 @@ impl Document {
         self.bytes += text.len() as u64;
         if self.outer.as_mut().is_some_and(|outer| outer.push(text).is_none()) {
             self.outer = None;
-        }
-    }
-}
-
-impl Default for Capture {
-    fn default() -> Self {
-        Self {
-            crc32c: 0,
-            bytes: 0,
-            parts: Vec::new(),
-            text: Vec::new(),
-            texts: 0,
-            candidate: None,
-            document: None,
-            seen: false,
-            irregular: false,
-            failed: None,
         }
     }
 }

@@ -81,9 +81,10 @@ impl Api {
         let exchange = daemon::exchange(config, Overrides::default(), store);
         let exchange = exchange.map_err(|error| Failure::Failed(error.to_string()))?;
         let audit = daemon::audit_log(config, &exchange).map_err(|error| Failure::Failed(error.to_string()))?;
+        let webhooks = daemon::webhooks(config).map_err(|error| Failure::Failed(error.to_string()))?;
         let (metrics, stop) = (Arc::new(Metrics::default()), CancellationToken::new());
         let in_flight = InFlight::new(config.limits.bytes_in_flight_max.bytes());
-        let router = daemon::api_router(config, &exchange, &audit, &metrics, in_flight, &stop);
+        let router = daemon::api_router(config, &exchange, &audit, &metrics, &webhooks, in_flight, &stop);
         Ok(Self::Here { router, exchange: Box::new(exchange) })
     }
 

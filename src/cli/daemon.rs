@@ -36,7 +36,10 @@ use crate::{
         server::{self, Listener, Options},
     },
     platform::{self, PlatformSoap},
-    sgd::rest::{self, Api},
+    sgd::{
+        rest::{self, Api},
+        webhook::Webhooks,
+    },
     signing::timestamp::Timestamper,
     store::{
         SharedStore, StoreError,
@@ -78,6 +81,8 @@ pub enum StartError {
     Signing(String),
     #[error("los certificados de confianza de [trust] no se pueden usar: {0}")]
     Trust(String),
+    #[error("no se puede usar el {0}")]
+    Webhook(String),
     #[error("el registro de auditoría no se puede abrir: {0}")]
     Audit(#[from] AuditError),
 }
@@ -113,6 +118,7 @@ pub struct Daemon {
     drain: Duration,
     listeners: Vec<JoinHandle<()>>,
     worker: JoinHandle<()>,
+    telling: Vec<JoinHandle<()>>,
     auditing: JoinHandle<()>,
     watching: JoinHandle<()>,
     /// Has the watch read everything anew.
@@ -137,6 +143,8 @@ impl Daemon {
         let exchange = exchange(config, overrides, store)?;
         let audit = audit_log(config, &exchange)?;
         tell_configuration(config, &exchange).await;
+        let webhooks = webhooks(config)?;
+        webhooks.prepare(&exchange).await;
         let (soap, soap_address) = bind("listen.soap", config.listen.soap).await?;
         let (api, api_address) = bind("listen.api", config.listen.api).await?;
         let control = config.data_dir.join(CONTROL_SOCKET);
@@ -150,7 +158,8 @@ impl Daemon {
 
         let (metrics, stop) = (Arc::new(Metrics::default()), CancellationToken::new());
         limits::show(&config.limits, &metrics);
-        let shared = Shared { config, exchange: &exchange, audit: &audit, metrics: &metrics, stop: &stop };
+        let shared =
+            Shared { config, exchange: &exchange, audit: &audit, metrics: &metrics, webhooks: &webhooks, stop: &stop };
         let inside = shared.in_flight(API);
         let listeners = vec![
             shared.listen(SOAP, Listener::Tcp(soap), shared.soap_router()),
@@ -161,6 +170,7 @@ impl Daemon {
             },
         ];
         let worker = tokio::spawn(Worker::new(exchange.clone()).run(stop.clone()));
+        let telling = webhooks.spawn(&exchange, &stop);
         let clock = exchange.clone();
         let every = config.audit.checkpoint_every;
         let auditing = tokio::spawn(Arc::clone(&audit).run(Arc::new(move || clock.now()), every, stop.clone()));
@@ -180,6 +190,7 @@ impl Daemon {
             drain,
             listeners,
             worker,
+            telling,
             auditing,
             watching,
             again,
@@ -215,7 +226,7 @@ impl Daemon {
     /// Takes nothing new, lets what is under way end within the configured time, and closes the store.
     pub async fn stop(self) -> Result<(), StoreError> {
         self.stop.cancel();
-        let (listeners, mut worker) = (self.listeners, self.worker);
+        let (listeners, mut worker, mut telling) = (self.listeners, self.worker, self.telling);
         let drained = async {
             // One that has ended already was seen by `failed`, and must not be asked again.
             for listener in listeners.into_iter().filter(|listener| !listener.is_finished()) {
@@ -230,7 +241,14 @@ impl Daemon {
                 worker.abort();
             }
         };
-        tokio::join!(drained, worked);
+        let told = async {
+            let ended = futures_util::future::join_all(&mut telling);
+            if timeout(self.drain, ended).await.is_err() {
+                // What was told and is not on record as told is told again after the next start.
+                telling.iter().for_each(JoinHandle::abort);
+            }
+        };
+        tokio::join!(drained, worked, told);
         self.auditing.await.ok();
         self.watching.await.ok();
         std::fs::remove_file(&self.control).ok();
@@ -244,6 +262,7 @@ struct Shared<'a> {
     exchange: &'a Exchange,
     audit: &'a Arc<Log>,
     metrics: &'a Arc<Metrics>,
+    webhooks: &'a Webhooks,
     stop: &'a CancellationToken,
 }
 
@@ -294,7 +313,7 @@ impl Shared<'_> {
 
     /// What the SGD and people reach.
     fn api_router(&self, in_flight: InFlight) -> Router {
-        api_router(self.config, self.exchange, self.audit, self.metrics, in_flight, self.stop)
+        api_router(self.config, self.exchange, self.audit, self.metrics, self.webhooks, in_flight, self.stop)
     }
 }
 
@@ -304,6 +323,7 @@ pub fn api_router(
     exchange: &Exchange,
     audit: &Arc<Log>,
     metrics: &Arc<Metrics>,
+    webhooks: &Webhooks,
     in_flight: InFlight,
     stop: &CancellationToken,
 ) -> Router {
@@ -311,12 +331,18 @@ pub fn api_router(
         exchange: exchange.clone(),
         audit: Arc::clone(audit),
         metrics: Arc::clone(metrics),
+        webhooks: webhooks.clone(),
         json_bytes_max: config.limits.json_max.in_memory(),
         checks: Arc::new([ready::disk(config.data_dir.clone(), Arc::clone(exchange.store()))]),
         stop: stop.clone(),
     };
     let intake = Intake::new(&config.limits, config.limits.request_max().bytes(), in_flight);
     rest::router(api, intake)
+}
+
+/// The webhooks as the configuration wants them.
+pub fn webhooks(config: &Config) -> Result<Webhooks, StartError> {
+    Webhooks::from_config(config).map_err(StartError::Webhook)
 }
 
 /// The audit log over the open store; its key is made at the first start.

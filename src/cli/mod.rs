@@ -26,6 +26,7 @@ mod simulator;
 mod store;
 mod usage;
 mod watch;
+mod webhook;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -52,6 +53,9 @@ enum Command {
     /// Las entregas en marcha y las que no avanzan
     #[command(subcommand)]
     Queue(queue::Queue),
+    /// Los avisos al SGD: cómo van, probarlos, repetirlos
+    #[command(subcommand)]
+    Webhook(webhook::Webhook),
     /// El registro de auditoría: verificarlo, firmarlo, exportarlo
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -152,6 +156,7 @@ pub fn main() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Send(send) => send.run(),
         Command::Queue(command) => command.run(),
+        Command::Webhook(command) => command.run(),
         Command::Audit(command) => command.run(),
         Command::Cert(command) => command.run(),
         Command::ApiKey(command) => command.run(),

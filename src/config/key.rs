@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use toml::{Table, Value};
 
 /// Keys whose value may be in a file of its own, named by `KEY_file`.
-pub const SECRETS: [&str; 2] = ["store.url", "entity.identity.password"];
+pub const SECRETS: [&str; 3] = ["store.url", "entity.identity.password", "webhook.secret"];
 
 /// The example with its optional keys uncommented: every known key with a value of its type.
 pub fn known() -> &'static Table {

@@ -11,6 +11,7 @@ mod key;
 mod load;
 mod source;
 pub mod unit;
+pub mod webhook;
 mod words;
 
 use std::{
@@ -27,6 +28,7 @@ pub use key::nearest;
 pub use load::{EMBEDDED, load};
 pub use source::{Loaded, Origin, parse};
 pub use unit::{Secret, Size};
+pub use webhook::Webhook;
 
 use crate::domain::{
     Ambiente, EmisionCargo, EntidadPropia, Falla,
@@ -58,6 +60,8 @@ pub struct Config {
     pub reception: Reception,
     pub limits: Limits,
     pub retry: Retry,
+    /// Where the entities' systems are told what happened.
+    pub webhook: Vec<Webhook>,
     pub audit: Audit,
     pub trust: Trust,
     pub log: Log,
@@ -315,6 +319,7 @@ impl Default for Config {
             reception: Reception::default(),
             limits: Limits::default(),
             retry: Retry::default(),
+            webhook: Vec::new(),
             audit: Audit::default(),
             trust: Trust::default(),
             log: Log::default(),

@@ -31,7 +31,7 @@ mod texts;
 mod worker;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{
     sync::{Arc, LazyLock},
@@ -46,7 +46,7 @@ pub use acknowledge::NuevaRespuesta;
 pub use administration::Rechazo;
 pub use api_keys::NuevaClave;
 pub use dispatch::{DESTINOS_MAX, Documentacion, Idempotency, NuevoDespacho};
-pub use events::{ALERTA, CERTIFICADO_POR_VENCER};
+pub use events::{ALERTA, CERTIFICADO_POR_VENCER, RECEPCION_RECIBIDA};
 pub use issue::{Emisor, Emisores};
 pub use query::ConsultaRespondida;
 pub use queue::{Camino, Situacion, Trabajo};
@@ -369,6 +369,11 @@ impl Exchange {
     /// The entity of ours with this RUC.
     pub fn propia(&self, ruc: &Ruc) -> Option<&EntidadPropia> {
         self.settings.entidades.iter().find(|e| e.ruc == *ruc)
+    }
+
+    /// A number evenly spread over 0 ≤ x < 1, for waits that must not end all at once.
+    pub fn chance(&self) -> f64 {
+        self.ids.chance()
     }
 
     fn id(&self, now: Timestamp) -> Id {

@@ -205,7 +205,7 @@ fn charset(headers: &HeaderMap) -> Option<String> {
 }
 
 /// Seconds, or a date, which is read against the answer's own `Date`: the two clocks need not agree.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name| headers.get(name).map(HeaderValue::to_str)?.ok();
     let value = text(header::RETRY_AFTER)?.trim();
     let wait = match value.parse::<u64>() {

@@ -25,11 +25,13 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub use blobs::{BlobReader, BlobWriter, Staged, StagedBody};
 pub use record::{
-    ApiKey, AvisoVigente, Avisos, Directorio, Fact, FactAt, Idempotencia, Job, JobKind, Record, Rol, TextosVistos,
+    ApiKey, AvisoVigente, Avisos, Directorio, EstadoWebhook, Fact, FactAt, Idempotencia, Job, JobKind, PausaWebhook,
+    Record, Retenido, Rol, TextosVistos,
 };
 
 use crate::{
@@ -43,7 +45,8 @@ pub type Seq = u64;
 /// Everything one use case decides, committed whole or not at all.
 #[derive(Debug, Default)]
 pub struct Change {
-    /// What happened, for the history, the feed and the audit log; at most 255. Empty only where nothing but jobs change.
+    /// What happened, for the history, the feed and the audit log; at most 255. Empty only where nothing but jobs or
+    /// bookkeeping ([`Record::is_bookkeeping`]) change.
     pub facts: Vec<Fact>,
     /// Full new values; a record's `version` is 1 if it is new, else one more than the version read.
     pub records: Vec<Record>,
@@ -149,7 +152,7 @@ impl std::fmt::Display for UniqueKey {
 }
 
 /// A place in the feed of facts: entry and position within it. Shown to callers as `seq.n`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct Cursor {
     pub seq: Seq,
     pub n: u8,
@@ -279,6 +282,7 @@ pub trait Store: Send + Sync + 'static {
     async fn directorio(&self) -> Result<Option<Directorio>, StoreError>;
     async fn textos(&self) -> Result<Option<TextosVistos>, StoreError>;
     async fn avisos(&self) -> Result<Option<Avisos>, StoreError>;
+    async fn webhook(&self, id: Id) -> Result<Option<EstadoWebhook>, StoreError>;
 
     /// Facts after `cursor`, in order, at most `limit`; of one entity if given.
     async fn facts(&self, after: Cursor, entidad: Option<&Ruc>, limit: usize) -> Result<Vec<FactAt>, StoreError>;

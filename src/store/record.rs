@@ -19,6 +19,7 @@ pub enum Record {
     Directorio(Box<Directorio>),
     Textos(Box<TextosVistos>),
     Avisos(Box<Avisos>),
+    Webhook(Box<EstadoWebhook>),
 }
 
 impl Record {
@@ -31,6 +32,7 @@ impl Record {
             Self::Directorio(_) => Directorio::ID,
             Self::Textos(_) => TextosVistos::ID,
             Self::Avisos(_) => Avisos::ID,
+            Self::Webhook(w) => w.id,
         }
     }
 
@@ -43,6 +45,7 @@ impl Record {
             Self::Directorio(d) => d.version,
             Self::Textos(t) => t.version,
             Self::Avisos(a) => a.version,
+            Self::Webhook(w) => w.version,
         }
     }
 
@@ -68,8 +71,13 @@ impl Record {
             Self::Idempotencia(i) => {
                 vec![UniqueKey::Idempotency { entidad: i.entidad.clone(), key: i.key.clone() }]
             }
-            Self::Directorio(_) | Self::Textos(_) | Self::Avisos(_) => Vec::new(),
+            Self::Directorio(_) | Self::Textos(_) | Self::Avisos(_) | Self::Webhook(_) => Vec::new(),
         }
+    }
+
+    /// Whether it is bookkeeping of ours and no event: committed without a fact.
+    pub fn is_bookkeeping(&self) -> bool {
+        matches!(self, Self::Webhook(_))
     }
 
     /// Documents this record names.
@@ -77,9 +85,12 @@ impl Record {
         let (main, cargo) = match self {
             Self::Despacho(d) => (&d.documento, &d.cargo),
             Self::Recepcion(r) => (&r.documento, &r.cargo),
-            Self::ApiKey(_) | Self::Idempotencia(_) | Self::Directorio(_) | Self::Textos(_) | Self::Avisos(_) => {
-                return Vec::new();
-            }
+            Self::ApiKey(_)
+            | Self::Idempotencia(_)
+            | Self::Directorio(_)
+            | Self::Textos(_)
+            | Self::Avisos(_)
+            | Self::Webhook(_) => return Vec::new(),
         };
         let cargo = cargo.as_ref().and_then(|c| c.documento.as_ref());
         [Some(main), cargo].into_iter().flatten().map(|d| &d.sha256).collect()
@@ -268,6 +279,57 @@ pub struct AvisoVigente {
 impl Avisos {
     /// There is one such record.
     pub const ID: Id = Id::from_u128(3);
+}
+
+/// What one webhook has been told: its place in the feed, and the exchanges that are behind it. As it is committed after the
+/// facts it names, a journal that loses its end loses it too: it never names a fact that is not there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EstadoWebhook {
+    /// [`EstadoWebhook::id_for`] its name.
+    pub id: Id,
+    pub version: u32,
+    pub nombre: String,
+    /// Every fact up to here, this one included, was delivered or given up, or is of an exchange in `retenidos`.
+    pub hasta: Cursor,
+    pub retenidos: Vec<Retenido>,
+    pub pausa: Option<PausaWebhook>,
+}
+
+/// An exchange whose next fact could not be delivered; what came after it waits too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retenido {
+    /// The despacho, recepcion or other record.
+    pub sujeto: Id,
+    /// The first fact of it that was not delivered.
+    pub desde: Cursor,
+    /// Since when it is behind.
+    pub creado_en: Timestamp,
+    pub proximo_en: Timestamp,
+    /// Failed attempts at the fact in `desde`.
+    pub intentos: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ultimo_error: Option<String>,
+}
+
+/// A webhook that fails is left alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PausaWebhook {
+    pub desde: Timestamp,
+    /// When it is probed.
+    pub hasta: Timestamp,
+    /// Probes that failed.
+    pub pruebas: u32,
+    pub motivo: String,
+}
+
+impl EstadoWebhook {
+    /// The id under which a webhook's place is kept: it follows from its name. A version 8, which no subject or job has.
+    pub fn id_for(nombre: &str) -> Id {
+        let digest = ring::digest::digest(&ring::digest::SHA256, format!("webhook:{nombre}").as_bytes());
+        let mut bytes = [0; 16];
+        bytes.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+        uuid::Builder::from_custom_bytes(bytes).into_uuid()
+    }
 }
 
 #[cfg(test)]

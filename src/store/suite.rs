@@ -8,8 +8,8 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    AvisoVigente, Avisos, Change, Claim, CommitError, Cursor, JobKind, Listing, Record, SharedStore, StoreError,
-    UniqueKey,
+    AvisoVigente, Avisos, Change, Claim, CommitError, Cursor, EstadoWebhook, JobKind, Listing, Record, SharedStore,
+    StoreError, UniqueKey,
     blobs::SMALL_MAX,
     samples::{
         api_key, at, bytes, change, cuo, despacho, directorio, documento, fact, id, idempotencia, job, jobs, read,
@@ -80,6 +80,14 @@ pub async fn every_kind_of_record_reads_back(store: SharedStore) {
     let received = recepcion(cuo(8), ruc(2), documento(&staged));
     let (key, idempotent, directory, texts) = (api_key(1), idempotencia("k"), directorio(), textos());
     let alerts = Avisos { version: 1, vigentes: vec![AvisoVigente { ruc: None, desde: at(1) }] };
+    let webhook = EstadoWebhook {
+        id: EstadoWebhook::id_for("sgd"),
+        version: 1,
+        nombre: "sgd".into(),
+        hasta: Cursor { seq: 3, n: 1 },
+        retenidos: Vec::new(),
+        pausa: None,
+    };
     let records = vec![
         record(&sent),
         Record::Recepcion(Box::new(received.clone())),
@@ -88,6 +96,7 @@ pub async fn every_kind_of_record_reads_back(store: SharedStore) {
         Record::Directorio(Box::new(directory.clone())),
         Record::Textos(Box::new(texts.clone())),
         Record::Avisos(Box::new(alerts.clone())),
+        Record::Webhook(Box::new(webhook.clone())),
     ];
     let facts = vec![fact(sent.id, "a"), fact(received.id, "b")];
     let seq = store.commit(Change { facts, records, documents: vec![staged], ..Change::default() }).await.unwrap();
@@ -104,6 +113,14 @@ pub async fn every_kind_of_record_reads_back(store: SharedStore) {
     assert_eq!(store.directorio().await.unwrap(), Some(directory));
     assert_eq!(store.textos().await.unwrap(), Some(texts));
     assert_eq!(store.avisos().await.unwrap(), Some(alerts));
+    assert_eq!(store.webhook(webhook.id).await.unwrap().as_ref(), Some(&webhook));
+    assert_eq!(store.webhook(EstadoWebhook::id_for("other")).await.unwrap(), None);
+    // Where a webhook stands is no event: it is committed alone, and the feed does not grow.
+    let next = EstadoWebhook { version: 2, ..webhook };
+    let alone = Change { records: vec![Record::Webhook(Box::new(next.clone()))], ..Change::default() };
+    assert_eq!(store.commit(alone).await.unwrap(), 2);
+    assert_eq!(store.webhook(next.id).await.unwrap(), Some(next));
+    assert_eq!(store.facts(Cursor { seq: 1, n: u8::MAX }, None, 10).await.unwrap(), []);
 
     assert_eq!(store.despacho(received.id).await.unwrap(), None, "a recepcion is no despacho");
     assert_eq!(store.despacho(id()).await.unwrap(), None);

@@ -19,4 +19,4 @@ mod texts;
 mod town;
 mod untold;
 mod waits;
-pub(super) mod world;
+pub(crate) mod world;

@@ -35,13 +35,13 @@ pub async fn page(State(api): State<Api>, acceso: Acceso, params: Params) -> Res
 
 /// Where a caller has come to: `0.0` is the beginning.
 #[derive(Debug, Clone, Copy, Default)]
-struct Place {
-    at: Cursor,
+pub struct Place {
+    pub at: Cursor,
     /// Of the fact it saw there; `None`: it was not told.
     mark: Option<u32>,
 }
 
-fn place(text: &str) -> Result<Place, Problem> {
+pub fn place(text: &str) -> Result<Place, Problem> {
     let read = || {
         let (cursor, mark) = text.split_once('-').map_or((text, None), |(cursor, mark)| (cursor, Some(mark)));
         let (seq, n) = cursor.split_once('.')?;

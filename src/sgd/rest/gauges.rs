@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use crate::{
     exchange::health::{Circuito, Salud, SaludPlataforma},
+    sgd::webhook::{Situacion, WebhookView},
     store::{JobKind, Stage, Standing},
 };
 
@@ -81,6 +82,33 @@ pub fn add_queue(page: &mut String, standing: &[Standing], now: Timestamp) {
                 (_, None) => 0,
             };
             let _ = writeln!(text, "chasqui_queue_{name}{{kind=\"{kind_name}\",stage=\"{stage_name}\"}} {value}");
+        }
+    }
+    insert(page, &text);
+}
+
+/// How the webhooks are doing, by name. Names come from the configuration.
+pub fn add_webhooks(page: &mut String, all: &[WebhookView], now: Timestamp) {
+    type Value = fn(&WebhookView, Timestamp) -> f64;
+    fn count<N: TryInto<u32>>(n: N) -> f64 {
+        f64::from(n.try_into().unwrap_or(u32::MAX))
+    }
+    let families: [(&str, &str, Value); 7] = [
+        ("paused", "1 while it is left alone", |w, _| count(u32::from(w.situacion == Situacion::EnPausa))),
+        ("lag_events", "Events of the feed not told yet, up to 1000", |w, _| count(w.atraso)),
+        ("held_exchanges", "Exchanges behind because an event failed", |w, _| count(w.retenidos)),
+        ("oldest_age_seconds", "Age of the oldest thing not told", |w, now| {
+            w.atrasado_desde.map_or(0.0, |at| now.duration_since(at).as_secs_f64().max(0.0))
+        }),
+        ("delivered", "Events delivered since the start", |w, _| count(w.entregados)),
+        ("failed", "Attempts that failed since the start", |w, _| count(w.fallidos)),
+        ("given_up", "Events given up since the start", |w, _| count(w.abandonados)),
+    ];
+    let mut text = String::new();
+    for (name, help, value) in families {
+        let _ = writeln!(text, "# HELP chasqui_webhook_{name} {help}.\n# TYPE chasqui_webhook_{name} gauge");
+        for one in all {
+            let _ = writeln!(text, "chasqui_webhook_{name}{{name=\"{}\"}} {}", one.nombre, value(one, now));
         }
     }
     insert(page, &text);

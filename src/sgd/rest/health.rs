@@ -77,5 +77,11 @@ pub async fn metrics(State(api): State<Api>) -> Result<Response, Problem> {
     gauges::add_to(&mut page, exchange.health().todas(now));
     gauges::add_platform(&mut page, &exchange.health().plataforma(now));
     gauges::add_queue(&mut page, &exchange.store().standing().await, now);
+    let mut webhooks = Vec::new();
+    for endpoint in api.webhooks.all() {
+        // While the index is built anew nothing is known of them; the rest of the page is.
+        webhooks.extend(endpoint.view(exchange).await.ok());
+    }
+    gauges::add_webhooks(&mut page, &webhooks, now);
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], page).into_response())
 }

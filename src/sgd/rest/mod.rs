@@ -24,8 +24,9 @@ mod query;
 mod queue;
 mod recepciones;
 mod scan;
-mod view;
+pub(in crate::sgd) mod view;
 mod wait;
+mod webhooks;
 
 #[cfg(test)]
 mod tests;
@@ -55,6 +56,7 @@ use crate::{
         limits::{Intake, bound},
         problem::{no_method, no_route},
     },
+    sgd::webhook::Webhooks,
     telemetry::Metrics,
 };
 
@@ -64,6 +66,7 @@ pub struct Api {
     pub exchange: Exchange,
     pub audit: Arc<Log>,
     pub metrics: Arc<Metrics>,
+    pub webhooks: Webhooks,
     /// Largest JSON of a request beside its documents, in bytes.
     pub json_bytes_max: usize,
     /// What `/readyz` asks.
@@ -157,6 +160,10 @@ fn operation() -> Router<Api> {
         .route("/api/v1/cola/{id}/reintentar", post(queue::retry))
         .route("/api/v1/cola/{id}/descartar", post(queue::discard))
         .route("/api/v1/salud", get(queue::health))
+        .route("/api/v1/webhooks", get(webhooks::list))
+        .route("/api/v1/webhooks/{nombre}", get(webhooks::show))
+        .route("/api/v1/webhooks/{nombre}/ping", post(webhooks::ping))
+        .route("/api/v1/webhooks/{nombre}/repetir", post(webhooks::again))
         .route("/api/v1/salud/textos", get(queue::texts))
         .route("/api/v1/entidades/actualizar", post(directory::refresh))
 }

@@ -8,7 +8,7 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Api, decisions::needed_reason, failure, json, query, query::Params, view::Items};
+use super::{Api, decisions::needed_reason, failure, json, query, query::Params, view::Items, webhooks};
 use crate::{
     domain::{Falla, Id, Ruc, lima, respuestas::Operacion},
     exchange::{
@@ -16,6 +16,7 @@ use crate::{
         health::{Salud, SaludPlataforma},
     },
     http::{Acceso, Problem},
+    sgd::webhook::WebhookView,
     store::JobKind,
 };
 
@@ -114,14 +115,16 @@ pub async fn discard(
 #[derive(Serialize)]
 struct SaludView {
     plataforma: SaludPlataforma,
+    webhooks: Vec<WebhookView>,
     #[serde(flatten)]
     items: Items<Salud>,
 }
 
-/// The health of the platform and of every counterpart tried since the start.
-pub async fn health(State(api): State<Api>) -> Response {
+/// The health of the platform, of webhooks, and of every counterpart tried since the start.
+pub async fn health(State(api): State<Api>, acceso: Acceso) -> Result<Response, Problem> {
     let (health, now) = (api.exchange.health(), api.exchange.now());
-    json(&SaludView { plataforma: health.plataforma(now), items: Items::whole(health.todas(now)) })
+    let webhooks = webhooks::views(&api, &acceso).await?;
+    Ok(json(&SaludView { plataforma: health.plataforma(now), webhooks, items: Items::whole(health.todas(now)) }))
 }
 
 #[derive(Serialize)]

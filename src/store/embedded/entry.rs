@@ -52,8 +52,9 @@ pub struct Prepared {
 impl Prepared {
     pub fn new(change: Change) -> Result<Self, StoreError> {
         let Change { facts, records, jobs, jobs_done, documents } = change;
-        let only_jobs = records.is_empty() && !(jobs.is_empty() && jobs_done.is_empty());
-        if facts.len() > FACTS_MAX || facts.is_empty() && !only_jobs {
+        let changes = !(records.is_empty() && jobs.is_empty() && jobs_done.is_empty());
+        let untold = changes && records.iter().all(Record::is_bookkeeping);
+        if facts.len() > FACTS_MAX || facts.is_empty() && !untold {
             return Err(invalid(format!("un asiento lleva de 1 a {FACTS_MAX} hechos y este lleva {}", facts.len())));
         }
         let out = ChangeOut { records: &records, jobs: &jobs, jobs_done: &jobs_done };

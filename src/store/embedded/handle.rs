@@ -25,9 +25,9 @@ use super::{
 use crate::{
     domain::{Cuo, Despacho, EstadoDespacho, EstadoRecepcion, Id, Recepcion, Ruc, Sha256},
     store::{
-        ApiKey, Avisos, BlobReader, BlobWriter, Change, Claim, Claimed, CommitError, Cursor, Directorio, FactAt,
-        Idempotencia, Job, Listing, Page, RawEntry, Record, Seq, Standing, Store, StoreError, TextosVistos, UniqueKey,
-        Verification, blobs::blocking,
+        ApiKey, Avisos, BlobReader, BlobWriter, Change, Claim, Claimed, CommitError, Cursor, Directorio, EstadoWebhook,
+        FactAt, Idempotencia, Job, Listing, Page, RawEntry, Record, Seq, Standing, Store, StoreError, TextosVistos,
+        UniqueKey, Verification, blobs::blocking,
     },
 };
 
@@ -198,6 +198,13 @@ impl Store for EmbeddedStore {
     async fn avisos(&self) -> Result<Option<Avisos>, StoreError> {
         Ok(self.read(|lookup| lookup.record(Avisos::ID))?.and_then(|record| match record {
             Record::Avisos(avisos) => Some(*avisos),
+            _ => None,
+        }))
+    }
+
+    async fn webhook(&self, id: Id) -> Result<Option<EstadoWebhook>, StoreError> {
+        Ok(self.read(|lookup| lookup.record(id))?.and_then(|record| match record {
+            Record::Webhook(estado) => Some(*estado),
             _ => None,
         }))
     }

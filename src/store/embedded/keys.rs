@@ -78,9 +78,12 @@ pub fn listed(record: &Record) -> Option<(Listed, &Ruc, &'static str)> {
     match record {
         Record::Despacho(d) => Some((Listed::Despachos, &d.entidad, d.estado.palabra())),
         Record::Recepcion(r) => Some((Listed::Recepciones, &r.entidad, r.estado.palabra())),
-        Record::ApiKey(_) | Record::Idempotencia(_) | Record::Directorio(_) | Record::Textos(_) | Record::Avisos(_) => {
-            None
-        }
+        Record::ApiKey(_)
+        | Record::Idempotencia(_)
+        | Record::Directorio(_)
+        | Record::Textos(_)
+        | Record::Avisos(_)
+        | Record::Webhook(_) => None,
     }
 }
 

@@ -114,7 +114,8 @@ impl<'a> View<'a> {
             | Record::Idempotencia(_)
             | Record::Directorio(_)
             | Record::Textos(_)
-            | Record::Avisos(_) => {}
+            | Record::Avisos(_)
+            | Record::Webhook(_) => {}
         }
         let stored = Stored { version: record.version(), seq, estado: estado.to_owned() };
         self.put(keys::record(id), stored.to_value());

@@ -11,9 +11,9 @@ use tokio::sync::watch;
 use crate::{
     domain::{Cuo, Despacho, EstadoDespacho, EstadoRecepcion, Id, Recepcion, Ruc, Sha256},
     store::{
-        ApiKey, Avisos, BlobReader, BlobWriter, Change, Claim, Claimed, CommitError, Cursor, Directorio, FactAt,
-        Idempotencia, Job, Listing, Page, RawEntry, Seq, SharedStore, Standing, Store, StoreError, TextosVistos,
-        Verification,
+        ApiKey, Avisos, BlobReader, BlobWriter, Change, Claim, Claimed, CommitError, Cursor, Directorio, EstadoWebhook,
+        FactAt, Idempotencia, Job, Listing, Page, RawEntry, Seq, SharedStore, Standing, Store, StoreError,
+        TextosVistos, Verification,
     },
 };
 
@@ -114,6 +114,10 @@ impl Store for Fuse {
 
     async fn avisos(&self) -> Result<Option<Avisos>, StoreError> {
         self.alive()?.avisos().await
+    }
+
+    async fn webhook(&self, id: Id) -> Result<Option<EstadoWebhook>, StoreError> {
+        self.alive()?.webhook(id).await
     }
 
     async fn standing(&self) -> Vec<Standing> {

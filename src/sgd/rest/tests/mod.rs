@@ -163,6 +163,7 @@ fn world() -> World {
         exchange: exchange.clone(),
         audit: Log::open(Arc::clone(exchange.store()), audit).unwrap(),
         metrics: Arc::new(Metrics::default()),
+        webhooks: Webhooks::default(),
         json_bytes_max: 20_000,
         checks: Arc::new([Check::new("almacen", || async { Ok(()) })]),
         stop: stop.clone(),

@@ -6,6 +6,7 @@ use std::{
     process::{Command, Output},
 };
 
+use base64_simd::STANDARD;
 use serde_json::{Value, json};
 
 use crate::{
@@ -125,6 +126,22 @@ async fn the_evidence_of_an_exchange_proves_itself_with_no_daemon_and_no_data() 
     let other = &packages.last().unwrap().1;
     assert_eq!(verify(package, &["--key", other]).0, 1, "the key of another entity");
     openssl_agrees(package);
+    messages_are_left_written(package, &document);
+}
+
+/// `--sobres` leaves the messages as they were on the wire, and overwrites nothing.
+fn messages_are_left_written(package: &[u8], document: &[u8]) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("evidencia.asice"), package).unwrap();
+    let verify = || ok(&run(folder.path(), &["audit", "verify-evidence", "evidencia.asice", "--sobres", "mensajes"]));
+    assert!(!verify().contains("no se pudo escribir"));
+    let request = folder.path().join("mensajes/001-despacho.enviado-peticion.xml");
+    let twice = STANDARD.encode_to_string(STANDARD.encode_to_string(document));
+    let sent = std::fs::read_to_string(&request).unwrap();
+    assert!(sent.contains(&format!("<bpdfdoc>{twice}</bpdfdoc>")), "{}", &sent[..400]);
+    let told = verify();
+    assert!(told.contains("no se pudo escribir en la carpeta pedida (ya existe); dé una carpeta vacía"), "{told}");
+    assert_eq!(std::fs::read_to_string(&request).unwrap(), sent);
 }
 
 /// As LEEME.txt says how to check the signature without chasqui.

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     audit::merkle::Hash,
+    config::causes::in_spanish,
     domain::{Sha256, lima},
     soap::conversation::{Conversacion, Mensaje, RehacerError, Sentido},
     store::{Fact, FactAt},
@@ -140,7 +141,8 @@ impl<R: Read + Seek> Messages<'_, R> {
             Err(error) => report.fail(format!("{about}: {what} no se puede rehacer: {error}.")),
         }
         if let Some(error) = copy.end() {
-            report.warn(format!("{about}: {what} no se pudo escribir en la carpeta pedida: {error}"));
+            let why = in_spanish(&error);
+            report.warn(format!("{about}: {what} no se pudo escribir en la carpeta pedida ({why}); dé una carpeta vacía."));
         }
     }
 }

@@ -135,12 +135,16 @@ pub fn days_left(until: Timestamp, now: Timestamp) -> i64 {
 
 /// What is to be told of a certificate that ends within the longest of the steps.
 fn expiry(identity: &Identity, entidad: Option<Ruc>, now: Timestamp) -> Option<Noticia> {
-    let (until, name) = (identity.valida_hasta(), &identity.titular().nombre);
-    let end = lima::texto(until);
+    let until = identity.valida_hasta();
+    let der = identity.certificate().to_der().unwrap_or_default();
+    // Told by its fingerprint, as `cert list` shows it: an entry of the log keeps no name of a person.
+    let mark: String = openssl::sha::sha256(&der).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let of = entidad.as_ref().map(|ruc| format!(" con que firma la entidad {ruc}")).unwrap_or_default();
+    let (what, end) = (format!("El certificado{of} (huella {mark})"), lima::texto(until));
     let days = days_left(until, now);
-    let advice = "Pida otro a su entidad de certificación y póngalo en identity.file.";
+    let advice = "Pida otro a su entidad de certificación, póngalo en identity.file y reinicie el servicio.";
     let (estado, detalle) = if until < now {
-        ("vencido".to_owned(), format!("El certificado «{name}» venció el {end}: ya no se firma con él. {advice}"))
+        ("vencido".to_owned(), format!("{what} venció el {end}: ya no se firma con él. {advice}"))
     } else {
         let step = STEPS.iter().find(|step| days <= **step)?;
         let left = match days {
@@ -148,9 +152,8 @@ fn expiry(identity: &Identity, entidad: Option<Ruc>, now: Timestamp) -> Option<N
             1 => "en un día".to_owned(),
             days => format!("en {days} días"),
         };
-        (format!("{step}_dias"), format!("El certificado «{name}» vence {left}, el {end}. {advice}"))
+        (format!("{step}_dias"), format!("{what} vence {left}, el {end}. {advice}"))
     };
-    let der = identity.certificate().to_der().unwrap_or_default();
     Some(Noticia { tipo: CERTIFICADO_POR_VENCER, sujeto: subject(&der), entidad, estado, detalle })
 }
 
@@ -232,7 +235,10 @@ mod tests {
         ] {
             assert_eq!(told(now).as_deref(), expected, "{now}");
         }
-        let detalle = expiry(&identity, None, "2050-12-25T12:00:00Z".parse().unwrap()).unwrap().detalle;
+        let ruc = Ruc::de_contraparte("20900000015").ok();
+        let detalle = expiry(&identity, ruc, "2050-12-25T12:00:00Z".parse().unwrap()).unwrap().detalle;
         assert!(detalle.contains("vence en 6 días") && detalle.contains("identity.file"), "{detalle}");
+        assert!(detalle.starts_with("El certificado con que firma la entidad 20900000015 (huella 4d7f048fddde6061)"));
+        assert!(!detalle.contains(&identity.titular().nombre), "no name in the log");
     }
 }

@@ -106,7 +106,7 @@ fn judge(config: &Config, source: &str, offered: Option<Got>, signers: &Trust, n
     let kept = fs::read(place(config, source)).ok().and_then(|bytes| TrustedList::read_kept(&bytes, signers).ok());
     let (list, problem) = match offered {
         None if kept.is_none() => {
-            (None, Some("todavía no se ha descargado: lo hace el servicio (chasqui serve)".into()))
+            (None, Some("todavía no se ha descargado ninguna; la descarga el servicio (chasqui serve), y si no pudo, su registro dice por qué".into()))
         }
         None => (kept, None),
         Some(got) => {

@@ -136,7 +136,7 @@ impl Exchange {
             sujeto: TextosVistos::ID,
             cuo: None,
             estado: None,
-            detalle: Some(format!("{count} textos que el catálogo no conoce; véalos con «chasqui queue texts»")),
+            detalle: Some(format!("Textos que el catálogo no conoce: {count}. Véalos con «chasqui queue texts»")),
             documentos: Vec::new(),
             sobres: Vec::new(),
         };

@@ -183,7 +183,8 @@ mod tests {
         let file = folder.path().join("lista.xml");
         let mut config = config(folder.path());
         config.trust.lists = vec![file.display().to_string()];
-        config.trust.list_signers = vec![concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/pki/agente-municipalidad.cert.pem").into()];
+        config.trust.list_signers =
+            vec![concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/pki/agente-municipalidad.cert.pem").into()];
         // Without a daemon, whose own watch would look at the same.
         let store = daemon::open_store(&config, &SystemClock).await.unwrap();
         let exchange = daemon::exchange(&config, Overrides::default(), store).unwrap();

@@ -30,5 +30,6 @@ mod rest;
 mod signatures;
 mod texts;
 mod unclear;
+mod webhooks;
 mod wire;
 mod wsi;

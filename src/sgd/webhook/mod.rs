@@ -27,8 +27,9 @@ use tokio::{sync::Notify, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 pub use replay::Desde;
+pub use round::{HELD_MAX, PAGE};
 pub use standing::{Situacion, WebhookView};
-pub use transport::{Accepted, Refused};
+pub use transport::{ANSWER_BYTES_MAX, Accepted, Refused};
 
 use round::Next;
 use signature::Keys;

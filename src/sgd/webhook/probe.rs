@@ -3,16 +3,13 @@
 
 use super::{
     Endpoint, later,
-    round::{Next, after, spread},
+    round::{Next, PAGE, after, spread},
 };
 use crate::{
     domain::lima,
     exchange::Exchange,
     store::{EstadoWebhook, FactAt, PausaWebhook, Retenido, StoreError},
 };
-
-/// Facts of the feed read at a time.
-const PAGE: usize = 64;
 
 impl Endpoint {
     pub(super) async fn probe(&self, exchange: &Exchange, mut estado: EstadoWebhook) -> Result<Next, StoreError> {

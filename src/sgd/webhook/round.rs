@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Facts of the feed looked at in one round.
-const PAGE: usize = 64;
+pub const PAGE: usize = 64;
 /// Exchanges that are behind and tried again in one round.
 const AGAIN_MAX: usize = 16;
 /// Facts of one exchange told in one round.

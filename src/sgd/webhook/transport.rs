@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Largest answer read, in bytes. What is longer counts as delivered and says nothing.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
+pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Wait for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
 const AGENT: &str = concat!("chasqui/", env!("CARGO_PKG_VERSION"));

@@ -99,7 +99,10 @@ impl<R: Read + Seek> Step<'_, R> {
         if alike < NAMED_MAX {
             self.differences.push(difference);
         } else if difference.signs.is_some() {
-            self.grave("cambio_formulario", "Después de firmar se firmaron de una vez más campos de los que se comparan.");
+            self.grave(
+                "cambio_formulario",
+                "Después de firmar se firmaron de una vez más campos de los que se comparan.",
+            );
         }
     }
 

@@ -263,7 +263,11 @@ impl Endpoint {
             let before = held.map(|n| estado.retenidos.swap_remove(n));
             let waits =
                 before.is_some() && page.iter().any(|at| at.fact.sujeto == line.sujeto && self.options.wants(&at.fact));
-            let (mut intentos, mut proximo_en, mut ultimo_error, mut next) = (0, now, None, *told);
+            // One that was not tried after all is where it was: its attempts count on.
+            let untried = before.as_ref().filter(|_| *told == 0 && refused.is_none());
+            let (mut intentos, mut proximo_en, mut ultimo_error) =
+                untried.map_or((0, now, None), |held| (held.intentos, held.proximo_en, held.ultimo_error.clone()));
+            let mut next = *told;
             if let Some(refused) = refused {
                 let earlier = before.as_ref().filter(|_| *told == 0).map_or(0, |held| held.intentos);
                 intentos = earlier.saturating_add(1);

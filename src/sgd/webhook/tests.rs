@@ -180,6 +180,26 @@ async fn waits_follow_the_table_and_what_the_receiver_asks_and_then_it_is_given_
 }
 
 #[tokio::test]
+async fn the_attempts_of_an_event_that_was_due_and_not_tried_count_on() {
+    let (world, receiver, endpoint) = world().await;
+    receiver.poisoned("0000000001");
+    receive(&world, "0000000001").await;
+    turn(&world, &endpoint).await;
+    world.advance(Duration::from_secs(6));
+    turn(&world, &endpoint).await;
+    world.advance(Duration::from_secs(400));
+    let stopping = CancellationToken::new();
+    stopping.cancel();
+    endpoint.round(&world.exchange, &stopping).await.unwrap();
+    assert_eq!(receiver.tried(), 2, "whoever stops tries nothing more");
+    let view = endpoint.view(&world.exchange).await.unwrap();
+    assert_eq!(view.detalle_retenidos[0].intentos, 2);
+    assert!(view.detalle_retenidos[0].ultimo_error.is_some());
+    turn(&world, &endpoint).await;
+    assert_eq!(endpoint.view(&world.exchange).await.unwrap().detalle_retenidos[0].intentos, 3);
+}
+
+#[tokio::test]
 async fn a_webhook_that_is_down_is_left_alone_with_an_alert_and_gets_everything_when_it_is_back() {
     let (world, receiver, endpoint) = world().await;
     *receiver.down.lock().unwrap() = true;

@@ -28,8 +28,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// What a clock is set back by at least to be noticed: less is a clock being corrected, and delays nothing worth it.
 const STEP_MIN: Duration = Duration::from_secs(30);
 
-/// How long it waits after the store failed, before it asks the store again.
-const STORE_PAUSE: Duration = Duration::from_secs(2);
+/// How long it waits after the store failed, before it asks the store again. Tests let the store fail thousands of times.
+const STORE_PAUSE: Duration = Duration::from_millis(if cfg!(test) { 2 } else { 2_000 });
 
 /// An attempt that takes longer gives its slot to another and goes on in the slow lane.
 const SLOW: Duration = Duration::from_secs(5);

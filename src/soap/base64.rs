@@ -4,6 +4,7 @@
 use base64_simd::{STANDARD, STANDARD_NO_PAD};
 use bytes::Bytes;
 
+use super::scratch;
 use crate::domain::Contenido;
 
 /// How far into the bytes `%PDF` may stand, in bytes, as PDF readers allow.
@@ -133,19 +134,11 @@ pub struct DocumentDecoder {
     head: Vec<u8>,
     /// Whether any text came at all.
     any: bool,
-    scratch: Vec<u8>,
 }
 
 impl Default for DocumentDecoder {
     fn default() -> Self {
-        Self {
-            stage: Stage::Outer,
-            outer: Layer::default(),
-            inner: Layer::default(),
-            head: Vec::new(),
-            any: false,
-            scratch: Vec::new(),
-        }
+        Self { stage: Stage::Outer, outer: Layer::default(), inner: Layer::default(), head: Vec::new(), any: false }
     }
 }
 
@@ -156,11 +149,10 @@ impl DocumentDecoder {
         if self.refused().is_some() {
             return;
         }
-        let mut bytes = std::mem::take(&mut self.scratch);
-        bytes.clear();
-        let outer = self.outer.push(text, &mut bytes);
-        let result = outer.and_then(|()| self.decoded(&bytes, out));
-        self.scratch = bytes;
+        let result = scratch::with(|bytes| {
+            self.outer.push(text, bytes)?;
+            self.decoded(bytes, out)
+        });
         self.judge(result);
     }
 

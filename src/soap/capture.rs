@@ -10,7 +10,7 @@
 use base64_simd::{STANDARD, STANDARD_NO_PAD};
 use serde::{Deserialize, Serialize};
 
-use super::writer::Message;
+use super::{scratch, writer::Message};
 
 /// Shortest run of base64 taken for a document, in bytes.
 const RUN_MIN: usize = 2048;
@@ -226,7 +226,6 @@ fn is_data(b: u8) -> bool {
 #[derive(Default)]
 struct Outer {
     layer: Layer,
-    decoded: Vec<u8>,
     /// First bytes under the outer layer, until it is clear whether there is an inner one.
     head: Vec<u8>,
     inner: Inner,
@@ -243,18 +242,19 @@ enum Inner {
 impl Outer {
     /// `None`: cannot be kept.
     fn push(&mut self, text: &[u8]) -> Option<()> {
-        self.decoded.clear();
-        self.layer.push(text, Some(&mut self.decoded))?;
-        self.under()
+        scratch::with(|decoded| {
+            self.layer.push(text, Some(decoded))?;
+            self.under(decoded)
+        })
     }
 
     /// Bytes that came out of the outer layer.
-    fn under(&mut self) -> Option<()> {
+    fn under(&mut self, decoded: &[u8]) -> Option<()> {
         match &mut self.inner {
             Inner::None => Some(()),
-            Inner::Some(inner) => inner.push(&self.decoded, None),
+            Inner::Some(inner) => inner.push(decoded, None),
             Inner::Unknown => {
-                self.head.extend_from_slice(&self.decoded);
+                self.head.extend_from_slice(decoded);
                 if self.head.len() < SNIFF_BYTES { Some(()) } else { self.decide() }
             }
         }
@@ -274,9 +274,9 @@ impl Outer {
     }
 
     fn finish(mut self) -> Option<Vec<Trazo>> {
-        self.decoded.clear();
-        let outer = std::mem::take(&mut self.layer).finish(&mut self.decoded)?;
-        self.under()?;
+        let mut decoded = Vec::new();
+        let outer = std::mem::take(&mut self.layer).finish(&mut decoded)?;
+        self.under(&decoded)?;
         if matches!(self.inner, Inner::Unknown) {
             self.decide()?;
         }

@@ -13,6 +13,7 @@ pub mod fault;
 pub mod fixture;
 mod markup;
 mod raw;
+mod scratch;
 pub mod sink;
 pub mod source;
 pub mod writer;

@@ -63,7 +63,7 @@ impl<R: AsyncRead + Unpin> Source<R> {
         let mut source = Self {
             inner,
             transcoder: None,
-            buf: vec![0; BUFFER_BYTES + ROOM_BYTES],
+            buf: Vec::new(),
             start: 0,
             end: 0,
             eof: false,
@@ -133,12 +133,20 @@ impl<R: AsyncRead + Unpin> Source<R> {
             self.buf.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
+        if self.buf.is_empty() {
+            self.buf.resize(BUFFER_BYTES + ROOM_BYTES, 0);
+        }
         if self.transcoder.is_some() {
             return self.poll_transcoded(cx);
         }
         let mut into = ReadBuf::new(self.buf.get_mut(self.end..).unwrap_or_default());
-        ready!(Pin::new(&mut self.inner).poll_read(cx, &mut into))?;
+        let polled = Pin::new(&mut self.inner).poll_read(cx, &mut into);
         let n = into.filled().len();
+        if polled.is_pending() && self.end == 0 {
+            // Whoever waits for a slow sender holds no buffer meanwhile: there may be hundreds.
+            self.buf = Vec::new();
+        }
+        ready!(polled)?;
         self.end += n;
         self.eof = n == 0;
         Poll::Ready(self.count(n))

@@ -90,6 +90,9 @@ impl BlobWriter {
         if self.bytes > self.max {
             return Err(StoreError::TooLarge(self.max));
         }
+        if self.pending_max == PIECE && self.pending.capacity() == 0 {
+            self.pending.reserve_exact(PIECE);
+        }
         while !piece.is_empty() {
             if self.pending.len() == self.pending_max {
                 self.spill().await?;

@@ -142,7 +142,9 @@ impl<R: Read + Seek> Messages<'_, R> {
         }
         if let Some(error) = copy.end() {
             let why = in_spanish(&error);
-            report.warn(format!("{about}: {what} no se pudo escribir en la carpeta pedida ({why}); dé una carpeta vacía."));
+            report.warn(format!(
+                "{about}: {what} no se pudo escribir en la carpeta pedida ({why}); dé una carpeta vacía."
+            ));
         }
     }
 }

@@ -23,7 +23,10 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::{sync::Notify, task::JoinHandle};
+use tokio::{
+    sync::Notify,
+    task::{JoinHandle, JoinSet},
+};
 use tokio_util::sync::CancellationToken;
 
 pub use replay::Desde;
@@ -46,6 +49,10 @@ use crate::{
 /// How long a webhook with nothing to do waits before it looks again, whatever the store says: a guard against a clock that
 /// was set.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// How long news are gathered, so that what comes together is told and stored together; and longer for each exchange that is
+/// behind, as all of them are stored each time.
+const GATHER: Duration = Duration::from_millis(50);
+const GATHER_FOR_EACH: Duration = Duration::from_millis(4);
 /// How long it waits after the store failed.
 const STORE_PAUSE: Duration = Duration::from_secs(2);
 /// The longest wait taken from a receiver's `Retry-After`, with room for what is added to a wait by chance.
@@ -116,7 +123,7 @@ impl Webhooks {
 
     /// Tells each of them, beside the others, until `stop`; what is under way then is ended first.
     pub fn spawn(&self, exchange: &Exchange, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
-        let run = |one: &Arc<Endpoint>| tokio::spawn(Arc::clone(one).run(exchange.clone(), stop.clone()));
+        let run = |one: &Arc<Endpoint>| tokio::spawn(keep_running(Arc::clone(one), exchange.clone(), stop.clone()));
         self.0.iter().map(run).collect()
     }
 
@@ -131,6 +138,18 @@ impl Webhooks {
 
     pub fn all(&self) -> impl Iterator<Item = &Endpoint> {
         self.0.iter().map(|one| &**one)
+    }
+}
+
+/// A panic over one event stops neither the daemon nor this webhook for good.
+async fn keep_running(endpoint: Arc<Endpoint>, exchange: Exchange, stop: CancellationToken) {
+    let mut running = JoinSet::new();
+    while !stop.is_cancelled() {
+        running.spawn(Arc::clone(&endpoint).run(exchange.clone(), stop.clone()));
+        if let Some(Err(error)) = running.join_next().await {
+            tracing::error!(webhook = endpoint.options.nombre, %error, "telling a webhook broke off; it begins again");
+            tokio::time::sleep(STORE_PAUSE).await;
+        }
     }
 }
 
@@ -199,11 +218,16 @@ impl Endpoint {
             };
             tokio::select! {
                 () = stop.cancelled() => {}
-                _ = news.changed() => {}
+                _ = news.changed() => tokio::time::sleep(self.gather()).await,
                 () = self.wake.notified() => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
+    }
+
+    fn gather(&self) -> Duration {
+        let held = self.known().estado.as_ref().map_or(0, |estado| estado.retenidos.len());
+        GATHER + GATHER_FOR_EACH * u32::try_from(held).unwrap_or(u32::MAX)
     }
 
     /// Its place: what this process knows, if nobody decided about it since, else what is stored. A new one begins at the

@@ -26,14 +26,14 @@ pub const PAGE: usize = 64;
 const AGAIN_MAX: usize = 16;
 /// Facts of one exchange told in one round.
 const LINE_MAX: usize = 16;
-/// Exchanges that may be behind; with more, the whole webhook waits for them.
-pub const HELD_MAX: usize = 1000;
+/// Exchanges that may be behind; with more, the whole webhook waits for them. All of them are stored with its place each time.
+pub const HELD_MAX: usize = 256;
 /// Entries that are not for it after which its place is stored even so: what a restart reads again.
 const UNSTORED_MAX: u64 = 4096;
 /// Of different exchanges that fail, before the webhook itself is blamed.
 const WITNESSES: usize = 2;
 /// Longest error kept with an exchange that is behind, in characters.
-const ERROR_MAX: usize = 300;
+const ERROR_MAX: usize = 120;
 
 /// When there is more to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -86,6 +86,9 @@ impl Endpoint {
         let room = estado.retenidos.len() + PAGE <= HELD_MAX;
         let page = if room { exchange.store().facts(estado.hasta, None, PAGE).await? } else { Vec::new() };
         let full = page.len() == PAGE;
+        if !room {
+            self.crowded(exchange).await;
+        }
         let mut lines = self.again(exchange, &estado, now).await?;
         lines.extend(self.fresh(&estado, &page));
         let progress = self.progress();
@@ -107,6 +110,20 @@ impl Endpoint {
             (false, Some(at)) => Next::At(at),
             (false, None) => Next::News,
         })
+    }
+
+    /// People are told, once, that nothing new goes out until some of what is behind does.
+    async fn crowded(&self, exchange: &Exchange) {
+        let nombre = &self.options.nombre;
+        let detalle = format!(
+            "El webhook «{nombre}» rechaza los avisos de muchos documentos: hasta que acepte algunos no se le avisa de otros. Nada \
+             se pierde. Vea por qué con «chasqui webhook list», y cuando lo corrija, pruébelo con «chasqui webhook ping {nombre}»"
+        );
+        let (entidad, estado) = (self.options.entidad.clone(), "webhook_lleno".to_owned());
+        let told = exchange.avisar(Noticia { tipo: ALERTA, sujeto: self.id, entidad, estado, detalle }).await;
+        if let Err(error) = told {
+            tracing::warn!(webhook = nombre, %error, "an alert could not be recorded");
+        }
     }
 
     async fn stored(&self, exchange: &Exchange) -> Result<Cursor, StoreError> {

@@ -346,3 +346,30 @@ async fn a_ping_is_signed_and_wakes_one_that_was_left_alone() {
     let taken = receiver.taken();
     assert_eq!((taken[0].as_str(), taken.len()), ("ping ", 1 + 6 + 2), "{taken:?}");
 }
+
+#[tokio::test]
+async fn a_receiver_that_rejects_very_many_documents_waits_as_a_whole_with_one_alert_and_loses_nothing() {
+    let (world, receiver, endpoint) = world().await;
+    for n in 1..=400 {
+        let cuo = format!("{n:010}");
+        if n % 3 != 0 {
+            receiver.poisoned(&cuo);
+        }
+        receive(&world, &cuo).await;
+    }
+    for _ in 0..3 {
+        turn(&world, &endpoint).await;
+    }
+    let view = endpoint.view(&world.exchange).await.unwrap();
+    assert!(view.retenidos <= HELD_MAX && view.atraso > 0, "{} {}", view.retenidos, view.atraso);
+    let told = world.exchange.store().facts_of(endpoint.id).await.unwrap();
+    assert_eq!(told.iter().filter(|at| at.fact.estado.as_deref() == Some("webhook_lleno")).count(), 1);
+
+    receiver.poison.lock().unwrap().clear();
+    world.advance(Duration::from_secs(6));
+    turn(&world, &endpoint).await;
+    turn(&world, &endpoint).await;
+    let taken: HashSet<String> = receiver.taken().into_iter().filter(|what| what.starts_with("recepcion")).collect();
+    assert_eq!(taken.len(), 400);
+    assert_eq!(endpoint.view(&world.exchange).await.unwrap().atraso, 0);
+}

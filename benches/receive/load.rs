@@ -83,6 +83,11 @@ pub fn next() -> u64 {
     NEXT.load(Ordering::Relaxed)
 }
 
+/// Begins elsewhere: a daemon that ran before knows the numbers of earlier loads.
+pub fn begin_at(number: u64) {
+    NEXT.store(number, Ordering::Relaxed);
+}
+
 /// Sends to `path` at `target` over `connections` until `length` has passed.
 #[allow(clippy::disallowed_methods)] // these threads wait for nobody but a daemon that refused them
 pub fn run(target: SocketAddr, path: &str, connections: usize, asked: &Asked, length: Length) -> Outcome {

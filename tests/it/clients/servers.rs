@@ -129,7 +129,7 @@ async fn serves(server: Server) {
 
         let mut answer = json!({
             "vcodres": "0000", "vdesres": "DATOS ENCONTRADOS", "vcuo": cuo, "vnumregstd": "E-777", "vanioregstd": "2025",
-            "vuniorgstd": "GERENCIA & OTROS", "dfecregstd": "2025-06-02T10:00:00-05:00", "vusuregstd": "ROSA ÑAHUI PÉREZ",
+            "vuniorgstd": "GERENCIA & OTROS", "dfecregstd": sent["enviado_en"], "vusuregstd": "ROSA ÑAHUI PÉREZ",
             "bcarstd": {"base64_of": files.add("cargo.pdf", &cargo)}, "cflgest": letter,
         });
         if letter == "O" {

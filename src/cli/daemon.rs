@@ -478,7 +478,7 @@ fn bind_control(data_dir: &Path, path: &Path) -> io::Result<UnixListener> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::os::unix::fs::MetadataExt;
 
     use serde_json::Value;
@@ -489,7 +489,8 @@ mod tests {
 
     use super::*;
 
-    fn config(dir: &Path) -> Config {
+    /// A daemon's on free ports, its data in a folder of the test's.
+    pub fn config(dir: &Path) -> Config {
         let free: SocketAddr = ([127, 0, 0, 1], 0).into();
         let mut config = Config { data_dir: dir.join("data"), ..Config::default() };
         (config.listen.soap, config.listen.api) = (free, free);

@@ -159,23 +159,14 @@ fn expiry(identity: &Identity, entidad: Option<Ruc>, now: Timestamp) -> Option<N
 
 #[cfg(test)]
 mod tests {
-    use std::{net::SocketAddr, path::Path};
 
     use super::*;
     use crate::{
-        cli::daemon::{self, Overrides},
+        cli::daemon::{self, Overrides, tests::config},
         exchange::SystemClock,
         signing::trusted_list::samples::{GRANTED, INTERMEDIATE, ISSUER, list, service},
         store::Cursor,
     };
-
-    fn config(dir: &Path) -> Config {
-        let free: SocketAddr = ([127, 0, 0, 1], 0).into();
-        let mut config = Config { data_dir: dir.join("data"), ..Config::default() };
-        (config.listen.soap, config.listen.api) = (free, free);
-        config.simulator.listen = ([127, 0, 0, 1], 9).into();
-        config
-    }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn anchors_and_lists_are_read_again_while_the_daemon_runs_and_problems_are_told_once() {

@@ -2,7 +2,7 @@
 //! the machine can do at most and beside a loop that does only the work itself. docs/rendimiento.md has the figures.
 //!
 //! ```text
-//! cargo bench --bench receive                 all of it: some ten minutes
+//! cargo bench --bench receive                 all of it: some minutes
 //! cargo bench --bench receive -- ratios       only what is promised: the ratios of docs/rendimiento.md
 //! cargo bench --bench receive -- table | send | attack
 //! cargo bench --bench receive -- drive --url http://127.0.0.1:8090/wsiotramite/Tramite --receiver RUC \

@@ -187,6 +187,17 @@ pub struct Listing<E> {
     pub limit: usize,
 }
 
+/// Which records of an entity under one number of registration a list shows: what an SGD looks a document up by.
+#[derive(Debug, Clone)]
+pub struct Numbered {
+    pub entidad: Ruc,
+    pub numero: String,
+    /// Continue after this id (exclusive).
+    pub after: Option<Id>,
+    /// Most items, at least 1.
+    pub limit: usize,
+}
+
 /// Which jobs a worker can take now.
 #[derive(Debug, Clone)]
 pub struct Claim {
@@ -264,6 +275,8 @@ pub trait Store: Send + Sync + 'static {
     async fn despacho(&self, id: Id) -> Result<Option<Despacho>, StoreError>;
     async fn despacho_by_cuo(&self, entidad: &Ruc, cuo: &Cuo) -> Result<Option<Despacho>, StoreError>;
     async fn despachos(&self, listing: Listing<EstadoDespacho>) -> Result<Page<Despacho>, StoreError>;
+    /// One number may go to several destinations.
+    async fn despachos_by_numero(&self, numbered: Numbered) -> Result<Page<Despacho>, StoreError>;
 
     async fn recepcion(&self, id: Id) -> Result<Option<Recepcion>, StoreError>;
     async fn recepcion_by_arrival(
@@ -275,6 +288,8 @@ pub trait Store: Send + Sync + 'static {
     /// A consulta may name only the CUO: every arrival under it, oldest first, at most 16.
     async fn recepciones_by_cuo(&self, entidad: &Ruc, cuo: &Cuo) -> Result<Vec<Recepcion>, StoreError>;
     async fn recepciones(&self, listing: Listing<EstadoRecepcion>) -> Result<Page<Recepcion>, StoreError>;
+    /// Mesas de partes file several documents under one number.
+    async fn recepciones_by_numero(&self, numbered: Numbered) -> Result<Page<Recepcion>, StoreError>;
 
     async fn api_key_by_hash(&self, hash: &Sha256) -> Result<Option<ApiKey>, StoreError>;
     async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError>;

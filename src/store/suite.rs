@@ -8,15 +8,15 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    AvisoVigente, Avisos, Change, Claim, CommitError, Cursor, EstadoWebhook, JobKind, Listing, Record, SharedStore,
-    StoreError, UniqueKey,
+    AvisoVigente, Avisos, Change, Claim, CommitError, Cursor, EstadoWebhook, JobKind, Listing, Numbered, Record,
+    SharedStore, StoreError, UniqueKey,
     blobs::SMALL_MAX,
     samples::{
         api_key, at, bytes, change, cuo, despacho, directorio, documento, fact, id, idempotencia, job, jobs, read,
         recepcion, ruc, sha256, stage, textos,
     },
 };
-use crate::domain::{Despacho, EstadoDespacho, Id};
+use crate::domain::{Despacho, EstadoDespacho, Id, Recepcion};
 
 /// Tests of the whole suite. `$factory` is an async function that returns an empty store and whatever keeps it alive.
 macro_rules! store_suite {
@@ -32,6 +32,7 @@ macro_rules! store_suite {
             entries_are_read_as_they_are_stored_in_order,
             lists_go_newest_first_by_pages_and_by_state,
             arrivals_under_one_cuo_are_all_found,
+            records_are_found_by_their_number_of_registration,
             jobs_are_claimed_once_when_their_time_has_come,
             destinations_are_served_in_turn_each_within_its_limit,
             a_destination_that_works_again_is_served_at_once,
@@ -328,6 +329,36 @@ pub async fn lists_go_newest_first_by_pages_and_by_state(store: SharedStore) {
     let (sent, next) = list(Some(EstadoDespacho::Enviado), next, 2).await;
     assert_eq!((sent, next), (vec![ids[4], ids[6]], None));
     assert_eq!(list(Some(EstadoDespacho::Anulado), None, 5).await, (vec![], None));
+}
+
+pub async fn records_are_found_by_their_number_of_registration(store: SharedStore) {
+    let staged = stage(&*store, &bytes(6, 100)).await;
+    let commit = |record| store.commit(change(record, vec![staged.clone()]));
+    let of = |entidad, numero: &str, after, limit| Numbered { entidad, numero: numero.into(), after, limit };
+    let mut ids = Vec::new();
+    for destino in [ruc(8), ruc(9), ruc(10)] {
+        let sent = Despacho { numero_registro: "E-7".into(), destino, ..despacho(documento(&staged)) };
+        ids.push(sent.id);
+        commit(record(&sent)).await.unwrap();
+        let elsewhere = Despacho { id: id(), entidad: ruc(2), ..sent };
+        commit(record(&elsewhere)).await.unwrap();
+    }
+    commit(record(&Despacho { numero_registro: "E-70".into(), ..despacho(documento(&staged)) })).await.unwrap();
+    let found = |numbered| async {
+        let page = store.despachos_by_numero(numbered).await.unwrap();
+        (page.items.into_iter().map(|d| d.id).collect::<Vec<_>>(), page.next)
+    };
+    assert_eq!(found(of(ruc(1), "E-7", None, 2)).await, (vec![ids[2], ids[1]], Some(ids[1])));
+    assert_eq!(found(of(ruc(1), "E-7", Some(ids[1]), 2)).await, (vec![ids[0]], None));
+    assert_eq!(found(of(ruc(1), "E-", None, 2)).await, (vec![], None));
+
+    let arrived = recepcion(cuo(77), ruc(5), documento(&staged));
+    commit(Record::Recepcion(Box::new(arrived.clone()))).await.unwrap();
+    let by_number = |numero: &str| store.recepciones_by_numero(of(ruc(1), numero, None, 5));
+    assert!(by_number("M-1").await.unwrap().items.is_empty());
+    let filed = Recepcion { version: 2, numero_registro: Some("M-1".into()), ..arrived };
+    commit(Record::Recepcion(Box::new(filed.clone()))).await.unwrap();
+    assert_eq!(by_number("M-1").await.unwrap().items, [filed]);
 }
 
 pub async fn arrivals_under_one_cuo_are_all_found(store: SharedStore) {

@@ -5,7 +5,11 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Api, failure, json, query, query::Params, view};
+use super::{
+    Api, failure, json, query,
+    query::{Edge, Params},
+    view,
+};
 use crate::{
     audit::{self, AuditError, checkpoint::Signed, merkle},
     domain::{Sha256, lima},
@@ -61,20 +65,13 @@ impl Filter {
 
 pub async fn list(State(api): State<Api>, acceso: Acceso, params: Params) -> Result<Response, Problem> {
     let params = params.only(&["limit", "cursor", "tipo", "actor", "sujeto", "cuo", "desde", "hasta"])?;
-    let invalid = |name: &str, what: &str| Problem::new(Code::ParametroNoValido, format!("«{name}» {what}"));
-    let time = |name: &str| match params.text(name) {
-        None => Ok(None),
-        Some(text) => lima::leer(text)
-            .map(Some)
-            .ok_or_else(|| invalid(name, "debe ser una fecha, como 2026-11-21T09:30:00-05:00")),
-    };
     let filter = Filter {
         tipo: params.text("tipo").map(Into::into),
         actor: params.text("actor").map(Into::into),
         sujeto: params.text("sujeto").map(query::id).transpose()?,
         cuo: params.text("cuo").map(Into::into),
-        desde: time("desde")?,
-        hasta: time("hasta")?,
+        desde: params.time("desde", Edge::First)?,
+        hasta: params.time("hasta", Edge::Last)?,
     };
     let limit = params.limit()?;
     let mut after = params.number("cursor", u64::MAX)?.unwrap_or(0);

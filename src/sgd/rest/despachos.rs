@@ -11,15 +11,14 @@ use super::{
     fields::Fields,
     idempotency::{self, Target},
     intake::{DOCUMENT, Received},
-    json, query,
+    json, listing, query,
     query::Params,
     view, wait,
 };
 use crate::{
-    domain::{Contenido, Cuo, Despacho, Destinatario, EstadoDespacho, Persona},
+    domain::{Contenido, Despacho, Destinatario, Persona},
     exchange::NuevoDespacho,
     http::{Acceso, Problem},
-    store::Listing,
 };
 
 const MEMBERS: [&str; 18] = [
@@ -156,22 +155,8 @@ fn annexes(fields: &mut Fields) -> Vec<Option<String>> {
 }
 
 pub async fn list(State(api): State<Api>, acceso: Acceso, params: Params) -> Result<Response, Problem> {
-    let params = params.only(&["limit", "cursor", "estado", "cuo", "entidad"])?;
-    let entidad = query::entity(&acceso, params.text("entidad"), &api.exchange.settings().entidades)?;
-    let estado = params.word("estado", &EstadoDespacho::TODOS.map(|e| (e.palabra(), e)))?;
-    let listing = Listing { entidad, estado, after: params.cursor()?, limit: params.limit()? };
-    let store = api.exchange.store();
-    if let Some(cuo) = params.text("cuo") {
-        let found = match Cuo::parse(cuo) {
-            Ok(cuo) => store.despacho_by_cuo(&listing.entidad, &cuo).await.map_err(failure::store)?,
-            Err(_) => None,
-        };
-        let found = found.filter(|d| listing.estado.is_none_or(|estado| d.estado == estado));
-        return Ok(json(&view::Items::whole(found.iter().map(view::despacho))));
-    }
-    let page = store.despachos(listing).await.map_err(failure::store)?;
-    let items = page.items.iter().map(view::despacho).collect();
-    Ok(json(&view::Items { items, next_cursor: page.next.map(|id| id.to_string()) }))
+    let found = listing::find::<Despacho>(&api, &acceso, params).await?;
+    Ok(json(&found.map(view::despacho)))
 }
 
 pub async fn show(

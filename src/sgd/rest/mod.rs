@@ -20,6 +20,7 @@ mod gauges;
 mod health;
 mod idempotency;
 mod intake;
+mod listing;
 mod query;
 mod queue;
 mod recepciones;

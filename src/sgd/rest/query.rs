@@ -8,15 +8,27 @@ use axum::{
     http::request::Parts,
 };
 
+use jiff::{Timestamp, civil::Date};
+
 use crate::{
     config,
-    domain::{Id, Ruc},
+    domain::{Id, Ruc, lima},
     http::{Acceso, Code, Problem},
 };
 
 /// Items of a page when the caller does not say, and at most.
 const LIMIT_DEFAULT: usize = 50;
 const LIMIT_MAX: usize = 500;
+
+/// A date without a time: `2026-11-21`.
+const DATE_CHARS: usize = 10;
+
+/// Which moment of a day a date without a time stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Edge {
+    First,
+    Last,
+}
 
 /// The parameters of a request, still texts.
 #[derive(Debug)]
@@ -79,6 +91,18 @@ impl Params {
         let what = format!("debe ser un número entre 0 y {max}");
         let number: Option<u64> = self.parsed(name, &what)?;
         if number.is_some_and(|n| n > max) { Err(invalid(name, &what)) } else { Ok(number) }
+    }
+
+    /// A moment, or a day in Lima.
+    pub fn time(&self, name: &str, edge: Edge) -> Result<Option<Timestamp>, Problem> {
+        let Some(text) = self.text(name).map(str::trim) else { return Ok(None) };
+        let whole_day = text.parse::<Date>().ok().filter(|_| text.len() == DATE_CHARS && edge == Edge::Last);
+        let read = match whole_day {
+            Some(day) => lima::desde_lima(day.at(23, 59, 59, 999_999_999)),
+            None => lima::leer(text),
+        };
+        let what = "debe ser una fecha, como 2026-11-21 o 2026-11-21T09:30:00-05:00";
+        read.map(Some).ok_or_else(|| invalid(name, what))
     }
 
     /// One of a few words, such as a state.

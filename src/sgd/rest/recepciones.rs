@@ -10,34 +10,20 @@ use super::{
     Api, failure,
     fields::Fields,
     intake::{CARGO, Received},
-    json, query,
+    json, listing, query,
     query::Params,
     view,
 };
 use crate::{
-    domain::{Contenido, Cuo, Desenlace, EstadoRecepcion, recepcion::RecepcionError},
+    domain::{Contenido, Desenlace, EstadoRecepcion, Recepcion, recepcion::RecepcionError},
     exchange::{ExchangeError, NuevaRespuesta},
     http::{Acceso, Code, Problem},
-    store::{Listing, Staged},
+    store::Staged,
 };
 
 pub async fn list(State(api): State<Api>, acceso: Acceso, params: Params) -> Result<Response, Problem> {
-    let params = params.only(&["limit", "cursor", "estado", "cuo", "entidad"])?;
-    let entidad = query::entity(&acceso, params.text("entidad"), &api.exchange.settings().entidades)?;
-    let estado = params.word("estado", &EstadoRecepcion::TODOS.map(|e| (e.palabra(), e)))?;
-    let listing = Listing { entidad, estado, after: params.cursor()?, limit: params.limit()? };
-    let store = api.exchange.store();
-    if let Some(cuo) = params.text("cuo") {
-        let mut found = match Cuo::parse(cuo) {
-            Ok(cuo) => store.recepciones_by_cuo(&listing.entidad, &cuo).await.map_err(failure::store)?,
-            Err(_) => Vec::new(),
-        };
-        found.retain(|r| listing.estado.is_none_or(|estado| r.estado == estado));
-        return Ok(json(&view::Items::whole(found.iter().rev().map(view::recepcion))));
-    }
-    let page = store.recepciones(listing).await.map_err(failure::store)?;
-    let items = page.items.iter().map(view::recepcion).collect();
-    Ok(json(&view::Items { items, next_cursor: page.next.map(|id| id.to_string()) }))
+    let found = listing::find::<Recepcion>(&api, &acceso, params).await?;
+    Ok(json(&found.map(view::recepcion)))
 }
 
 pub async fn show(State(api): State<Api>, acceso: Acceso, Path(id): Path<String>) -> Result<Response, Problem> {

@@ -21,6 +21,11 @@ pub struct Items<T> {
 }
 
 impl<T> Items<T> {
+    /// The same items, each as `show` has it.
+    pub fn map<'a, V>(&'a self, show: impl Fn(&'a T) -> V) -> Items<V> {
+        Items { items: self.items.iter().map(show).collect(), next_cursor: self.next_cursor.clone() }
+    }
+
     pub fn whole(items: impl IntoIterator<Item = T>) -> Self {
         Self { items: items.into_iter().collect(), next_cursor: None }
     }

@@ -26,8 +26,8 @@ use crate::{
     domain::{Cuo, Despacho, EstadoDespacho, EstadoRecepcion, Id, Recepcion, Ruc, Sha256},
     store::{
         ApiKey, Avisos, BlobReader, BlobWriter, Change, Claim, Claimed, CommitError, Cursor, Directorio, EstadoWebhook,
-        FactAt, Idempotencia, Job, Listing, Page, RawEntry, Record, Seq, Standing, Store, StoreError, TextosVistos,
-        UniqueKey, Verification, blobs::blocking,
+        FactAt, Idempotencia, Job, Listing, Numbered, Page, RawEntry, Record, Seq, Standing, Store, StoreError,
+        TextosVistos, UniqueKey, Verification, blobs::blocking,
     },
 };
 
@@ -78,8 +78,16 @@ impl EmbeddedStore {
         wanted: impl Fn(Record) -> Option<T>,
     ) -> Result<Page<T>, StoreError> {
         let Listing { entidad, after, limit, .. } = listing;
+        self.page(|lookup| lookup.list(kind, entidad, estado, *after, *limit), wanted)
+    }
+
+    fn page<T>(
+        &self,
+        ids: impl FnOnce(&Lookup<'_>) -> Result<(Vec<Id>, bool), IndexError>,
+        wanted: impl Fn(Record) -> Option<T>,
+    ) -> Result<Page<T>, StoreError> {
         self.read(|lookup| {
-            let (ids, more) = lookup.list(kind, entidad, estado, *after, *limit)?;
+            let (ids, more) = ids(&lookup)?;
             let next = ids.last().copied().filter(|_| more);
             let mut items = Vec::with_capacity(ids.len());
             for id in ids {
@@ -133,6 +141,10 @@ impl Store for EmbeddedStore {
         self.listing(Listed::Despachos, &listing, listing.estado.map(EstadoDespacho::palabra), despacho)
     }
 
+    async fn despachos_by_numero(&self, numbered: Numbered) -> Result<Page<Despacho>, StoreError> {
+        self.page(|lookup| lookup.numbered(Listed::Despachos, &numbered), despacho)
+    }
+
     async fn recepcion(&self, id: Id) -> Result<Option<Recepcion>, StoreError> {
         Ok(self.read(|lookup| lookup.record(id))?.and_then(recepcion))
     }
@@ -158,6 +170,10 @@ impl Store for EmbeddedStore {
 
     async fn recepciones(&self, listing: Listing<EstadoRecepcion>) -> Result<Page<Recepcion>, StoreError> {
         self.listing(Listed::Recepciones, &listing, listing.estado.map(EstadoRecepcion::palabra), recepcion)
+    }
+
+    async fn recepciones_by_numero(&self, numbered: Numbered) -> Result<Page<Recepcion>, StoreError> {
+        self.page(|lookup| lookup.numbered(Listed::Recepciones, &numbered), recepcion)
     }
 
     async fn api_key_by_hash(&self, hash: &Sha256) -> Result<Option<ApiKey>, StoreError> {

@@ -13,7 +13,7 @@ pub const APPLIED: &[u8] = b"mapplied";
 pub const PACK_END: &[u8] = b"mpack";
 /// The layout of the index; another one means a rebuild.
 pub const FORMAT: &[u8] = b"mformat";
-pub const FORMAT_VALUE: &[u8] = b"5";
+pub const FORMAT_VALUE: &[u8] = b"6";
 
 pub const RECORDS: &[u8] = b"r";
 pub const API_KEYS: &[u8] = b"k";
@@ -64,6 +64,21 @@ pub fn listing(kind: Listed, entidad: &Ruc, estado: Option<&str>) -> Vec<u8> {
     match estado {
         None => key(all, &[entidad.as_str().as_bytes()]),
         Some(estado) => key(all.to_ascii_uppercase(), &[entidad.as_str().as_bytes(), estado.as_bytes(), &[0]]),
+    }
+}
+
+/// The records of an entity under a number of registration, by id. A number's length has no bound: its digest stands for it.
+pub fn numbered(kind: Listed, entidad: &Ruc, numero: &str) -> Vec<u8> {
+    let digest = placement::raw(&placement::digest(numero.as_bytes()));
+    key(b'n', &[&[kind as u8], entidad.as_str().as_bytes(), &digest])
+}
+
+/// The number of registration that a record is found under.
+pub fn numero(record: &Record) -> Option<&str> {
+    match record {
+        Record::Despacho(d) => Some(&d.numero_registro),
+        Record::Recepcion(r) => r.numero_registro.as_deref(),
+        _ => None,
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     domain::{Cuo, Id, Ruc, Sha256},
-    store::{Cursor, Fact, FactAt, Job, RawEntry, Record, Seq, StoreError, UniqueKey},
+    store::{Cursor, Fact, FactAt, Job, Numbered, RawEntry, Record, Seq, StoreError, UniqueKey},
 };
 
 /// Most arrivals told for one CUO.
@@ -82,7 +82,16 @@ impl<'a> Lookup<'a> {
         after: Option<Id>,
         limit: usize,
     ) -> Result<(Vec<Id>, bool), IndexError> {
-        let prefix = keys::listing(kind, entidad, estado);
+        self.newest_first(keys::listing(kind, entidad, estado), after, limit)
+    }
+
+    /// The same of those under a number of registration.
+    pub fn numbered(&self, kind: Listed, numbered: &Numbered) -> Result<(Vec<Id>, bool), IndexError> {
+        let Numbered { entidad, numero, after, limit } = numbered;
+        self.newest_first(keys::numbered(kind, entidad, numero), *after, *limit)
+    }
+
+    fn newest_first(&self, prefix: Vec<u8>, after: Option<Id>, limit: usize) -> Result<(Vec<Id>, bool), IndexError> {
         let after = after.map(|id| keys::with(prefix.clone(), id.as_bytes()));
         let (mut ids, mut more) = (Vec::new(), false);
         self.index.scan(&prefix, after.as_deref(), Back, &mut |key, _| {

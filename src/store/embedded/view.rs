@@ -103,6 +103,10 @@ impl<'a> View<'a> {
             }
             self.put(keys::with(keys::listing(kind, entidad, None), id.as_bytes()), Vec::new());
             self.put(keys::with(keys::listing(kind, entidad, Some(estado)), id.as_bytes()), Vec::new());
+            // A number never changes once it is there.
+            if let Some(numero) = keys::numero(record) {
+                self.put(keys::with(keys::numbered(kind, entidad, numero), id.as_bytes()), Vec::new());
+            }
         }
         for unique in record.unique_keys() {
             self.put(keys::unique(&unique), id.as_bytes().to_vec());

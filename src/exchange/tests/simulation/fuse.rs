@@ -12,7 +12,7 @@ use crate::{
     domain::{Cuo, Despacho, EstadoDespacho, EstadoRecepcion, Id, Recepcion, Ruc, Sha256},
     store::{
         ApiKey, Avisos, BlobReader, BlobWriter, Change, Claim, Claimed, CommitError, Cursor, Directorio, EstadoWebhook,
-        FactAt, Idempotencia, Job, Listing, Page, RawEntry, Seq, SharedStore, Standing, Store, StoreError,
+        FactAt, Idempotencia, Job, Listing, Numbered, Page, RawEntry, Seq, SharedStore, Standing, Store, StoreError,
         TextosVistos, Verification,
     },
 };
@@ -79,6 +79,10 @@ impl Store for Fuse {
         self.alive()?.despachos(listing).await
     }
 
+    async fn despachos_by_numero(&self, numbered: Numbered) -> Result<Page<Despacho>, StoreError> {
+        self.alive()?.despachos_by_numero(numbered).await
+    }
+
     async fn recepcion(&self, id: Id) -> Result<Option<Recepcion>, StoreError> {
         self.alive()?.recepcion(id).await
     }
@@ -98,6 +102,10 @@ impl Store for Fuse {
 
     async fn recepciones(&self, listing: Listing<EstadoRecepcion>) -> Result<Page<Recepcion>, StoreError> {
         self.alive()?.recepciones(listing).await
+    }
+
+    async fn recepciones_by_numero(&self, numbered: Numbered) -> Result<Page<Recepcion>, StoreError> {
+        self.alive()?.recepciones_by_numero(numbered).await
     }
 
     async fn api_key_by_hash(&self, hash: &Sha256) -> Result<Option<ApiKey>, StoreError> {

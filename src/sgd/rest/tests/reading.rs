@@ -186,3 +186,79 @@ async fn an_outage_of_the_platform_is_seen_and_keeps_nobody_from_handing_documen
         assert!(page.lines().any(|found| found == line), "{line} in {page}");
     }
 }
+
+#[tokio::test]
+async fn lists_are_filtered_by_number_counterpart_time_and_words() {
+    let world = world();
+    let (key, _) = three_despachos(&world).await;
+    let mut other = despacho("N-2", &pdf(3000));
+    other["destino"] = json!(RUC_B);
+    other["asunto"] = json!("Rectificación de LÍMITES");
+    assert_eq!(world.post(&key, "/api/v1/despachos", &other).await.status, 202);
+    let numbers = async |filter: &str| {
+        let found = world.get(&key, &format!("/api/v1/despachos?{filter}")).await.json();
+        let number =
+            |d: &Value| format!("{} {}", d["numero_registro"].as_str().unwrap(), d["destino"].as_str().unwrap());
+        let mut numbers: Vec<String> =
+            found["items"].as_array().unwrap_or_else(|| panic!("{found}")).iter().map(number).collect();
+        numbers.sort();
+        (numbers, found["next_cursor"].is_null())
+    };
+    let to = |numero: &str, ruc: &str| format!("{numero} {ruc}");
+    let both = vec![to("N-2", RUC_DESTINO), to("N-2", RUC_B)];
+    let sorted = |mut all: Vec<String>| {
+        all.sort();
+        all
+    };
+    assert_eq!(numbers("numero_registro=N-2").await, (sorted(both.clone()), true));
+    assert_eq!(numbers("numero_registro=N-2&estado=enviado").await, (vec![], true));
+    assert_eq!(numbers("numero_registro=N-").await.0, Vec::<String>::new());
+    assert_eq!(numbers(&format!("ruc={RUC_B}")).await.0, [to("N-2", RUC_B)]);
+    assert_eq!(numbers("q=limites%20rectificacion").await.0, [to("N-2", RUC_B)]);
+    assert_eq!(numbers("q=limites%20carta").await.0, Vec::<String>::new());
+    // The tests' clock stands at 10:00 of the 21st in Lima.
+    for (range, count) in [
+        ("desde=2026-11-21&hasta=2026-11-21", 4),
+        ("desde=2026-11-21T10:00:00-05:00&hasta=2026-11-21T10:00:00-05:00", 4),
+        ("hasta=2026-11-20", 0),
+        ("desde=2026-11-21T10:00:01-05:00", 0),
+    ] {
+        assert_eq!(numbers(range).await.0.len(), count, "{range}");
+    }
+    // A page of one goes on with the next.
+    let (mut seen, mut cursor) = (0, String::new());
+    loop {
+        let page = world.get(&key, &format!("/api/v1/despachos?numero_registro=N-2&limit=1{cursor}")).await.json();
+        seen += page["items"].as_array().unwrap().len();
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(seen, 2);
+    for wrong in ["ruc=123", "desde=ayer", "hasta=2026-13-01", &format!("q={}", "x".repeat(201))] {
+        assert_eq!(
+            world.get(&key, &format!("/api/v1/despachos?{wrong}")).await.code(),
+            "parametro_no_valido",
+            "{wrong}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_received_document_is_found_by_the_number_it_was_filed_under() {
+    let world = world();
+    let key = world.key(Rol::Sgd, Some(RUC_A)).await;
+    let (id, _) = (world.arrival("51").await, world.arrival("52").await);
+    let filing = json!({"numero_registro": "E-2026-9"});
+    assert_eq!(world.post(&key, &format!("/api/v1/recepciones/{id}/registrar"), &filing).await.status, 200);
+    for filter in ["numero_registro=E-2026-9", "q=e-2026-9", "cuo=51&q=invitacion"] {
+        let found = world.get(&key, &format!("/api/v1/recepciones?{filter}")).await.json();
+        assert_eq!(
+            (found["items"][0]["id"].as_str(), found["items"].as_array().unwrap().len()),
+            (Some(id.as_str()), 1)
+        );
+    }
+    let from = world.get(&key, &format!("/api/v1/recepciones?ruc={RUC_DESTINO}&estado=pendiente")).await.json();
+    assert_eq!(from["items"].as_array().unwrap().len(), 2);
+}

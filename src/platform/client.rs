@@ -1,8 +1,9 @@
 //! One SOAP call over HTTP as a client: sends a message as a stream, gives the answer back as a stream, and says in
 //! Spanish what happened where there is no answer to read.
 //!
-//! Keeps connections and reuses them; follows no redirect (whoever redirects has not taken the document), uses no proxy
-//! of the environment, and never sends a request a second time by itself. Knows nothing of tramites.
+//! Every call has a connection of its own: a server may close an idle one at the very moment a message leaves on it, and
+//! whether the message was taken would be unclear. Follows no redirect (whoever redirects has not taken the document), uses
+//! no proxy of the environment, and never sends a request a second time by itself. Knows nothing of tramites.
 
 use std::{
     io,
@@ -30,9 +31,6 @@ use crate::{
 };
 
 const SOAP_ACTION: HeaderName = HeaderName::from_static("soapaction");
-/// How long an idle connection is kept. Short: a server that closes it first costs an unclear end.
-const IDLE: Duration = Duration::from_secs(10);
-const IDLE_PER_HOST_MAX: usize = 32;
 /// The longest wait a `Retry-After` may ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
@@ -44,7 +42,7 @@ pub struct Timeouts {
     pub total: Duration,
 }
 
-/// Cheap to clone; clones share their connections.
+/// Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct SoapClient {
     http: Client,
@@ -78,8 +76,7 @@ impl SoapClient {
         let mut builder = Client::builder()
             .connect_timeout(timeouts.connect)
             .timeout(timeouts.total)
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
+            .pool_max_idle_per_host(0)
             .redirect(redirect::Policy::none())
             .retry(reqwest::retry::never())
             .no_proxy()
@@ -105,6 +102,7 @@ impl SoapClient {
             .post(url.clone())
             .header(header::CONTENT_TYPE, soap::CONTENT_TYPE)
             .header(header::ACCEPT, "text/xml")
+            .header(header::CONNECTION, "close")
             .header(SOAP_ACTION, format!("\"{}\"", outgoing.soap_action))
             .body(reqwest::Body::wrap(outgoing.message.into_body(document)));
         let response = match request.send().await {

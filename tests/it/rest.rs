@@ -130,10 +130,15 @@ impl Api {
 
     /// The words of a record's history, oldest first.
     pub async fn history(&self, path: &str) -> Vec<String> {
+        self.facts(path).await.iter().map(|fact| text(fact, "tipo").to_owned()).collect()
+    }
+
+    /// The facts of an exchange, oldest first.
+    pub async fn facts(&self, path: &str) -> Vec<Value> {
         let history = self.get(&format!("{path}/historial")).await.expect(200);
         let items = history.as_array().or_else(|| history["items"].as_array());
         let items = items.unwrap_or_else(|| panic!("no list: {history}"));
-        items.iter().map(|fact| fact["tipo"].as_str().unwrap_or_default().to_owned()).collect()
+        items.clone()
     }
 }
 

@@ -37,6 +37,8 @@ struct Odd {
 #[derive(Clone)]
 enum Behaviour {
     Answer(Vec<u8>),
+    /// Answers once, and then holds the connection without ever reading on it again.
+    Hold(Vec<u8>),
     /// Sends this over and over.
     Endless(Vec<u8>),
     /// Takes the request and says nothing.
@@ -109,6 +111,10 @@ async fn behave(mut stream: TcpStream, behaviour: Behaviour) {
     match behaviour {
         Behaviour::Answer(bytes) => {
             stream.write_all(&bytes).await.ok();
+        }
+        Behaviour::Hold(bytes) => {
+            stream.write_all(&bytes).await.ok();
+            std::future::pending().await
         }
         Behaviour::Endless(bytes) => while stream.write_all(&bytes).await.is_ok() {},
         Behaviour::Silent => std::future::pending().await,
@@ -341,6 +347,19 @@ async fn a_redirection_is_not_followed() {
         assert!(said.ends_with("(una redirección, que no se sigue)"), "{said}");
     }
     assert!(elsewhere.requests.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn no_message_is_trusted_to_a_connection_that_was_used_before() {
+    let body = accepted();
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-type: text/xml\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let server = Odd::start(Behaviour::Hold(answer.into_bytes())).await;
+    let platform = server.platform(Flavour::Production);
+    for n in 1..=2 {
+        platform.recepcionar(&Tramite::default(), pdf(), &mut Sobres::default()).await.unwrap();
+        assert!(server.request().0.contains("connection: close"), "{}", server.request().0);
+        assert_eq!(server.requests.lock().unwrap().len(), n);
+    }
 }
 
 #[tokio::test]

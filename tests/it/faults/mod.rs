@@ -45,8 +45,8 @@ async fn every_fault_on_every_operation_ends_with_one_copy_and_its_cargo() {
         let recepcion = world.one_copy(receivers.ruc(n), &despacho).await;
         assert_eq!(text(&despacho["documento"], "sha256"), sha256(&pdf(n as u64, 4_000)), "{}", case.name);
         let histories = [
-            world.sender.history(&format!("/api/v1/despachos/{}", sent[n])).await,
-            world.receiver.history(&format!("/api/v1/recepciones/{}", text(&recepcion, "id"))).await,
+            world.sender.facts(&format!("/api/v1/despachos/{}", sent[n])).await,
+            world.receiver.facts(&format!("/api/v1/recepciones/{}", text(&recepcion, "id"))).await,
         ];
         case.check(&histories.concat());
         // What is delayed is on the account once it was delivered, and by then another try may have closed the exchange.
@@ -120,8 +120,8 @@ impl Case {
     }
 
     /// The histories of both sides tell of it, or have nothing to tell.
-    fn check(&self, history: &[String]) {
-        let told = |word: &str| history.iter().any(|tipo| tipo == word);
+    fn check(&self, history: &[Value]) {
+        let told = |word: &str| history.iter().any(|fact| fact["tipo"] == word);
         let unclear = match self.operacion {
             "recepcionar" => "despacho.por_confirmar",
             "cargo" => "recepcion.cargo_sin_respuesta",

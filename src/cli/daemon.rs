@@ -37,7 +37,7 @@ use crate::{
     },
     platform::{self, PlatformSoap},
     sgd::{
-        rest::{self, Api},
+        rest::{self, Api, Streams},
         webhook::Webhooks,
     },
     signing::timestamp::Timestamper,
@@ -334,6 +334,7 @@ pub fn api_router(
         webhooks: webhooks.clone(),
         json_bytes_max: config.limits.json_max.in_memory(),
         checks: Arc::new([ready::disk(config.data_dir.clone(), Arc::clone(exchange.store()))]),
+        streams: Streams::default(),
         stop: stop.clone(),
     };
     let intake = Intake::new(&config.limits, config.limits.request_max().bytes(), in_flight);

@@ -51,6 +51,11 @@ impl Exchange {
         Ok(found.filter(|record| record.revocada_en.is_none()))
     }
 
+    /// Whether the key with this record opens anything still.
+    pub async fn clave_en_vigor(&self, id: Id) -> Result<bool, StoreError> {
+        Ok(self.claves().await?.iter().any(|key| key.id == id && key.revocada_en.is_none()))
+    }
+
     pub async fn claves(&self) -> Result<Vec<ApiKey>, StoreError> {
         self.store.api_keys().await
     }

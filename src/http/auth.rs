@@ -18,7 +18,7 @@ use super::{
     server::Peer,
 };
 use crate::{
-    domain::Ruc,
+    domain::{Id, Ruc},
     exchange::{Actor, Exchange, Rechazo},
     store::Rol,
 };
@@ -34,12 +34,14 @@ pub struct Acceso {
     pub rol: Rol,
     /// The only entity whose records the caller sees; `None`: all.
     pub entidad: Option<Ruc>,
+    /// The key's record; `None`: the operator at the machine.
+    pub clave: Option<Id>,
 }
 
 impl Acceso {
     /// The operator at the machine itself.
     pub fn local() -> Self {
-        Self { actor: Actor::local(), rol: Rol::Admin, entidad: None }
+        Self { actor: Actor::local(), rol: Rol::Admin, entidad: None, clave: None }
     }
 
     /// Whether the caller sees records of this entity.
@@ -128,7 +130,7 @@ async fn authenticate(exchange: &Exchange, peer: Option<Peer>, headers: &HeaderM
     };
     let found = exchange.clave_vigente(key).await.map_err(|error| Problem::internal(&error))?;
     let found = found.ok_or_else(|| refused(Rechazo::Desconocida, "La clave no existe o fue revocada"))?;
-    Ok(Acceso { actor: Actor::clave(found.id), rol: found.rol, entidad: found.entidad })
+    Ok(Acceso { actor: Actor::clave(found.id), rol: found.rol, entidad: found.entidad, clave: Some(found.id) })
 }
 
 fn address(peer: Option<Peer>) -> Option<IpAddr> {

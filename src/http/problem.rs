@@ -32,6 +32,7 @@ pub enum Code {
     CamposNoValidos,
     FirmasInsuficientes,
     IdempotencyKeyReused,
+    DemasiadasPeticiones,
     ErrorInterno,
     PlataformaNoResponde,
     ServicioOcupado,
@@ -39,7 +40,7 @@ pub enum Code {
 }
 
 impl Code {
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::JsonNoValido,
         Self::MultipartNoValido,
         Self::ParametroNoValido,
@@ -59,6 +60,7 @@ impl Code {
         Self::CamposNoValidos,
         Self::FirmasInsuficientes,
         Self::IdempotencyKeyReused,
+        Self::DemasiadasPeticiones,
         Self::ErrorInterno,
         Self::PlataformaNoResponde,
         Self::ServicioOcupado,
@@ -93,6 +95,9 @@ impl Code {
             }
             Self::IdempotencyKeyReused => {
                 ("idempotency_key_reused", S::UNPROCESSABLE_ENTITY, "La Idempotency-Key ya se usó para otra petición")
+            }
+            Self::DemasiadasPeticiones => {
+                ("demasiadas_peticiones", S::TOO_MANY_REQUESTS, "La clave hace demasiadas peticiones")
             }
             Self::ErrorInterno => ("error_interno", S::INTERNAL_SERVER_ERROR, "Error interno"),
             Self::PlataformaNoResponde => {
@@ -147,7 +152,7 @@ impl Problem {
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         let problem = Self { code, detail: detail.into(), errors: Vec::new(), headers: Vec::new(), id: None };
         match code.status() {
-            StatusCode::SERVICE_UNAVAILABLE => problem.retry_after(RETRY_AFTER),
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => problem.retry_after(RETRY_AFTER),
             StatusCode::UNAUTHORIZED => {
                 problem.header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"chasqui\""))
             }

@@ -1,19 +1,31 @@
-//! `/api/v1/eventos`: everything that happened, in order, from a cursor on.
+//! `/api/v1/eventos`: everything that happened, in order, from a cursor on, page by page or as a stream.
 
 use axum::{extract::State, response::Response};
+use http::HeaderMap;
 
-use super::{Api, failure, json, query, query::Params, view};
+use super::{Api, failure, json, query, query::Params, stream, view};
 use crate::{
     domain::Id,
     http::{Acceso, Code, Problem},
     store::{Cursor, Store},
 };
 
+/// What a stream that was cut names its place in.
+const LAST_EVENT_ID: &str = "last-event-id";
+
+/// The `desde` of a caller that wants only what comes.
+const NOW: &str = "ahora";
+
 /// The store's word for a journal that lost its end.
 const RECORTADO: &str = "almacen.recortado";
 
 /// A page of the feed. `next_cursor` is always there: asking again with it gives what happened since.
-pub async fn page(State(api): State<Api>, acceso: Acceso, params: Params) -> Result<Response, Problem> {
+pub async fn page(
+    State(api): State<Api>,
+    acceso: Acceso,
+    params: Params,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let params = params.only(&["desde", "limit", "entidad"])?;
     let ours = &api.exchange.settings().entidades;
     // A key of no entity sees all of them, unless it asks for one.
@@ -21,10 +33,20 @@ pub async fn page(State(api): State<Api>, acceso: Acceso, params: Params) -> Res
         (None, None) => None,
         (_, stated) => Some(query::entity(&acceso, stated, ours)?),
     };
-    let asked = params.text("desde").map_or(Ok(Place::default()), place)?;
+    let streaming = stream::wanted(&headers);
+    // A stream that was cut goes on where it was, whatever its address says.
+    let last_seen = headers.get(LAST_EVENT_ID).filter(|_| streaming).and_then(|value| value.to_str().ok());
+    let asked = match last_seen.or(params.text("desde")) {
+        None => Place::default(),
+        Some(NOW) => Place { at: Cursor { seq: *api.exchange.store().watch().borrow(), n: u8::MAX }, mark: None },
+        Some(text) => place(text)?,
+    };
     let after = known(&**api.exchange.store(), asked).await?;
+    if streaming {
+        return stream::follow(api, &acceso, entidad, after);
+    }
     let facts = api.exchange.store().facts(after, entidad.as_ref(), params.limit()?).await.map_err(failure::store)?;
-    let same = || match params.text("desde").filter(|_| after == asked.at) {
+    let same = || match params.text("desde").filter(|text| after == asked.at && *text != NOW) {
         Some(text) => text.to_owned(),
         None => format!("{}.{}", after.seq, after.n),
     };
@@ -49,7 +71,7 @@ pub fn place(text: &str) -> Result<Place, Problem> {
         Some(Place { at: Cursor { seq: seq.parse().ok()?, n: n.parse().ok()? }, mark })
     };
     read().ok_or_else(|| {
-        Problem::new(Code::ParametroNoValido, "«desde» debe ser el next_cursor de una respuesta anterior")
+        Problem::new(Code::ParametroNoValido, "«desde» debe ser el next_cursor de una respuesta anterior, o «ahora»")
     })
 }
 

@@ -25,6 +25,7 @@ mod query;
 mod queue;
 mod recepciones;
 mod scan;
+pub mod stream;
 pub(in crate::sgd) mod view;
 mod wait;
 mod webhooks;
@@ -46,6 +47,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 pub use health::Check;
+pub use stream::Streams;
 
 use crate::{
     audit::Log,
@@ -72,6 +74,8 @@ pub struct Api {
     pub json_bytes_max: usize,
     /// What `/readyz` asks.
     pub checks: Arc<[Check]>,
+    /// Callers that follow the feed.
+    pub streams: Streams,
     /// Callers that wait for a state are answered when this is cancelled.
     pub stop: CancellationToken,
 }

@@ -180,7 +180,7 @@ mod tests {
         let ruc = |text| Ruc::de_contraparte(text).unwrap();
         let own = |text| EntidadPropia { ruc: ruc(text), nombre: "X".into(), cierre: Time::midnight() };
         let (a, b) = (own("20168999926"), own("20537630222"));
-        let key = |entidad| Acceso { actor: Actor::local(), rol: Rol::Sgd, entidad };
+        let key = |entidad| Acceso { actor: Actor::local(), rol: Rol::Sgd, entidad, clave: None };
         let (of_a, of_all) = (key(Some(a.ruc.clone())), key(None));
         let both = [a.clone(), b.clone()];
         assert_eq!(entity(&of_a, None, &both).unwrap(), a.ruc);

@@ -6,6 +6,7 @@ mod decisions;
 mod dispatching;
 mod keys;
 mod reading;
+mod streaming;
 
 use std::{sync::Mutex, time::Duration};
 
@@ -166,6 +167,7 @@ fn world() -> World {
         webhooks: Webhooks::default(),
         json_bytes_max: 20_000,
         checks: Arc::new([Check::new("almacen", || async { Ok(()) })]),
+        streams: Streams::default(),
         stop: stop.clone(),
     };
     let limits = config::Limits::default();

@@ -179,6 +179,7 @@ async fn change(store: &EmbeddedStore, document: usize) -> Change {
         ultimo_error: None,
         falla: None,
         subsanado_por: None,
+        reemplazado_por: None,
         creado_en: Timestamp::UNIX_EPOCH,
         actualizado_en: Timestamp::UNIX_EPOCH,
     };

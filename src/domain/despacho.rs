@@ -133,6 +133,10 @@ pub struct Despacho {
     /// The document that corrects this observed one, once one was handed over. Another may follow only if it failed.
     #[serde(default)]
     pub subsanado_por: Option<Id>,
+    /// The despacho that has its number of registration now: this one failed or was withdrawn, and what it should have sent
+    /// was handed over anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reemplazado_por: Option<Id>,
     pub creado_en: Timestamp,
     pub actualizado_en: Timestamp,
 }
@@ -162,6 +166,8 @@ pub enum Suceso {
     Subsanado,
     /// Withdrawn by the SGD.
     Anulado,
+    /// What it should have sent was handed over anew, under the same number.
+    Reemplazado { por: Id },
     /// A person asks to try a failed one again.
     Reintentado,
 }
@@ -193,6 +199,7 @@ impl Suceso {
             Self::SubsanacionIniciada { .. } => "subsanación iniciada",
             Self::Subsanado => "subsanado",
             Self::Anulado => "anulado",
+            Self::Reemplazado { .. } => "reemplazado",
             Self::Reintentado => "reintentado",
         }
     }
@@ -253,6 +260,10 @@ impl Despacho {
             (E::Observado, Suceso::SubsanacionIniciada { por }) => self.subsanado_por = Some(por),
             (E::Observado, Suceso::Subsanado) => self.estado = E::Subsanado,
             (E::Pendiente, Suceso::Anulado) if self.intentos == 0 => self.estado = E::Anulado,
+            (E::Fallido | E::Anulado, Suceso::Reemplazado { por }) if self.reemplazado_por.is_none() => {
+                self.reemplazado_por = Some(por);
+            }
+            (E::Fallido, Suceso::Reintentado) if self.reemplazado_por.is_some() => return Err(imposible),
             // Under a CUO refused outright nothing of ours arrived; what the receiver may hold under it is somebody else's.
             (E::Fallido, Suceso::Reintentado) if self.fallido_por_cuo() => {
                 self.cuos_anteriores.extend(self.cuo.take());
@@ -416,6 +427,7 @@ mod tests {
             ultimo_error: None,
             falla: None,
             subsanado_por: None,
+            reemplazado_por: None,
             creado_en: at(0),
             actualizado_en: at(0),
         }

@@ -374,6 +374,7 @@ impl Draft<'_> {
             ultimo_error: None,
             falla: None,
             subsanado_por: None,
+            reemplazado_por: None,
             creado_en: self.now,
             actualizado_en: self.now,
         }

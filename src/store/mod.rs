@@ -3,7 +3,8 @@
 //!
 //! - A commit is all or nothing, and durable when it returns: it and its documents survive `kill -9` and a power cut.
 //! - Writers don't overwrite each other: a record is committed with the version after the one that was read, else
-//!   [`CommitError::Stale`]; what must be unique is claimed in the same commit, else [`CommitError::Exists`].
+//!   [`CommitError::Stale`]; what must be unique is claimed in the same commit, else [`CommitError::Exists`]. Only a number of
+//!   registration goes over to another record: in the commit in which its owner gives it up.
 //! - Facts get their place in one order, without gaps, in which every reader sees them.
 //! - A document is found by its SHA-256, is stored once, and its bytes are checked when it is read to its end.
 //!

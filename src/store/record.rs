@@ -59,8 +59,9 @@ impl Record {
                     numero: d.numero_registro.clone(),
                     destino: d.destino.clone(),
                 };
+                let numero = d.reemplazado_por.is_none().then_some(numero);
                 let cuo = d.cuo.clone().map(|cuo| UniqueKey::CuoDespacho { entidad, cuo });
-                [Some(numero), cuo].into_iter().flatten().collect()
+                [numero, cuo].into_iter().flatten().collect()
             }
             // Its number of registration may be shared: several documents can be filed under one expediente.
             Self::Recepcion(r) => {

@@ -128,6 +128,7 @@ pub fn despacho(documento: Documento) -> Despacho {
         ultimo_error: None,
         falla: None,
         subsanado_por: None,
+        reemplazado_por: None,
         creado_en: at(0),
         actualizado_en: at(0),
     }

@@ -33,6 +33,7 @@ macro_rules! store_suite {
             lists_go_newest_first_by_pages_and_by_state,
             arrivals_under_one_cuo_are_all_found,
             records_are_found_by_their_number_of_registration,
+            a_number_goes_over_to_another_record_only_when_it_is_given_up,
             jobs_are_claimed_once_when_their_time_has_come,
             destinations_are_served_in_turn_each_within_its_limit,
             a_destination_that_works_again_is_served_at_once,
@@ -359,6 +360,29 @@ pub async fn records_are_found_by_their_number_of_registration(store: SharedStor
     let filed = Recepcion { version: 2, numero_registro: Some("M-1".into()), ..arrived };
     commit(Record::Recepcion(Box::new(filed.clone()))).await.unwrap();
     assert_eq!(by_number("M-1").await.unwrap().items, [filed]);
+}
+
+pub async fn a_number_goes_over_to_another_record_only_when_it_is_given_up(store: SharedStore) {
+    let staged = stage(&*store, &bytes(6, 100)).await;
+    let mut first = Despacho { numero_registro: "2026/7 «ñ»".into(), ..despacho(documento(&staged)) };
+    store.commit(change(record(&first), vec![staged])).await.unwrap();
+    let again = Despacho { id: id(), ..first.clone() };
+    let refused = store.commit(change(record(&again), vec![])).await;
+    assert!(matches!(refused, Err(CommitError::Exists { id, .. }) if id == first.id));
+
+    (first.reemplazado_por, first.version) = (Some(again.id), 2);
+    let mut over = change(record(&first), vec![]);
+    over.records.push(record(&again));
+    store.commit(over).await.unwrap();
+    let third = Despacho { id: id(), ..again.clone() };
+    let refused = store.commit(change(record(&third), vec![])).await;
+    assert!(matches!(refused, Err(CommitError::Exists { id, .. }) if id == again.id));
+    // The one that gave it up changes on, and takes nothing back.
+    (first.version, first.folios) = (3, 9);
+    store.commit(change(record(&first), vec![])).await.unwrap();
+    let of = Numbered { entidad: ruc(1), numero: "2026/7 «ñ»".into(), after: None, limit: 9 };
+    let found = store.despachos_by_numero(of).await.unwrap().items;
+    assert_eq!(found.iter().map(|d| d.id).collect::<Vec<_>>(), [again.id, first.id]);
 }
 
 pub async fn arrivals_under_one_cuo_are_all_found(store: SharedStore) {

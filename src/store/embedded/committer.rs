@@ -28,7 +28,7 @@ use super::{
 use crate::{
     config::causes::in_spanish,
     domain::Id,
-    store::{CommitError, Job, Record, Seq, Staged, StoreError, blobs::StagedBody},
+    store::{CommitError, Job, Record, Seq, Staged, StoreError, UniqueKey, blobs::StagedBody},
     telemetry::failpoint,
 };
 
@@ -207,7 +207,7 @@ impl Committer {
             failpoint::reach(&format!("before:{what}"));
         }
         for record in &entry.records {
-            validate(&view, record)?;
+            validate(&view, record, &entry.records)?;
             view.put_record(seq, record)?;
         }
         let mut placed = Vec::new();
@@ -337,14 +337,19 @@ impl Committer {
     }
 }
 
-fn validate(view: &View<'_>, record: &Record) -> Result<(), Refusal> {
+fn validate(view: &View<'_>, record: &Record, together: &[Record]) -> Result<(), Refusal> {
     let id = record.id();
     let stored = view.stored(id)?.map_or(0, |stored| stored.version);
     if stored.checked_add(1) != Some(record.version()) {
         return Err(CommitError::Stale(id).into());
     }
     for key in record.unique_keys() {
-        if let Some(owner) = view.owner(&key)?.filter(|owner| *owner != id) {
+        // A number goes over to another despacho in the commit in which its owner gives it up, and in no other.
+        let given_up = |owner: &Id| {
+            matches!(key, UniqueKey::NumeroRegistro { .. })
+                && together.iter().any(|other| other.id() == *owner && !other.unique_keys().contains(&key))
+        };
+        if let Some(owner) = view.owner(&key)?.filter(|owner| *owner != id && !given_up(owner)) {
             return Err(CommitError::Exists { key, id: owner }.into());
         }
     }

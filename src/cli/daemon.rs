@@ -37,6 +37,7 @@ use crate::{
     },
     platform::{self, PlatformSoap},
     sgd::{
+        bridge::{self, Bridge},
         rest::{self, Api, Streams},
         webhook::Webhooks,
     },
@@ -338,7 +339,10 @@ pub fn api_router(
         stop: stop.clone(),
     };
     let intake = Intake::new(&config.limits, config.limits.request_max().bytes(), in_flight);
-    rest::router(api, intake)
+    match Bridge::from_config(config, api.clone()) {
+        Some(bridge) => rest::router(api, intake.clone()).merge(bridge::router(bridge, intake)),
+        None => rest::router(api, intake),
+    }
 }
 
 /// The webhooks as the configuration wants them.

@@ -4,6 +4,7 @@
 //! `config.example.toml` is the documentation and the list of known keys; tests hold it to the types below. May use
 //! `domain` and nothing else of ours.
 
+mod bridge;
 pub mod causes;
 mod check;
 mod error;
@@ -23,6 +24,7 @@ use std::{
 use jiff::civil::{Date, Time};
 use serde::{Deserialize, Serialize};
 
+pub use bridge::Bridge;
 pub use error::ConfigError;
 pub use key::nearest;
 pub use load::{EMBEDDED, load};
@@ -62,6 +64,8 @@ pub struct Config {
     pub retry: Retry,
     /// Where the entities' systems are told what happened.
     pub webhook: Vec<Webhook>,
+    /// Whose SGD speaks as it does to the bridge that exists.
+    pub bridge: Vec<Bridge>,
     pub audit: Audit,
     pub trust: Trust,
     pub log: Log,
@@ -320,6 +324,7 @@ impl Default for Config {
             limits: Limits::default(),
             retry: Retry::default(),
             webhook: Vec::new(),
+            bridge: Vec::new(),
             audit: Audit::default(),
             trust: Trust::default(),
             log: Log::default(),

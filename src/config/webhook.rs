@@ -30,7 +30,7 @@ const NAME_MAX: usize = 64;
 /// Waits between attempts.
 const RETRIES_MAX: usize = 32;
 /// An answer that takes longer is none: whoever needs it should answer first and work afterwards.
-const TIMEOUT_MAX: Duration = Duration::from_secs(120);
+pub(super) const TIMEOUT_MAX: Duration = Duration::from_secs(120);
 const CONCURRENCY_MAX: u32 = 64;
 
 /// What a secret begins with (Standard Webhooks).
@@ -141,7 +141,10 @@ fn one(config: &Config, n: usize, webhook: &Webhook) -> Vec<(&'static str, Strin
     } else if config.webhook.iter().take(n).any(|other| other.name == name) {
         found.push(("name", format!("ya hay un webhook «{name}»")));
     }
-    if let Err(what) = address(webhook) {
+    if name.starts_with(BRIDGE_PREFIX) {
+        found.push(("name", format!("«{BRIDGE_PREFIX}…» es de los avisos de [[bridge]]")));
+    }
+    if let Err(what) = address(&webhook.url, webhook.allow_private) {
         found.push(("url", what));
     }
     if let Err(what) = keys(webhook.secret.as_ref().map_or("", Secret::reveal)) {
@@ -164,8 +167,10 @@ fn one(config: &Config, n: usize, webhook: &Webhook) -> Vec<(&'static str, Strin
     found
 }
 
-fn address(webhook: &Webhook) -> Result<(), String> {
-    let url = &webhook.url;
+/// What the names of webhooks that a `[[bridge]]` brings begin with.
+pub const BRIDGE_PREFIX: &str = "puente-";
+
+pub(super) fn address(url: &str, allow_private: bool) -> Result<(), String> {
     let uri = url.parse::<http::Uri>().ok().filter(|uri| uri.host().is_some_and(|host| !host.is_empty()));
     let authority = uri.as_ref().and_then(|uri| uri.authority());
     if authority.is_some_and(|authority| authority.as_str().contains('@')) {
@@ -173,7 +178,7 @@ fn address(webhook: &Webhook) -> Result<(), String> {
     }
     match uri.as_ref().and_then(|uri| uri.scheme_str()) {
         Some("https") => Ok(()),
-        Some("http") if webhook.allow_private => Ok(()),
+        Some("http") if allow_private => Ok(()),
         Some("http") => {
             Err(format!("«{url}» va sin cifrar: use https://, o allow_private = true si está en la red de la entidad"))
         }
@@ -243,9 +248,7 @@ mod tests {
 
     #[test]
     fn addresses_are_https_unless_the_network_is_ours_and_carry_no_password() {
-        let judged = |url: &str, allow_private| {
-            address(&Webhook { url: url.into(), allow_private, ..Webhook::default() }).is_ok()
-        };
+        let judged = |url: &str, allow_private| address(url, allow_private).is_ok();
         assert!(judged("https://sgd.entidad.gob.pe/x", false) && judged("http://10.0.0.7/x", true));
         assert!(!judged("http://sgd.entidad.gob.pe/x", false) && !judged("https://a:b@sgd.pe/x", true));
         assert!(!judged("ftp://sgd.pe/x", true) && !judged("", true) && !judged("/x", true));

@@ -47,6 +47,46 @@ impl Exchange {
         Err(CommitError::Stale(id).into())
     }
 
+    /// Takes back a document whose sender waits no longer, if it surely did not leave: withdrawn where nothing was tried,
+    /// failed where every attempt ended clearly. Anything else is left as it is. Returns the despacho as it is then.
+    pub async fn retirar(
+        &self,
+        actor: &Actor,
+        entidad: Option<&Ruc>,
+        id: Id,
+        motivo: &str,
+    ) -> Result<Despacho, ExchangeError> {
+        let _deciding = self.deciding.write().await;
+        for _ in 0..RACES_MAX {
+            let mut despacho = self.despacho_propio(entidad, id).await?;
+            if despacho.estado != EstadoDespacho::Pendiente || !despacho.cuos_inciertos.is_empty() {
+                return Ok(despacho);
+            }
+            let now = self.now();
+            let detalle = match &despacho.ultimo_error {
+                Some(error) => format!("{motivo}. Último error: {error}"),
+                None => motivo.to_owned(),
+            };
+            let (suceso, tipo) = match despacho.intentos {
+                0 => (Suceso::Anulado, events::DESPACHO_ANULADO),
+                _ => (Suceso::Rechazado { falla: None, motivo: detalle.clone() }, events::DESPACHO_FALLIDO),
+            };
+            despacho.aplicar(suceso, now).map_err(|error| ExchangeError::Estado(error.to_string()))?;
+            let change = Change {
+                facts: vec![events::despacho(&despacho, tipo, actor, now, Some(detalle))],
+                records: vec![Record::Despacho(Box::new(despacho.clone()))],
+                jobs_done: vec![Job::id_for(JobKind::Despachar, id)],
+                ..Change::default()
+            };
+            match self.store.commit(change).await {
+                Ok(_) => return Ok(despacho),
+                Err(CommitError::Stale(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(CommitError::Stale(id).into())
+    }
+
     /// Asks the receiver now, and takes what it tells: that it arrived, or its cargo. Returns the answer and the despacho
     /// as it is after it. A "not found" is left to the worker, which knows when to send again.
     pub async fn consultar(&self, entidad: Option<&Ruc>, id: Id) -> Result<(Respuesta, Despacho), ExchangeError> {

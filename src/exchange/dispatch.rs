@@ -55,6 +55,8 @@ pub struct NuevoDespacho {
     pub url_anexos: Option<String>,
     /// CUO of the observed document that this one corrects.
     pub referencia: Option<String>,
+    /// The failed or withdrawn despacho whose number of registration it takes over.
+    pub reemplaza: Option<Id>,
 }
 
 impl NuevoDespacho {
@@ -124,6 +126,9 @@ impl Exchange {
             change.jobs.push(job(JobKind::Despachar, despacho.id, entidad, &despacho.destino, now));
             change.records.push(Record::Despacho(Box::new(despacho.clone())));
         }
+        if let (Some(id), Some(first)) = (nuevo.reemplaza, despachos.first()) {
+            self.give_number(id, first, actor, &mut change, now).await?;
+        }
         // In the same entry: of two corrections at the same moment, one finds the record changed.
         let correction = |corrected: &Despacho| {
             despachos.iter().find(|d| d.destino == corrected.destino).or(despachos.first()).map(|d| d.id)
@@ -159,6 +164,25 @@ impl Exchange {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Has a failed or withdrawn despacho give its number of registration to another.
+    async fn give_number(
+        &self,
+        id: Id,
+        by: &Despacho,
+        actor: &Actor,
+        change: &mut Change,
+        now: Timestamp,
+    ) -> Result<(), ExchangeError> {
+        let mut over = self.despacho_propio(Some(&by.entidad), id).await?;
+        let replaced = over.aplicar(Suceso::Reemplazado { por: by.id }, now);
+        replaced.map_err(|error| ExchangeError::Estado(error.to_string()))?;
+        let detalle = Some(format!("Se registró de nuevo con el mismo número, como {}", by.id));
+        change.facts.push(events::despacho(&over, events::DESPACHO_REEMPLAZADO, actor, now, detalle));
+        change.jobs_done.push(Job::id_for(JobKind::Despachar, id));
+        change.records.push(Record::Despacho(Box::new(over)));
+        Ok(())
     }
 
     /// The observed despacho that a new one corrects by its reference alone. One correction at a time, whatever the way it

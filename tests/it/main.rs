@@ -4,6 +4,7 @@
 
 mod attacker;
 mod attacks;
+mod bridge;
 mod clients;
 mod commands;
 mod component;

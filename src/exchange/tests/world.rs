@@ -393,6 +393,7 @@ pub fn nuevo() -> NuevoDespacho {
         anexos: Vec::new(),
         url_anexos: None,
         referencia: None,
+        reemplaza: None,
     }
 }
 

@@ -109,6 +109,7 @@ pub fn read(received: Received) -> Result<(NuevoDespacho, Option<crate::store::S
         anexos: annexes(&mut fields),
         url_anexos: fields.text("url_anexos"),
         referencia: fields.text("referencia"),
+        reemplaza: None,
     };
     // It was read already, to know whose request this is; here only its kind is checked.
     fields.text("entidad");

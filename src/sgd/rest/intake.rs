@@ -71,7 +71,7 @@ impl Api {
         self.receive_json(request.into_body(), &none).await.map(|received| received.members)
     }
 
-    async fn receive_json(&self, body: Body, place: &Place) -> Result<Received, Problem> {
+    pub async fn receive_json(&self, body: Body, place: &Place) -> Result<Received, Problem> {
         let mut scanner = Scanner::new(place.member, self.json_bytes_max);
         let mut pdf = Encoded { decoder: DocumentDecoder::default(), writer: self.exchange.stage(), out: Vec::new() };
         let (mut body, mut text): (BodyDataStream, Vec<u8>) = (body.into_data_stream(), Vec::new());

@@ -11,7 +11,7 @@ mod directory;
 mod download;
 mod events;
 mod evidence;
-mod failure;
+pub(in crate::sgd) mod failure;
 mod fields;
 mod form;
 #[cfg(fuzzing)]
@@ -19,7 +19,7 @@ pub mod fuzzing;
 mod gauges;
 mod health;
 mod idempotency;
-mod intake;
+pub(in crate::sgd) mod intake;
 mod listing;
 mod query;
 mod queue;
@@ -193,7 +193,7 @@ fn administration() -> Router<Api> {
 }
 
 /// Answers are for their caller alone, and are what their type says.
-async fn private(mut response: Response) -> Response {
+pub(in crate::sgd) async fn private(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -11,8 +11,8 @@ const DEPTH_MAX: usize = 16;
 /// Longest key compared, in bytes; longer ones are none of ours.
 const KEY_BYTES_MAX: usize = 32;
 
-/// The name of members that hold a file in base64.
-const CONTENT: &[u8] = b"contenido";
+/// The name of members that hold a file in base64, where no document is looked for.
+const CONTENT: &str = "contenido";
 
 /// What stands in the kept text where a file's content was.
 pub const MARK: &str = "@";
@@ -68,6 +68,8 @@ struct Cut {
 pub struct Scanner {
     /// The path of the member that holds the document.
     document: &'static [&'static str],
+    /// Members of this name hold files; wherever they stand they are not kept.
+    content: &'static [u8],
     kept: Vec<u8>,
     kept_max: usize,
     open: Vec<Open>,
@@ -79,7 +81,17 @@ pub struct Scanner {
 impl Scanner {
     /// `document` is the path of the document's content, such as `["documento", "contenido"]`.
     pub fn new(document: &'static [&'static str], kept_max: usize) -> Self {
-        Self { document, kept: Vec::new(), kept_max, open: Vec::new(), lex: Between, cuts: Vec::new(), found: false }
+        let content = document.last().copied().unwrap_or(CONTENT).as_bytes();
+        Self {
+            document,
+            content,
+            kept: Vec::new(),
+            kept_max,
+            open: Vec::new(),
+            lex: Between,
+            cuts: Vec::new(),
+            found: false,
+        }
     }
 
     /// Takes the next piece. The document's text in it, its escapes resolved, is appended to `text`.
@@ -198,7 +210,7 @@ impl Scanner {
                 key.clear();
                 (true, false)
             }
-            Some(Open::Object { key, at_key: false }) => (false, key == CONTENT),
+            Some(Open::Object { key, at_key: false }) => (false, key == self.content),
             _ => (false, false),
         };
         if !content {

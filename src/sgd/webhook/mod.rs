@@ -1,4 +1,5 @@
-//! Webhooks: the entities' own systems are told what happens, signed as Standard Webhooks has it (INTERFACES, "Webhooks").
+//! Webhooks: the entities' own systems are told what happens, signed as Standard Webhooks has it (INTERFACES, "Webhooks"), or
+//! as forms where they were written for the bridge that exists ([`form`]).
 //!
 //! Each webhook follows the feed of facts at its own place, which is kept in the store: what was not told before a crash is
 //! told after it, at least once, under the same id. Facts of one exchange are told in their order; one that fails holds up
@@ -7,6 +8,7 @@
 //!
 //! Uses the store and the use case that files a document; decides nothing about exchanges.
 
+mod form;
 mod message;
 mod probe;
 mod replay;
@@ -34,6 +36,7 @@ pub use round::{HELD_MAX, PAGE};
 pub use standing::{Situacion, WebhookView};
 pub use transport::{ANSWER_BYTES_MAX, Accepted, Refused};
 
+use form::Basic;
 use round::Next;
 use signature::Keys;
 use transport::{HttpTransport, Transport};
@@ -67,11 +70,19 @@ pub struct Endpoint {
     options: Options,
     /// Under which its place is kept, and what is told of it.
     id: Id,
-    keys: Keys,
+    speech: Speech,
     transport: Arc<dyn Transport>,
     known: Mutex<Known>,
     /// Told when somebody decided about it.
     wake: Notify,
+}
+
+/// In which manner it is told.
+enum Speech {
+    /// Standard Webhooks: JSON, signed.
+    Signed(Keys),
+    /// As the existing bridge does: forms, with HTTP Basic.
+    Forms(Option<Basic>),
 }
 
 /// What the configuration says, decided.
@@ -107,7 +118,9 @@ struct Known {
 
 impl Webhooks {
     pub fn from_config(config: &Config) -> Result<Self, String> {
-        let made: Result<Vec<_>, String> = config.webhook.iter().map(|one| endpoint(one, config.environment)).collect();
+        let own = config.webhook.iter().map(|one| endpoint(one, config.environment));
+        let forms = config.bridge.iter().flat_map(|one| form::endpoints(config, one));
+        let made: Result<Vec<_>, String> = own.chain(forms).collect();
         Ok(Self(made?.into()))
     }
 
@@ -155,9 +168,16 @@ async fn keep_running(endpoint: Arc<Endpoint>, exchange: Exchange, stop: Cancell
 
 fn endpoint(config: &config::Webhook, environment: Ambiente) -> Result<Arc<Endpoint>, String> {
     let wrong = |what: String| format!("webhook «{}»: {what}", config.name);
+    let keys = config::webhook::keys(config.secret.as_ref().map_or("", Secret::reveal)).map_err(wrong)?;
+    let speech = Speech::Signed(Keys::new(&keys));
+    told_at(config, environment, speech)
+}
+
+/// The webhook of a configuration, told in some manner.
+fn told_at(config: &config::Webhook, environment: Ambiente, speech: Speech) -> Result<Arc<Endpoint>, String> {
+    let wrong = |what: String| format!("webhook «{}»: {what}", config.name);
     let reach = if config.allow_private { Reach::Anywhere } else { Reach::Public };
     let transport = HttpTransport::new(&config.url, reach, config.timeout).map_err(wrong)?;
-    let keys = config::webhook::keys(config.secret.as_ref().map_or("", Secret::reveal)).map_err(wrong)?;
     let options = Options {
         nombre: config.name.clone(),
         url: config.url.split(['?', '#']).next().unwrap_or_default().to_owned(),
@@ -169,7 +189,7 @@ fn endpoint(config: &config::Webhook, environment: Ambiente) -> Result<Arc<Endpo
         pause: config.pause,
         pause_max: config.pause_max,
     };
-    Ok(Arc::new(Endpoint::new(options, Keys::new(&keys), Arc::new(transport))))
+    Ok(Arc::new(Endpoint::new(options, speech, Arc::new(transport))))
 }
 
 impl Options {
@@ -194,9 +214,9 @@ impl Options {
 }
 
 impl Endpoint {
-    fn new(options: Options, keys: Keys, transport: Arc<dyn Transport>) -> Self {
+    fn new(options: Options, speech: Speech, transport: Arc<dyn Transport>) -> Self {
         let id = EstadoWebhook::id_for(&options.nombre);
-        Self { options, id, keys, transport, known: Mutex::default(), wake: Notify::new() }
+        Self { options, id, speech, transport, known: Mutex::default(), wake: Notify::new() }
     }
 
     pub fn nombre(&self) -> &str {
@@ -269,9 +289,14 @@ impl Endpoint {
     /// Tries whether it works, with a message of its own. One that is left alone and works is told at once what waits.
     pub async fn ping(&self, exchange: &Exchange) -> Result<Accepted, Refused> {
         let now = exchange.now();
+        let Speech::Signed(keys) = &self.speech else {
+            let why = "los avisos del puente no tienen ping: el SGD registraría un documento que no existe. Se prueba con el primero \
+                       que llegue, o repitiendo el de uno con «chasqui webhook replay»";
+            return Err(why.to_owned().into());
+        };
         let body = message::ping(&self.options.nombre, now).map_err(|error| error.to_string())?;
-        let signed = self.keys.sign(format!("ping_{}", now.as_millisecond()), now, body);
-        let accepted = self.transport.post(&signed).await?;
+        let signed = keys.sign(format!("ping_{}", now.as_millisecond()), now, body);
+        let accepted = self.transport.post(signed.into()).await?;
         if let Ok(estado) = self.estado(exchange).await
             && let Some(pausa) = estado.pausa.clone()
         {

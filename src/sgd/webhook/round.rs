@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::{Endpoint, Refused, later, message};
+use super::{Endpoint, Refused, Speech, form, later, message};
 use crate::{
     domain::{Id, lima},
     exchange::{ALERTA, Actor, Exchange, ExchangeError, RECEPCION_RECIBIDA, notices::Noticia},
@@ -229,13 +229,21 @@ impl Endpoint {
 
     async fn attempt(&self, exchange: &Exchange, at: &FactAt) -> Result<(), Refused> {
         let ours = |error: &StoreError| Refused::from(format!("no se pudo leer o guardar aquí: {}", error.cause()));
-        let body = message::body(&**exchange.store(), at).await.map_err(|error| ours(&error))?;
-        let signed = self.keys.sign(message::id(at), exchange.now(), body);
-        let accepted = self.transport.post(&signed).await?;
-        if at.fact.tipo != RECEPCION_RECIBIDA {
-            return Ok(());
-        }
-        let Some((numero, anio)) = filed_as(&accepted.answer) else { return Ok(()) };
+        let store = &**exchange.store();
+        let said = match &self.speech {
+            Speech::Signed(keys) => {
+                let body = message::body(store, at).await.map_err(|error| ours(&error))?;
+                let signed = keys.sign(message::id(at), exchange.now(), body);
+                filed_as(&self.transport.post(signed.into()).await?.answer)
+            }
+            Speech::Forms(basic) => {
+                match form::letter(store, at, basic.as_ref()).await.map_err(|error| ours(&error))? {
+                    Some(letter) => form::filed_as(&self.transport.post(letter).await?.answer)?,
+                    None => None,
+                }
+            }
+        };
+        let Some((numero, anio)) = said.filter(|_| at.fact.tipo == RECEPCION_RECIBIDA) else { return Ok(()) };
         let actor = Actor(format!("webhook:{}", self.options.nombre));
         let filed =
             exchange.registrar(&actor, at.fact.entidad.as_ref(), at.fact.sujeto, &numero, anio.as_deref()).await;

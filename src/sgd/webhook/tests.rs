@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{signature::Signed, *};
+use super::{transport::Letter, *};
 use crate::exchange::tests::world::{World, arrival};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -28,8 +28,8 @@ struct Receiver {
 
 #[async_trait]
 impl Transport for Receiver {
-    async fn post(&self, message: &Signed) -> Result<Accepted, Refused> {
-        let body: Value = serde_json::from_slice(&message.body).unwrap();
+    async fn post(&self, letter: Letter) -> Result<Accepted, Refused> {
+        let body: Value = serde_json::from_slice(&letter.body).unwrap();
         let cuo = body["data"]["cuo"].as_str().unwrap_or_default().to_owned();
         let what = format!("{} {cuo}", body["type"].as_str().unwrap());
         self.tried.lock().unwrap().push(what.clone());
@@ -70,7 +70,7 @@ fn endpoint(receiver: &Arc<Receiver>) -> Endpoint {
         pause_max: Duration::from_secs(600),
     };
     let keys = Keys::new(&config::webhook::keys(SECRET).unwrap());
-    Endpoint::new(options, keys, Arc::<Receiver>::clone(receiver))
+    Endpoint::new(options, Speech::Signed(keys), Arc::<Receiver>::clone(receiver))
 }
 
 /// A world with a webhook that follows it from its beginning.

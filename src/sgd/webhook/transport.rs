@@ -4,13 +4,17 @@
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use http::header;
-use reqwest::{Client, Response, Url, redirect};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use http::{HeaderName, header};
+use reqwest::{Body, Client, Response, Url, redirect};
 
 use super::signature::Signed;
 use crate::{
     http::reach::{NotPublic, PublicOnly, Reach, is_internal},
     platform,
+    sgd::base64::encoded,
+    store::{BlobReader, StoreError},
 };
 
 /// Largest answer read, in bytes. What is longer counts as delivered and says nothing.
@@ -23,7 +27,48 @@ const AGENT: &str = concat!("chasqui/", env!("CARGO_PKG_VERSION"));
 #[async_trait]
 pub trait Transport: Send + Sync + 'static {
     /// Gives the answer of one that took it.
-    async fn post(&self, message: &Signed) -> Result<Accepted, Refused>;
+    async fn post(&self, letter: Letter) -> Result<Accepted, Refused>;
+}
+
+/// A request as it is sent, but for its address.
+pub struct Letter {
+    pub content_type: &'static str,
+    pub headers: Vec<(HeaderName, String)>,
+    pub body: Bytes,
+    /// What follows the body: a document in base64, for the value of a form, and how long that is in bytes.
+    pub document: Option<(BlobReader, u64)>,
+}
+
+impl From<Signed> for Letter {
+    fn from(signed: Signed) -> Self {
+        let Signed { id, timestamp, signature, body } = signed;
+        let headers = vec![
+            (HeaderName::from_static("webhook-id"), id),
+            (HeaderName::from_static("webhook-timestamp"), timestamp.to_string()),
+            (HeaderName::from_static("webhook-signature"), signature),
+        ];
+        Self { content_type: "application/json", headers, body, document: None }
+    }
+}
+
+/// Base64 as the value of a form: what it has beside letters and digits means something else there.
+pub fn escaped(base64: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(base64.len() + base64.len() / 16);
+    for byte in base64 {
+        match byte {
+            b'+' => text.extend_from_slice(b"%2B"),
+            b'/' => text.extend_from_slice(b"%2F"),
+            b'=' => text.extend_from_slice(b"%3D"),
+            other => text.push(*other),
+        }
+    }
+    text
+}
+
+/// The document follows as it is read.
+fn followed(head: Bytes, document: BlobReader) -> Body {
+    let text = encoded(document).map(|piece| piece.map(|text| Bytes::from(escaped(&text))));
+    Body::wrap_stream(stream::iter([Ok::<_, StoreError>(head)]).chain(text))
 }
 
 /// The receiver answered 2xx.
@@ -106,20 +151,24 @@ impl HttpTransport {
 
 #[async_trait]
 impl Transport for HttpTransport {
-    async fn post(&self, message: &Signed) -> Result<Accepted, Refused> {
+    async fn post(&self, letter: Letter) -> Result<Accepted, Refused> {
         if self.reach == Reach::Public && is_internal(&self.url) {
             let why = format!("{} es una dirección interna: no se llama (allow_private lo permitiría)", self.host);
             return Err(why.into());
         }
         let began = Instant::now();
-        let request = self
-            .http
-            .post(self.url.clone())
-            .header(header::CONTENT_TYPE, "application/json")
-            .header("webhook-id", &message.id)
-            .header("webhook-timestamp", message.timestamp)
-            .header("webhook-signature", &message.signature)
-            .body(message.body.clone());
+        let mut request = self.http.post(self.url.clone()).header(header::CONTENT_TYPE, letter.content_type);
+        for (name, value) in letter.headers {
+            request = request.header(name, value);
+        }
+        let request = match letter.document {
+            // Receivers in PHP do not all take a body in chunks.
+            Some((document, length)) => {
+                let length = length.saturating_add(letter.body.len() as u64);
+                request.header(header::CONTENT_LENGTH, length).body(followed(letter.body, document))
+            }
+            None => request.body(letter.body),
+        };
         let mut response = request.send().await.map_err(|error| self.failure(&error))?;
         let status = response.status();
         if !status.is_success() {
@@ -143,11 +192,11 @@ mod tests {
 
     #[tokio::test]
     async fn internal_addresses_are_not_called_by_number_or_by_name() {
-        let message =
-            Signed { id: "evt_1".into(), timestamp: 1, signature: "v1,x".into(), body: b"{}".to_vec().into() };
+        let signed =
+            || Signed { id: "evt_1".into(), timestamp: 1, signature: "v1,x".into(), body: b"{}".to_vec().into() };
         for url in ["http://127.0.0.1:9/x", "http://169.254.169.254/latest", "http://[::1]:9/", "http://localhost:9/"] {
             let transport = HttpTransport::new(url, Reach::Public, Duration::from_secs(5)).unwrap();
-            let refused = transport.post(&message).await.unwrap_err();
+            let refused = transport.post(signed().into()).await.unwrap_err();
             assert!(refused.motivo.contains("dirección interna"), "{url}: {}", refused.motivo);
         }
     }

@@ -1,0 +1,45 @@
+//! The entities of a category, from the directory that is kept here.
+
+use axum::{
+    extract::{Path, State},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+use super::{
+    Bridge, Caller,
+    answer::{self, Failure},
+};
+use crate::domain::{Categoria, Ruc};
+
+#[derive(Serialize)]
+struct Listed<'a> {
+    vnoment: &'a str,
+    vrucent: &'a Ruc,
+}
+
+pub async fn list(
+    State(bridge): State<Bridge>,
+    caller: Caller,
+    Path((categoria, _)): Path<(String, String)>,
+) -> Response {
+    entities(&bridge, &caller, &categoria).await.unwrap_or_else(Failure::into_response)
+}
+
+async fn entities(bridge: &Bridge, caller: &Caller, categoria: &str) -> Result<Response, Failure> {
+    let wanted = Categoria::todas().find(|one| one.numero().to_string() == categoria);
+    let wanted = wanted.ok_or_else(|| Failure::unexpected("La categoría (sidcatent) es un número del 1 al 8"))?;
+    let directorio = match bridge.exchange().directorio().await? {
+        Some(directorio) => directorio,
+        None => bridge.exchange().actualizar_directorio(&caller.actor()).await?,
+    };
+    let listed = directorio.entidades.iter().filter(|one| one.categoria == wanted && directorio.vigente(&one.ruc));
+    let listed: Vec<Listed<'_>> = listed.map(|one| Listed { vnoment: &one.nombre, vrucent: &one.ruc }).collect();
+    Ok(answer::done("0000", listed))
+}
+
+/// An entity's name, if the directory knows it.
+pub async fn name_of(bridge: &Bridge, ruc: &Ruc) -> Result<Option<String>, Failure> {
+    let directorio = bridge.exchange().directorio().await?;
+    Ok(directorio.and_then(|known| known.entidades.into_iter().find(|one| one.ruc == *ruc)).map(|one| one.nombre))
+}

@@ -1,0 +1,313 @@
+//! Documents that the SGD sends and corrects. The caller waits for the platform and may repeat everything: the same document
+//! under the same number is sent once, and hears how it ended.
+//!
+//! A caller that is told «no» believes that nothing was sent, and may register the document anew: what is still waiting when
+//! the caller's time is over is withdrawn, if it surely did not leave; if it may have, the answer says so.
+
+use axum::{
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+};
+
+use super::{
+    Bridge, Caller, Received,
+    answer::{self, Failure},
+    body::Body,
+};
+use crate::{
+    domain::{Contenido, Despacho, Destinatario, EstadoDespacho, Persona},
+    exchange::{ExchangeError, NuevoDespacho},
+    http::Problem,
+    sgd::rest::intake::Place,
+    store::Staged,
+};
+
+const DOCUMENT: Place = Place { member: &["bpdfdoc"], part: "" };
+
+/// How often it decides again when another caller was first.
+const RACES_MAX: usize = 4;
+
+/// The codes of the existing bridge.
+const SENT: &str = "0000";
+const HAD_ARRIVED: &str = "0001";
+const OTHER_DOCUMENT: &str = "E001";
+const ALREADY_SENT: &str = "E002";
+const STATE: &str = "E003";
+const REFUSED: &str = "E004";
+
+pub async fn send(State(bridge): State<Bridge>, caller: Caller, request: Request) -> Response {
+    answered(handle(&bridge, &caller, request, false).await)
+}
+
+pub async fn correct(State(bridge): State<Bridge>, caller: Caller, request: Request) -> Response {
+    answered(handle(&bridge, &caller, request, true).await)
+}
+
+fn answered(outcome: Result<(&'static str, String), Failure>) -> Response {
+    match outcome {
+        Ok((estado, text)) => answer::done(estado, text),
+        Err(failure) => failure.into_response(),
+    }
+}
+
+/// What one request asks for.
+struct Asked {
+    nuevo: NuevoDespacho,
+    pdf: Option<Staged>,
+    numero: String,
+    /// The number of the observed document that it corrects.
+    corrige: Option<String>,
+}
+
+async fn handle(
+    bridge: &Bridge,
+    caller: &Caller,
+    request: Request,
+    correcting: bool,
+) -> Result<(&'static str, String), Failure> {
+    let asked = read(bridge.receive(request, &DOCUMENT).await?, correcting)?;
+    for _ in 0..RACES_MAX {
+        let known = match asked.numero.as_str() {
+            "" => None,
+            numero => holder(bridge, caller, numero, &asked.nuevo.destinos).await?,
+        };
+        match known {
+            Some(known) if !over(&known) => return repeated(bridge, caller, &asked, known).await,
+            Some(known) => {
+                if let Some(arrived) = found_after_all(bridge, caller, &known).await? {
+                    return repeated(bridge, caller, &asked, arrived).await;
+                }
+                match make(bridge, caller, &asked, Some(&known)).await? {
+                    Some(made) => return outcome(bridge, caller, made, SENT).await,
+                    None => continue,
+                }
+            }
+            None => match make(bridge, caller, &asked, None).await? {
+                Some(made) => return outcome(bridge, caller, made, SENT).await,
+                None => continue,
+            },
+        }
+    }
+    Err(Failure::new(OTHER_DOCUMENT, "Ese número se está enviando en este momento: espere y repita la petición"))
+}
+
+fn read(received: Received, correcting: bool) -> Result<Asked, Failure> {
+    let Received { members, contenido, pdf } = received;
+    let body = Body::new(members);
+    let text = |name: &str| body.text(name);
+    let some = |name: &str| text(name).unwrap_or_default();
+    let corrige =
+        text("vnumregstdref").map(|text| text.trim().to_owned()).filter(|text| correcting && !text.is_empty());
+    if correcting && corrige.is_none() {
+        return Err(Failure::new(STATE, "Falta vnumregstdref: el número del documento observado que se subsana"));
+    }
+    let nuevo = NuevoDespacho {
+        numero_registro: text("vnumregstd"),
+        destinos: text("vrucentrec").into_iter().collect(),
+        unidad_remitente: text("vuniorgrem"),
+        codigo_unidad_remitente: text("vcoduniorgrem"),
+        usuario: text("vusureg"),
+        remitente: Persona { tipo_documento: some("ctipdociderem"), numero_documento: some("vnumdociderem") },
+        destinatario: Destinatario { unidad: some("vuniorgdst"), nombre: some("vnomdst"), cargo: some("vnomcardst") },
+        tipo_documento: text("ccodtipdoc"),
+        numero_documento: text("vnumdoc"),
+        // As the existing bridge has it: the moment it comes.
+        fecha_documento: None,
+        asunto: text("vasu"),
+        folios: body.integer("snumfol"),
+        nombre_documento: text("vnomdoc"),
+        contenido: if body.has("bpdfdoc") { contenido } else { Contenido::Ausente },
+        anexos: body.texts("lstanexos", "vnomdoc"),
+        url_anexos: text("vurldocanx").filter(|url| !url.trim().is_empty()),
+        referencia: None,
+        reemplaza: None,
+    };
+    let numero = some("vnumregstd").trim().to_owned();
+    Ok(Asked { nuevo, pdf, numero, corrige })
+}
+
+/// Nothing more will come of it by itself.
+fn over(despacho: &Despacho) -> bool {
+    matches!(despacho.estado, EstadoDespacho::Fallido | EstadoDespacho::Anulado)
+}
+
+/// The despacho that has the number: one that is under way or was sent, else one that failed or was withdrawn, of the same
+/// destination if there is one.
+async fn holder(
+    bridge: &Bridge,
+    caller: &Caller,
+    numero: &str,
+    destinos: &[String],
+) -> Result<Option<Despacho>, Failure> {
+    let mut found = bridge.sent_as(caller, numero).await?;
+    let there = |despacho: &Despacho| destinos.iter().any(|destino| destino.trim() == despacho.destino.as_str());
+    let at = found.iter().position(|despacho| !over(despacho)).or_else(|| found.iter().position(there));
+    Ok(if found.is_empty() { None } else { Some(found.swap_remove(at.unwrap_or(0))) })
+}
+
+/// Whether a failed one arrived all the same: the receiver is asked before anything is sent in its place (CONTRACT §7).
+async fn found_after_all(bridge: &Bridge, caller: &Caller, known: &Despacho) -> Result<Option<Despacho>, Failure> {
+    if known.intentos == 0 || known.cuo.is_none() {
+        return Ok(None);
+    }
+    let unknown = |why: String| {
+        let numero = &known.numero_registro;
+        let what =
+            format!("El documento {numero} ya se intentó enviar y no se sabe si llegó ({why}). No se envió otra vez");
+        Failure::unexpected(what)
+    };
+    let asked = bridge.exchange().consultar(Some(caller.entidad()), known.id).await;
+    let (told, after) = asked.map_err(|error| unknown(Failure::from(error).error))?;
+    match told.codigo() {
+        "0000" if !over(&after) => Ok(Some(after)),
+        // What the receiver has under that CUO is not this document, or it has none.
+        "0000" | "0001" => Ok(None),
+        codigo => Err(unknown(format!("la entidad receptora respondió «{codigo} {}»", told.descripcion()))),
+    }
+}
+
+/// Hands the document over. `None`: another caller was first, look again.
+async fn make(
+    bridge: &Bridge,
+    caller: &Caller,
+    asked: &Asked,
+    failed: Option<&Despacho>,
+) -> Result<Option<Despacho>, Failure> {
+    let (exchange, entidad) = (bridge.exchange(), caller.entidad());
+    let nuevo = NuevoDespacho { reemplaza: failed.map(|failed| failed.id), ..asked.nuevo.clone() };
+    let (actor, pdf) = (caller.actor(), asked.pdf.clone());
+    let made = match &asked.corrige {
+        None => exchange.despachar(&actor, entidad, &nuevo, pdf, None).await.map(|made| made.into_iter().next()),
+        Some(corrige) => {
+            let observed = observed(bridge, caller, corrige).await?;
+            exchange.subsanar(&actor, Some(entidad), observed.id, &nuevo, pdf, None).await.map(Some)
+        }
+    };
+    match made {
+        Ok(made) => Ok(made),
+        Err(ExchangeError::Duplicado { .. }) => Ok(None),
+        Err(
+            error @ (ExchangeError::Estado(_)
+            | ExchangeError::SubsanacionEnCurso { .. }
+            | ExchangeError::YaSubsanado { .. }),
+        ) => Err(Failure::new(STATE, Failure::from(error).error)),
+        Err(error) => Err(refusal(error)),
+    }
+}
+
+/// The receiver refuses wrong fields with these words; here they are found before it is asked.
+pub fn refusal(error: ExchangeError) -> Failure {
+    match error {
+        ExchangeError::Defectos(found) => {
+            Failure::new(REFUSED, found.iter().map(|defecto| defecto.texto).collect::<Vec<_>>().join("; "))
+        }
+        ExchangeError::Firmas(why) => Failure::new(REFUSED, why),
+        other => other.into(),
+    }
+}
+
+/// The document that a correction names.
+async fn observed(bridge: &Bridge, caller: &Caller, numero: &str) -> Result<Despacho, Failure> {
+    let mut found = bridge.sent_as(caller, numero).await?;
+    if found.is_empty() {
+        return Err(Failure::new(STATE, format!("No se encontró el documento {numero} (vnumregstdref)")));
+    }
+    let at = found.iter().position(|despacho| despacho.estado == EstadoDespacho::Observado);
+    Ok(found.swap_remove(at.unwrap_or(0)))
+}
+
+/// The number is somebody's: the same document's, whose outcome is told, or another's.
+async fn repeated(
+    bridge: &Bridge,
+    caller: &Caller,
+    asked: &Asked,
+    known: Despacho,
+) -> Result<(&'static str, String), Failure> {
+    let (numero, destino) = (&known.numero_registro, &known.destino);
+    if same(asked, &known) {
+        return outcome(bridge, caller, known, HAD_ARRIVED).await;
+    }
+    if known.estado.en_curso() {
+        let what = format!("El número {numero} es de otro documento, que se está enviando a la entidad {destino}");
+        return Err(Failure::new(OTHER_DOCUMENT, what));
+    }
+    let what = format!("El número {numero} es de un documento que ya se envió a la entidad {destino}");
+    Err(Failure::new(ALREADY_SENT, what))
+}
+
+fn same(asked: &Asked, known: &Despacho) -> bool {
+    let text = |stated: &Option<String>, known: &str| stated.as_deref().unwrap_or_default().trim() == known;
+    let nuevo = &asked.nuevo;
+    asked.pdf.as_ref().is_some_and(|pdf| pdf.sha256 == known.documento.sha256)
+        && nuevo.destinos.iter().any(|destino| destino.trim() == known.destino.as_str())
+        && text(&nuevo.tipo_documento, &known.tipo_documento)
+        && text(&nuevo.numero_documento, &known.numero_documento)
+        && text(&nuevo.asunto, &known.asunto)
+}
+
+/// Waits for the end, and says it. `code` is that of a document that arrived.
+async fn outcome(
+    bridge: &Bridge,
+    caller: &Caller,
+    despacho: Despacho,
+    code: &'static str,
+) -> Result<(&'static str, String), Failure> {
+    let waited =
+        bridge.api.settled(vec![despacho], caller.0.wait).await.map_err(|problem: Problem| Failure::from(problem))?;
+    let Some(mut despacho) = waited.into_iter().next() else { return Err(Failure::unexpected("No existe")) };
+    if despacho.estado.en_curso() {
+        let motivo = "La plataforma no respondió mientras el SGD esperaba";
+        let withdrawn = bridge.exchange().retirar(&caller.actor(), Some(caller.entidad()), despacho.id, motivo).await;
+        despacho = withdrawn?;
+        if over(&despacho) {
+            let what =
+                "La plataforma no respondió a tiempo: el documento no se envió y nada quedó pendiente. Repita el envío";
+            return Err(Failure::unexpected(why(what, &despacho)));
+        }
+    }
+    let numero = &despacho.numero_registro;
+    match despacho.estado {
+        EstadoDespacho::Pendiente | EstadoDespacho::Enviando | EstadoDespacho::PorConfirmar => {
+            let what = format!(
+                "Todavía no se sabe si el documento {numero} llegó: se le sigue preguntando a la entidad receptora. No lo envíe con otro \
+                 número; repita la petición con este"
+            );
+            Err(Failure::unexpected(why(&what, &despacho)))
+        }
+        EstadoDespacho::Fallido => {
+            let why = despacho.ultimo_error.clone();
+            Err(Failure::new(REFUSED, why.unwrap_or_else(|| "La entidad receptora no aceptó el documento".into())))
+        }
+        EstadoDespacho::Anulado => Err(Failure::unexpected(format!("El documento {numero} fue anulado"))),
+        EstadoDespacho::Enviado
+        | EstadoDespacho::Recepcionado
+        | EstadoDespacho::Observado
+        | EstadoDespacho::Subsanado => {
+            let first = bridge.told.tell(despacho.id);
+            if code == HAD_ARRIVED && !first {
+                let what = format!("El documento {numero} ya se envió a la entidad {}", despacho.destino);
+                return Err(Failure::new(ALREADY_SENT, what));
+            }
+            Ok((code, disposicion(bridge, &despacho, code).await?))
+        }
+    }
+}
+
+fn why(what: &str, despacho: &Despacho) -> String {
+    match &despacho.ultimo_error {
+        Some(error) => format!("{what}. Último error: {error}"),
+        None => what.to_owned(),
+    }
+}
+
+/// What the platform says of a document that arrived (CONTRACT §6).
+async fn disposicion(bridge: &Bridge, despacho: &Despacho, code: &str) -> Result<String, Failure> {
+    let synchronised = if code == HAD_ARRIVED { " (sincronizado)" } else { "" };
+    let cuo = despacho.cuo.as_ref().map(ToString::to_string).unwrap_or_default();
+    let nombre = super::directory::name_of(bridge, &despacho.destino).await?;
+    let nombre = nombre.unwrap_or_else(|| despacho.destino.to_string());
+    Ok(format!(
+        "El documento{synchronised} N° CUO {cuo} se encuentra a disposición para la recepción formal de la entidad destinataria \
+         {nombre} en los horarios de atención de su Mesa de Partes."
+    ))
+}

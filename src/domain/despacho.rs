@@ -12,7 +12,7 @@ use super::{
 pub const NUMERO_REGISTRO_MAX: usize = 30;
 
 /// The states of CONTRACT §5, with those a sender must tell apart while the wire still says `P`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, schemars::JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EstadoDespacho {
     /// Accepted from the SGD; nothing was sent yet.

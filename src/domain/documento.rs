@@ -76,7 +76,7 @@ pub struct Documento {
 }
 
 /// An annex: only its name travels (CONTRACT §1).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, schemars::JsonSchema, Serialize, Deserialize)]
 pub struct Anexo {
     pub nombre: String,
 }

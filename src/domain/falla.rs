@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::cargo::Respuesta;
 
 /// One kind of failure between two entities. Stored with jobs; the names never change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, schemars::JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Falla {
     SinConexion,

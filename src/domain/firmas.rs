@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::lima;
 
 /// The whole report on one PDF.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, schemars::JsonSchema, Serialize, Deserialize)]
 pub struct Informe {
     pub veredicto: Veredicto,
     /// The verdict in one sentence.
@@ -26,7 +26,7 @@ pub struct Informe {
 }
 
 /// On the document: the worst of its signatures, and what was done to it after them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, schemars::JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Veredicto {
     /// Every signature holds, its signer is vouched for by a trust anchor, and nothing changed after it.
@@ -67,7 +67,7 @@ impl Veredicto {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, schemars::JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TipoFirma {
     Firma,
@@ -76,7 +76,7 @@ pub enum TipoFirma {
 }
 
 /// On one signature; in the order of [`Veredicto`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, schemars::JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VeredictoFirma {
     Confiable,
@@ -108,7 +108,7 @@ impl VeredictoFirma {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, schemars::JsonSchema, Serialize, Deserialize)]
 pub struct Firma {
     /// The name of its field.
     pub campo: String,
@@ -131,7 +131,7 @@ pub struct Firma {
     pub hallazgos: Vec<Hallazgo>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, schemars::JsonSchema, Serialize, Deserialize)]
 pub struct Firmante {
     pub nombre: String,
     pub nombre_comun: String,
@@ -141,7 +141,7 @@ pub struct Firmante {
     pub certificado: Certificado,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, schemars::JsonSchema, Serialize, Deserialize)]
 pub struct Certificado {
     pub serie: String,
     pub emisor: String,
@@ -150,7 +150,7 @@ pub struct Certificado {
     pub sha256: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, schemars::JsonSchema, Serialize, Deserialize)]
 pub struct SelloDeTiempo {
     pub fecha: Timestamp,
     pub autoridad: String,
@@ -158,7 +158,7 @@ pub struct SelloDeTiempo {
     pub confiable: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, schemars::JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Gravedad {
     /// Good to know.
@@ -169,7 +169,7 @@ pub enum Gravedad {
     Grave,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, schemars::JsonSchema, Serialize, Deserialize)]
 pub struct Hallazgo {
     /// Stable; the words are not.
     pub codigo: String,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Anexo, Cargo, Cuo, Desenlace, Destinatario, Documento, Id, Ruc, Sha256};
 
 /// `P` → `R` or `O`, never back (CONTRACT §5).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, schemars::JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EstadoRecepcion {
     Pendiente,
@@ -36,7 +36,7 @@ impl EstadoRecepcion {
 }
 
 /// Who sent it, as stated; only the RUC is known to be well formed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, schemars::JsonSchema, Serialize, Deserialize)]
 pub struct Remitente {
     pub ruc: Ruc,
     pub nombre: String,
@@ -46,7 +46,7 @@ pub struct Remitente {
 }
 
 /// Something wrong in a document that was kept all the same (`validation = "lenient"`, CONTRACT §6).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, schemars::JsonSchema, Serialize, Deserialize)]
 pub struct Advertencia {
     pub campo: String,
     pub detalle: String,

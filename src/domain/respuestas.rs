@@ -25,7 +25,7 @@ pub const REGLAS_MAX: usize = 200;
 const LETRAS_MIN: usize = 3;
 
 /// An operation of the platform whose answers carry a text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, schemars::JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Operacion {
     Recepcionar,

@@ -89,14 +89,14 @@ pub struct Consulta {
 }
 
 /// The person who sends: kind and number of the identity document (`1` DNI, `2` carné de extranjería).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, schemars::JsonSchema, Serialize, Deserialize)]
 pub struct Persona {
     pub tipo_documento: String,
     pub numero_documento: String,
 }
 
 /// The person and unit a document is addressed to.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, schemars::JsonSchema, Serialize, Deserialize)]
 pub struct Destinatario {
     pub unidad: String,
     pub nombre: String,

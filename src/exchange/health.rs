@@ -10,6 +10,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::retry::later;
@@ -56,7 +57,7 @@ pub enum Outcome {
     Failed(String),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Circuito {
     /// It works: jobs go out.
@@ -68,8 +69,9 @@ pub enum Circuito {
 }
 
 /// How a destination, or the platform, is doing in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "EstadoDeContraparte")]
 pub enum Estado {
     /// Nothing was tried yet.
     SinDatos,
@@ -80,25 +82,30 @@ pub enum Estado {
 }
 
 /// A destination's health, as shown.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Salud {
     pub ruc: Ruc,
     pub estado: Estado,
     pub circuito: Circuito,
     #[serde(serialize_with = "crate::domain::lima::rfc3339::option::serialize")]
+    #[schemars(with = "Option<Timestamp>")]
     pub ultimo_exito: Option<Timestamp>,
     #[serde(serialize_with = "crate::domain::lima::rfc3339::option::serialize")]
+    #[schemars(with = "Option<Timestamp>")]
     pub ultimo_fallo: Option<Timestamp>,
     pub ultimo_error: Option<String>,
     pub fallos_seguidos: u32,
     /// Since when every attempt ended badly, also if it answered (`-1`).
     #[serde(serialize_with = "crate::domain::lima::rfc3339::option::serialize")]
+    #[schemars(with = "Option<Timestamp>")]
     pub errores_desde: Option<Timestamp>,
     /// Since when nothing has worked.
     #[serde(serialize_with = "crate::domain::lima::rfc3339::option::serialize")]
+    #[schemars(with = "Option<Timestamp>")]
     pub caida_desde: Option<Timestamp>,
     /// When it is tried again, if it is being left alone.
     #[serde(serialize_with = "crate::domain::lima::rfc3339::option::serialize")]
+    #[schemars(with = "Option<Timestamp>")]
     pub reabre_en: Option<Timestamp>,
     /// Time of an answer over the last attempts, in milliseconds.
     pub p50_ms: Option<u64>,
@@ -106,20 +113,24 @@ pub struct Salud {
 }
 
 /// The platform's health, as shown.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct SaludPlataforma {
     pub estado: Estado,
     pub circuito: Circuito,
     #[serde(serialize_with = "crate::domain::lima::rfc3339::option::serialize")]
+    #[schemars(with = "Option<Timestamp>")]
     pub ultimo_exito: Option<Timestamp>,
     #[serde(serialize_with = "crate::domain::lima::rfc3339::option::serialize")]
+    #[schemars(with = "Option<Timestamp>")]
     pub ultimo_fallo: Option<Timestamp>,
     pub ultimo_error: Option<String>,
     /// Since when it cannot be reached.
     #[serde(serialize_with = "crate::domain::lima::rfc3339::option::serialize")]
+    #[schemars(with = "Option<Timestamp>")]
     pub caida_desde: Option<Timestamp>,
     /// When it is tried again, if everything is paused until then.
     #[serde(serialize_with = "crate::domain::lima::rfc3339::option::serialize")]
+    #[schemars(with = "Option<Timestamp>")]
     pub proxima_prueba: Option<Timestamp>,
 }
 

@@ -117,6 +117,11 @@ impl Code {
     pub fn status(self) -> StatusCode {
         self.entry().1
     }
+
+    /// What went wrong in general, as a person reads it.
+    pub fn title(self) -> &'static str {
+        self.entry().2
+    }
 }
 
 /// One wrong field of a request.

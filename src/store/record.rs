@@ -134,7 +134,7 @@ pub struct FactAt {
 }
 
 /// What a job does; which step exactly follows from the record's state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, schemars::JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobKind {
     /// Brings a despacho from `pendiente` to `enviado`, asking where a send ended unclearly.
@@ -191,7 +191,7 @@ impl Job {
 }
 
 /// What the holder of a key may do (DESIGN.md, security of the edges).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, schemars::JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rol {
     Sgd,

@@ -12,7 +12,7 @@ use crate::{
     domain::Ruc,
     exchange::{ExchangeError, NuevaClave},
     http::{Acceso, Code, Problem, auth},
-    store::Rol,
+    store::{ApiKey, Rol},
 };
 
 /// Longest name of a key, in characters.
@@ -28,17 +28,21 @@ pub async fn create(
 ) -> Result<Response, Problem> {
     params.only(&[])?;
     let mut fields = Fields::new(api.receive_plain(request).await?, &["nombre", "rol", "entidad"]);
-    let nueva = read(&mut fields);
+    let nueva = read(&mut fields, acceso.entidad.as_ref());
     fields.finish()?;
     let Some(nueva) = nueva else { return Err(Problem::internal(&"a wrong key passed its checks")) };
+    if let Some(other) = nueva.entidad.as_ref().filter(|ruc| !acceso.alcanza(ruc)) {
+        return Err(failure::exchange(ExchangeError::EntidadAjena(other.clone())));
+    }
     let (clave, record) = api.exchange.crear_clave(&acceso.actor, nueva).await.map_err(failure::exchange)?;
     let mut response = json(&view::api_key(&record, Some(&clave)));
     *response.status_mut() = StatusCode::CREATED;
     Ok(response)
 }
 
-/// `None` only where `fields` says what is wrong.
-fn read(fields: &mut Fields) -> Option<NuevaClave> {
+/// `None` only where `fields` says what is wrong. A key that is limited to an entity (`own`) makes no key for others, nor one
+/// for all.
+fn read(fields: &mut Fields, own: Option<&Ruc>) -> Option<NuevaClave> {
     let nombre = fields.text("nombre").map(|text| text.trim().to_owned()).unwrap_or_default();
     match nombre.chars().count() {
         0 => fields.wrong("nombre", "no_especificado", "Diga para quién o para qué sistema es la clave"),
@@ -52,7 +56,7 @@ fn read(fields: &mut Fields) -> Option<NuevaClave> {
             None
         }
         Some(Ok(ruc)) => Some(ruc),
-        None => None,
+        None => own.cloned(),
     };
     if matches!(rol, Some(Rol::Sgd | Rol::MesaDePartes)) && entidad.is_none() {
         fields.wrong("entidad", "no_especificado", "Una clave con este rol es siempre de una entidad: diga su RUC");
@@ -75,19 +79,29 @@ fn role(fields: &mut Fields) -> Option<Rol> {
     found
 }
 
-pub async fn list(State(api): State<Api>, params: Params) -> Result<Response, Problem> {
+pub async fn list(State(api): State<Api>, acceso: Acceso, params: Params) -> Result<Response, Problem> {
     params.only(&[])?;
-    let keys = api.exchange.claves().await.map_err(failure::store)?;
+    let mut keys = api.exchange.claves().await.map_err(failure::store)?;
+    keys.retain(|key| visible(&acceso, key));
     Ok(json(&view::Items::whole(keys.iter().map(|key| view::api_key(key, None)))))
 }
 
 pub async fn revoke(State(api): State<Api>, acceso: Acceso, Path(id): Path<String>) -> Result<Response, Problem> {
-    let revoked = api.exchange.revocar_clave(&acceso.actor, query::id(&id)?).await;
+    let none = || Problem::new(Code::NoExiste, format!("No hay ninguna clave con el identificador {id}"));
+    let known = query::id(&id)?;
+    let keys = api.exchange.claves().await.map_err(failure::store)?;
+    if !keys.iter().any(|key| key.id == known && visible(&acceso, key)) {
+        return Err(none());
+    }
+    let revoked = api.exchange.revocar_clave(&acceso.actor, known).await;
     let revoked = revoked.map_err(|error| match error {
-        ExchangeError::NoExiste => {
-            Problem::new(Code::NoExiste, format!("No hay ninguna clave con el identificador {id}"))
-        }
+        ExchangeError::NoExiste => none(),
         other => failure::exchange(other),
     });
     Ok(json(&view::api_key(&revoked?, None)))
+}
+
+/// Whether the caller may see a key: one limited to an entity sees those of that entity alone.
+fn visible(acceso: &Acceso, key: &ApiKey) -> bool {
+    acceso.entidad.is_none() || key.entidad.as_ref().is_some_and(|ruc| acceso.alcanza(ruc))
 }

@@ -3,6 +3,7 @@
 use axum::{extract::State, response::Response};
 use http::StatusCode;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -22,8 +23,9 @@ const LOOKED_AT_MAX: usize = 20_000;
 /// Entries read at a time.
 const BATCH: usize = 500;
 
-#[derive(Serialize)]
-struct AsientoView<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Asiento")]
+pub struct AsientoView<'a> {
     asiento: Seq,
     /// Its leaf's hash, and what that is made of besides the number.
     hoja: Sha256,
@@ -108,12 +110,14 @@ fn facts(entry: &RawEntry) -> Result<Vec<FactAt>, Problem> {
     Ok((0..=u8::MAX).zip(facts).map(at).collect())
 }
 
-#[derive(Serialize)]
-struct PuntoView<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PuntoDeControl")]
+pub struct PuntoView<'a> {
     asientos: u64,
     ultimo_asiento: Seq,
     raiz: Sha256,
     #[serde(with = "lima::rfc3339")]
+    #[schemars(with = "Timestamp")]
     fecha: Timestamp,
     /// The signed note itself, and the key that it is checked with.
     nota: &'a str,

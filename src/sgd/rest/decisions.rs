@@ -6,6 +6,7 @@ use axum::{
 };
 use http::StatusCode;
 use http_body::Body as _;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -43,8 +44,9 @@ pub async fn retry(State(api): State<Api>, acceso: Acceso, Path(id): Path<String
     Ok(response)
 }
 
-#[derive(Serialize)]
-struct Told<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RespuestaDeConsulta")]
+pub struct Told<'a> {
     codigo: Option<&'a str>,
     descripcion: Option<&'a str>,
     despacho: view::DespachoView<'a>,

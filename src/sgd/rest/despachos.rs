@@ -21,7 +21,7 @@ use crate::{
     http::{Acceso, Problem},
 };
 
-const MEMBERS: [&str; 18] = [
+pub const MEMBERS: [&str; 18] = [
     "entidad",
     "numero_registro",
     "destino",

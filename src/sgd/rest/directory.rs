@@ -5,6 +5,7 @@ use axum::{
     response::Response,
 };
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Api, failure, json, query, query::Params, view};
@@ -14,11 +15,13 @@ use crate::{
 };
 
 /// A list with the time its source was fetched; `null` if it never was.
-#[derive(Serialize)]
-struct Dated<T> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ListaDe{T}")]
+pub struct Dated<T> {
     items: Vec<T>,
     next_cursor: Option<String>,
     #[serde(with = "lima::rfc3339::option")]
+    #[schemars(with = "Option<Timestamp>")]
     actualizado_en: Option<Timestamp>,
 }
 
@@ -28,8 +31,9 @@ impl<T> Dated<T> {
     }
 }
 
-#[derive(Serialize)]
-struct Named<C, N> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "CatalogoDe{C}")]
+pub struct Named<C, N> {
     codigo: C,
     nombre: N,
 }
@@ -56,12 +60,14 @@ pub async fn entity(State(api): State<Api>, Path(ruc): Path<String>) -> Result<R
     found.map(|(d, e)| json(&view::entidad(d, e))).ok_or_else(|| query::not_found(&ruc))
 }
 
-#[derive(Serialize)]
-struct Fetched {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DirectorioActualizado")]
+pub struct Fetched {
     entidades: usize,
     /// Of these, the ones that the platform does not list any more.
     ausentes: usize,
     #[serde(with = "lima::rfc3339")]
+    #[schemars(with = "Timestamp")]
     actualizado_en: Timestamp,
 }
 

@@ -18,6 +18,9 @@ use crate::{
     store::Record,
 };
 
+/// What a package is.
+pub const TYPE: &str = "application/vnd.etsi.asic-e+zip";
+
 /// Read at a time while a package leaves, in bytes.
 const PIECE: usize = 128 * 1024;
 
@@ -46,7 +49,7 @@ impl Api {
         let bytes = file.metadata().map_err(|error| Problem::internal(&error))?.len();
         file.seek(SeekFrom::Start(0)).map_err(|error| Problem::internal(&error))?;
         let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/vnd.etsi.asic-e+zip"));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(TYPE));
         headers.insert(header::CONTENT_LENGTH, bytes.into());
         let name = format!("attachment; filename=\"evidencia-{id}.asice\"");
         if let Ok(name) = HeaderValue::from_str(&name) {

@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, header};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Api, gauges, json};
@@ -32,16 +33,18 @@ impl Check {
     }
 }
 
-#[derive(Serialize)]
-struct Answer {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Preparado")]
+pub struct Answer {
     estado: &'static str,
     comprobaciones: Vec<Found>,
     /// Told, and no reason not to be ready: without the platform documents are taken all the same, and wait.
     plataforma: SaludPlataforma,
 }
 
-#[derive(Serialize)]
-struct Found {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Comprobacion")]
+pub struct Found {
     nombre: &'static str,
     estado: &'static str,
     detalle: Option<String>,

@@ -6,6 +6,7 @@ use axum::{
 };
 use http::StatusCode;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Api, decisions::needed_reason, failure, json, query, query::Params, view::Items, webhooks};
@@ -20,8 +21,9 @@ use crate::{
     store::JobKind,
 };
 
-#[derive(Serialize)]
-struct TrabajoView<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Trabajo")]
+pub struct TrabajoView<'a> {
     id: Id,
     tipo: JobKind,
     situacion: Situacion,
@@ -38,11 +40,14 @@ struct TrabajoView<'a> {
     ultimo_error: Option<&'a str>,
     explicacion: &'a str,
     #[serde(with = "lima::rfc3339")]
+    #[schemars(with = "Timestamp")]
     creado_en: Timestamp,
     /// `null` once it was given up.
     #[serde(with = "lima::rfc3339::option")]
+    #[schemars(with = "Option<Timestamp>")]
     proximo_en: Option<Timestamp>,
     #[serde(with = "lima::rfc3339::option")]
+    #[schemars(with = "Option<Timestamp>")]
     detenido_en: Option<Timestamp>,
     salud: Option<&'a Salud>,
 }
@@ -112,8 +117,9 @@ pub async fn discard(
     Ok(StatusCode::NO_CONTENT)
 }
 
-#[derive(Serialize)]
-struct SaludView {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Salud")]
+pub struct SaludView {
     plataforma: SaludPlataforma,
     webhooks: Vec<WebhookView>,
     #[serde(flatten)]
@@ -127,8 +133,9 @@ pub async fn health(State(api): State<Api>, acceso: Acceso) -> Result<Response, 
     Ok(json(&SaludView { plataforma: health.plataforma(now), webhooks, items: Items::whole(health.todas(now)) }))
 }
 
-#[derive(Serialize)]
-struct TextoView<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Texto")]
+pub struct TextoView<'a> {
     texto: &'a str,
     veces: u64,
     falla: Falla,
@@ -136,8 +143,10 @@ struct TextoView<'a> {
     operacion: Operacion,
     entidad: &'a Ruc,
     #[serde(with = "lima::rfc3339")]
+    #[schemars(with = "Timestamp")]
     primera_vez: Timestamp,
     #[serde(with = "lima::rfc3339")]
+    #[schemars(with = "Timestamp")]
     ultima_vez: Timestamp,
 }
 

@@ -111,7 +111,7 @@ async fn answer(
     Ok(json(&view::recepcion(&answered)))
 }
 
-const MEMBERS: [&str; 8] = [
+pub const MEMBERS: [&str; 8] = [
     "numero_registro",
     "anio_registro",
     "fecha_registro",

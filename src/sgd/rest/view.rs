@@ -1,20 +1,23 @@
 //! Records as callers of the API see them (INTERFACES, "A despacho as JSON").
 
 use jiff::{Timestamp, civil::Date};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
     domain::{
-        Anexo, Cargo, Despacho, Destinatario, Documento, Entidad, Falla, Id, Informe, Persona, Recepcion, Ruc, Sha256,
-        lima,
+        Anexo, Cargo, Despacho, Destinatario, Documento, Entidad, EstadoDespacho, EstadoRecepcion, Falla, Id, Informe,
+        Persona, Recepcion, Ruc, Sha256, lima,
         recepcion::{Advertencia, Remitente},
     },
     http::auth,
-    store::{ApiKey, Directorio, Fact, FactAt},
+    sgd::rest::openapi::schemas::Letra,
+    store::{ApiKey, Directorio, Fact, FactAt, Rol},
 };
 
 /// A page of a list.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PaginaDe{T}")]
 pub struct Items<T> {
     pub items: Vec<T>,
     pub next_cursor: Option<String>,
@@ -31,12 +34,15 @@ impl<T> Items<T> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Cargo")]
 pub struct CargoView<'a> {
+    #[schemars(with = "EstadoRecepcion")]
     desenlace: &'static str,
     numero_registro: Option<&'a str>,
     anio_registro: Option<&'a str>,
     #[serde(with = "lima::rfc3339::option")]
+    #[schemars(with = "Option<Timestamp>")]
     fecha_registro: Option<Timestamp>,
     unidad: Option<&'a str>,
     usuario: Option<&'a str>,
@@ -46,7 +52,8 @@ pub struct CargoView<'a> {
 }
 
 /// A PDF without its report, which stands beside it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Documento")]
 struct DocumentoView<'a> {
     nombre: &'a str,
     bytes: u64,
@@ -72,11 +79,14 @@ fn cargo(cargo: &Cargo) -> CargoView<'_> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Despacho")]
 pub struct DespachoView<'a> {
     id: Id,
     entidad: &'a Ruc,
+    #[schemars(with = "EstadoDespacho")]
     estado: &'static str,
+    #[schemars(with = "Letra")]
     cflgest: &'static str,
     cuo: Option<&'a str>,
     cuo_referencia: Option<&'a str>,
@@ -92,6 +102,7 @@ pub struct DespachoView<'a> {
     tipo_documento: &'a str,
     numero_documento: &'a str,
     #[serde(with = "lima::rfc3339")]
+    #[schemars(with = "Timestamp")]
     fecha_documento: Timestamp,
     asunto: &'a str,
     folios: u32,
@@ -101,6 +112,7 @@ pub struct DespachoView<'a> {
     url_anexos: Option<&'a str>,
     intentos: u32,
     #[serde(with = "lima::rfc3339::option")]
+    #[schemars(with = "Option<Timestamp>")]
     enviado_en: Option<Timestamp>,
     cargo: Option<CargoView<'a>>,
     ultimo_error: Option<&'a str>,
@@ -109,8 +121,10 @@ pub struct DespachoView<'a> {
     /// Of one that was observed: the despacho that corrects it.
     subsanado_por: Option<Id>,
     #[serde(with = "lima::rfc3339")]
+    #[schemars(with = "Timestamp")]
     creado_en: Timestamp,
     #[serde(with = "lima::rfc3339")]
+    #[schemars(with = "Timestamp")]
     actualizado_en: Timestamp,
 }
 
@@ -151,11 +165,14 @@ pub fn despacho(d: &Despacho) -> DespachoView<'_> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Recepcion")]
 pub struct RecepcionView<'a> {
     id: Id,
     entidad: &'a Ruc,
+    #[schemars(with = "EstadoRecepcion")]
     estado: &'static str,
+    #[schemars(with = "Letra")]
     cflgest: &'static str,
     cuo: &'a str,
     cuo_referencia: Option<&'a str>,
@@ -164,6 +181,7 @@ pub struct RecepcionView<'a> {
     tipo_documento: &'a str,
     numero_documento: &'a str,
     #[serde(with = "lima::rfc3339::option")]
+    #[schemars(with = "Option<Timestamp>")]
     fecha_documento: Option<Timestamp>,
     asunto: &'a str,
     folios: Option<i64>,
@@ -173,18 +191,22 @@ pub struct RecepcionView<'a> {
     url_anexos: Option<&'a str>,
     advertencias: &'a [Advertencia],
     #[serde(with = "lima::rfc3339")]
+    #[schemars(with = "Timestamp")]
     recibido_en: Timestamp,
     fecha_presentacion: Date,
     numero_registro: Option<&'a str>,
     anio_registro: Option<&'a str>,
     cargo: Option<CargoView<'a>>,
     #[serde(with = "lima::rfc3339::option")]
+    #[schemars(with = "Option<Timestamp>")]
     cargo_entregado_en: Option<Timestamp>,
     ultimo_error: Option<&'a str>,
     /// When its record was made: on arrival.
     #[serde(with = "lima::rfc3339")]
+    #[schemars(with = "Timestamp")]
     creado_en: Timestamp,
     #[serde(with = "lima::rfc3339")]
+    #[schemars(with = "Timestamp")]
     actualizado_en: Timestamp,
 }
 
@@ -220,10 +242,12 @@ pub fn recepcion(r: &Recepcion) -> RecepcionView<'_> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Suceso")]
 pub struct FactView<'a> {
     cursor: String,
     #[serde(with = "lima::rfc3339")]
+    #[schemars(with = "Timestamp")]
     fecha: Timestamp,
     tipo: &'a str,
     actor: &'a str,
@@ -261,7 +285,8 @@ pub fn fact(at: &FactAt) -> FactView<'_> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Entidad")]
 pub struct EntidadView<'a> {
     ruc: &'a Ruc,
     nombre: &'a str,
@@ -270,6 +295,7 @@ pub struct EntidadView<'a> {
     /// Whether the platform's last list has it.
     vigente: bool,
     #[serde(with = "lima::rfc3339::option")]
+    #[schemars(with = "Option<Timestamp>")]
     ausente_desde: Option<Timestamp>,
 }
 
@@ -285,15 +311,19 @@ pub fn entidad<'a>(directorio: &Directorio, e: &'a Entidad) -> EntidadView<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ClaveDeApi")]
 pub struct ApiKeyView<'a> {
     id: Id,
     nombre: &'a str,
+    #[schemars(with = "Rol")]
     rol: &'static str,
     entidad: Option<&'a Ruc>,
     #[serde(with = "lima::rfc3339")]
+    #[schemars(with = "Timestamp")]
     creada_en: Timestamp,
     #[serde(with = "lima::rfc3339::option")]
+    #[schemars(with = "Option<Timestamp>")]
     revocada_en: Option<Timestamp>,
     /// Only in the answer that made it.
     #[serde(skip_serializing_if = "Option::is_none")]

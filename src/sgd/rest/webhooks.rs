@@ -5,6 +5,7 @@ use axum::{
     response::Response,
 };
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Api, events, failure, fields::Fields, json, query, view::Items};
@@ -40,8 +41,9 @@ pub async fn show(State(api): State<Api>, acceso: Acceso, Path(nombre): Path<Str
     Ok(json(&view(named(&api.webhooks, &acceso, &nombre)?, &api.exchange).await?))
 }
 
-#[derive(Serialize)]
-struct Ping {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PruebaDeWebhook")]
+pub struct Ping {
     entregado: bool,
     estado_http: Option<u16>,
     milisegundos: Option<u128>,

@@ -1,6 +1,7 @@
 //! How a webhook is doing, for people and for metrics.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Endpoint;
@@ -16,8 +17,9 @@ const LAG_MAX: usize = 1000;
 const SHOWN_MAX: usize = 20;
 
 /// In a word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "SituacionDeWebhook")]
 pub enum Situacion {
     Bien,
     /// Some exchanges are behind.
@@ -26,7 +28,8 @@ pub enum Situacion {
     EnPausa,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "Webhook")]
 pub struct WebhookView {
     pub nombre: String,
     pub url: String,
@@ -39,14 +42,19 @@ pub struct WebhookView {
     pub retenidos: usize,
     /// The oldest thing not told.
     #[serde(with = "lima::rfc3339::option")]
+    #[schemars(with = "Option<Timestamp>")]
     pub atrasado_desde: Option<Timestamp>,
     #[serde(with = "lima::rfc3339::option")]
+    #[schemars(with = "Option<Timestamp>")]
     pub en_pausa_desde: Option<Timestamp>,
     #[serde(with = "lima::rfc3339::option")]
+    #[schemars(with = "Option<Timestamp>")]
     pub proxima_prueba: Option<Timestamp>,
     #[serde(with = "lima::rfc3339::option")]
+    #[schemars(with = "Option<Timestamp>")]
     pub ultimo_exito: Option<Timestamp>,
     #[serde(with = "lima::rfc3339::option")]
+    #[schemars(with = "Option<Timestamp>")]
     pub ultimo_fallo: Option<Timestamp>,
     pub ultimo_error: Option<String>,
     pub fallos_seguidos: usize,
@@ -58,13 +66,16 @@ pub struct WebhookView {
     pub detalle_retenidos: Vec<RetenidoView>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "Retenido")]
 pub struct RetenidoView {
     pub id: Id,
     pub intentos: u32,
     #[serde(with = "lima::rfc3339")]
+    #[schemars(with = "Timestamp")]
     pub desde: Timestamp,
     #[serde(with = "lima::rfc3339")]
+    #[schemars(with = "Timestamp")]
     pub proximo_en: Timestamp,
     pub ultimo_error: Option<String>,
 }

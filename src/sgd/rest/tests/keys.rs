@@ -91,6 +91,23 @@ async fn the_operator_at_the_machine_makes_lists_and_revokes_keys() {
 }
 
 #[tokio::test]
+async fn an_administrator_of_one_entity_rules_over_its_keys_alone() {
+    let world = world();
+    let of_b = world.key(Rol::Admin, Some(RUC_B)).await;
+    let of_a = world.key(Rol::Sgd, Some(RUC_A)).await;
+    let path = "/api/v1/admin/api-keys";
+    let other = json!({"nombre": "x", "rol": "sgd", "entidad": RUC_A});
+    assert_eq!(world.post(&of_b, path, &other).await.code(), "entidad_no_permitida");
+    let own = world.post(&of_b, path, &json!({"nombre": "x", "rol": "auditor"})).await;
+    assert_eq!((own.status.as_u16(), &own.json()["entidad"]), (201, &json!(RUC_B)), "none is for all");
+    let id = world.exchange.claves().await.unwrap().into_iter().find(|key| key.rol == Rol::Sgd).unwrap().id;
+    let refused = world.send(request(Method::DELETE, &format!("{path}/{id}"), &of_b, &Value::Null)).await;
+    assert_eq!(refused.code(), "no_existe");
+    assert_eq!(world.get(&of_a, "/api/v1/despachos").await.status, 200, "it is in force still");
+    assert_eq!(world.get(&of_b, path).await.json()["items"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
 async fn a_key_that_makes_no_sense_is_not_made() {
     let world = world();
     for (body, expected) in [

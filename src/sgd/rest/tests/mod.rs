@@ -6,6 +6,7 @@ mod decisions;
 mod dispatching;
 mod keys;
 mod reading;
+mod scope;
 mod streaming;
 
 use std::{sync::Mutex, time::Duration};

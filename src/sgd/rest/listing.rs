@@ -183,7 +183,7 @@ fn read<R: Registro>(params: &Params) -> Result<Filter<R::Estado>, Problem> {
 }
 
 /// An id greater than all that were made up to `at`, to the millisecond, and than none made later.
-fn first_after(at: Timestamp) -> Id {
+pub fn first_after(at: Timestamp) -> Id {
     let ms = u128::try_from(at.as_millisecond()).unwrap_or(0) + 1;
     Id::from_u128(ms << 80)
 }

@@ -5,6 +5,7 @@
 
 mod api_keys;
 mod auditoria;
+mod csv;
 mod decisions;
 mod despachos;
 mod directory;
@@ -27,6 +28,7 @@ mod queue;
 mod recepciones;
 mod routes;
 mod scan;
+mod statistics;
 pub mod stream;
 pub(in crate::sgd) mod view;
 mod wait;

@@ -2,7 +2,7 @@
 //! are both made of this table.
 
 use super::{
-    api_keys, auditoria, decisions, despachos, directory, events, evidence, health,
+    api_keys, auditoria, csv, decisions, despachos, directory, events, evidence, health,
     openapi::{
         self,
         operation::{Contenido, Operacion, delete, get, post},
@@ -11,7 +11,7 @@ use super::{
             NuevoRegistro, Repeticion, UnoOVarios, Vivo,
         },
     },
-    queue, recepciones,
+    queue, recepciones, statistics,
     view::{ApiKeyView, DespachoView, EntidadView, FactView, Items, RecepcionView},
     webhooks,
 };
@@ -201,6 +201,15 @@ fn following() -> Vec<Operacion> {
             .responde::<Items<FactView<'static>>>(200)
             .con(200, Contenido::Otro("text/event-stream"))
             .fallas(&[Code::EntidadNoPermitida, Code::ServicioOcupado]),
+        get("/api/v1/estadisticas", statistics::count, "Cuántos documentos, cómo terminaron y cuánto tardó su cargo")
+            .detalle(
+                "De los últimos 30 días si no se dicen otros, por el día en que se crearon, y como están ahora. Con \
+                      «Accept: text/csv» es una tabla para hojas de cálculo.",
+            )
+            .parametros(&["desde", "hasta", "entidad", "por"])
+            .responde::<statistics::Counted>(200)
+            .con(200, Contenido::Otro(csv::TYPE))
+            .fallas(ENTIDAD),
         get("/api/v1/cola", queue::list, "Las entregas en marcha, en espera y detenidas, cada una explicada")
             .parametros(&["limit", "cursor"])
             .responde::<Items<queue::TrabajoView<'static>>>(200),

@@ -145,6 +145,7 @@ fn parameter(operacion: &Operacion, name: &str) -> Value {
         "esperar" => json!({"type": "integer", "minimum": 0, "maximum": 120, "default": 0}),
         "categoria" => json!({"type": "integer", "minimum": 1, "maximum": 8}),
         "entidad" | "ruc" => json!({"type": "string", "pattern": "^[0-9]{11}$"}),
+        "por" => json!({"type": "string", "enum": ["dia", "entidad", "contraparte"], "default": "dia"}),
         "q" => json!({"type": "string", "maxLength": 200}),
         "estado" if operacion.ruta.ends_with("despachos") => {
             json!({"type": "string", "enum": EstadoDespacho::TODOS.map(EstadoDespacho::palabra)})

@@ -2,6 +2,7 @@
 
 mod answering;
 mod auditing;
+mod counting;
 mod decisions;
 mod dispatching;
 mod keys;

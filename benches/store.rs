@@ -180,6 +180,8 @@ async fn change(store: &EmbeddedStore, document: usize) -> Change {
         falla: None,
         subsanado_por: None,
         reemplazado_por: None,
+        bloqueo: None,
+        purga: None,
         creado_en: Timestamp::UNIX_EPOCH,
         actualizado_en: Timestamp::UNIX_EPOCH,
     };

@@ -11,7 +11,12 @@ use http::Method;
 use openssl::x509::X509;
 use serde_json::Value;
 
-use super::{ConfigOption, Failure, Format, FormatOption, client::Api, output, runtime, store::shown};
+use super::{
+    ConfigOption, Failure, Format, FormatOption,
+    client::Api,
+    output, runtime,
+    store::{purged_too, shown},
+};
 use crate::{
     audit::{
         evidence::{self, Trust},
@@ -250,11 +255,12 @@ impl Verify {
                 ));
             }
             output::say(&format!(
-                "{} asientos, {} documentos, {} bytes leídos; {} puntos de control correctos ({} con sello de tiempo), \
+                "{} asientos, {} documentos, {} bytes leídos{}; {} puntos de control correctos ({} con sello de tiempo), \
                  que cubren {} asientos",
                 found.store.entries,
                 found.store.documents,
                 found.store.bytes,
+                purged_too(found.store.purged),
                 found.checkpoints,
                 found.timestamps,
                 found.covered

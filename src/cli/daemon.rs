@@ -30,6 +30,7 @@ use crate::{
         Clock, Emisores, Exchange, Ids, Platform, RetryPolicy, Settings, SystemClock, SystemIds, Worker,
         examine::{self, Demands, Examiner},
         health::BreakerPolicy,
+        retention::Politica,
     },
     http::{
         limits::{InFlight, Intake},
@@ -122,6 +123,8 @@ pub struct Daemon {
     telling: Vec<JoinHandle<()>>,
     auditing: JoinHandle<()>,
     watching: JoinHandle<()>,
+    /// Purges what is old enough, if there is a rule.
+    purging: Option<JoinHandle<()>>,
     /// Has the watch read everything anew.
     again: Arc<Notify>,
 }
@@ -178,6 +181,7 @@ impl Daemon {
         let again = Arc::new(Notify::new());
         let watch = Watch { config: config.clone(), exchange: exchange.clone(), again: Arc::clone(&again) };
         let watching = tokio::spawn(watch.run(stop.clone()));
+        let purging = exchange.politica().activa().then(|| tokio::spawn(exchange.clone().conservar(stop.clone())));
         let drain = config.limits.drain_timeout;
         let (soap, api) = (soap_address, api_address);
         Ok(Self {
@@ -194,6 +198,7 @@ impl Daemon {
             telling,
             auditing,
             watching,
+            purging,
             again,
         })
     }
@@ -252,6 +257,9 @@ impl Daemon {
         tokio::join!(drained, worked, told);
         self.auditing.await.ok();
         self.watching.await.ok();
+        if let Some(purging) = self.purging {
+            purging.await.ok();
+        }
         std::fs::remove_file(&self.control).ok();
         self.exchange.store().close().await
     }
@@ -414,7 +422,9 @@ pub fn exchange(config: &Config, overrides: Overrides, store: SharedStore) -> Re
     let asked = Revocation::new(config, Arc::clone(&clock)).transpose().map_err(StartError::Trust)?;
     let asked = asked.map(|shared| Arc::new(move || Arc::clone(&shared).for_document()) as examine::Revocation);
     let examiner = Examiner::new(trust, demands.collect()).with_revocation(asked);
-    let exchange = Exchange::new(store, platform, clock, ids, settings);
+    let config::Retention { despachos, recepciones, every } = config.retention.clone();
+    let politica = Politica { despachos, recepciones, cada: every };
+    let exchange = Exchange::new(store, platform, clock, ids, settings).with_retention(politica);
     Ok(exchange.with_emisores(emisores).with_examiner(examiner).with_rules(config.rules()))
 }
 

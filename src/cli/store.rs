@@ -15,6 +15,13 @@ use crate::store::{
 pub enum Store {
     /// Lee todo lo guardado y dice si algo está dañado; también con el servicio en marcha
     Verify(Verify),
+    /// Intercambios que se conservan sea cual sea su edad
+    #[command(subcommand)]
+    Hold(super::hold::Hold),
+    /// Borra lo que venció según [retention]; primero, solo decir qué sería
+    Purge(super::purge::Purge),
+    /// Muestra el certificado de lo que se purgó de un intercambio, o de una corrida
+    Certificate(super::purge::Certificate),
 }
 
 #[derive(Args)]
@@ -30,8 +37,12 @@ pub struct Verify {
 
 impl Store {
     pub fn run(&self) -> Result<(), Failure> {
-        let Self::Verify(verify) = self;
-        verify.run()
+        match self {
+            Self::Verify(verify) => verify.run(),
+            Self::Hold(hold) => hold.run(),
+            Self::Purge(purge) => purge.run(),
+            Self::Certificate(certificate) => certificate.run(),
+        }
     }
 }
 
@@ -60,8 +71,11 @@ impl Verify {
             for damage in &found.damage {
                 output::say(&format!("DAÑO: {damage}"));
             }
-            let Verification { entries, documents, bytes, .. } = found;
-            output::say(&format!("{entries} asientos, {documents} documentos, {bytes} bytes leídos"));
+            let Verification { entries, documents, bytes, purged, .. } = found;
+            output::say(&format!(
+                "{entries} asientos, {documents} documentos, {bytes} bytes leídos{}",
+                purged_too(*purged)
+            ));
         }
         match found.damage.len() {
             0 => {
@@ -71,6 +85,14 @@ impl Verify {
             1 => Err(Failure::Failed("el almacén tiene 1 daño".into())),
             n => Err(Failure::Failed(format!("el almacén tiene {n} daños"))),
         }
+    }
+}
+
+/// How many of the documents are gone by certificate.
+pub(super) fn purged_too(purged: u64) -> String {
+    match purged {
+        0 => String::new(),
+        n => format!("; {n} de los documentos fueron purgados y su certificado lo dice"),
     }
 }
 

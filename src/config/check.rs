@@ -21,6 +21,7 @@ pub fn check(config: &Config) -> Vec<Found> {
     signing(config, &mut found);
     trust(config, &mut found);
     retry(config, &mut found);
+    retention(config, &mut found);
     rules(config, &mut found);
     webhook::check(config, &mut found);
     bridge::check(config, &mut found);
@@ -210,6 +211,23 @@ fn retry(config: &Config, found: &mut Vec<Found>) {
     ];
     for (name, _) in counts.into_iter().filter(|(_, n)| *n == 0) {
         found.push((format!("retry.{name}"), "debe ser mayor que cero".into()));
+    }
+}
+
+/// What is kept for less was a slip of the pen, which nothing undoes; tests have less time.
+const KEPT_MIN: Duration = Duration::from_secs(if cfg!(debug_assertions) { 1 } else { 30 * 24 * 3600 });
+const PURGE_EVERY_MIN: Duration = Duration::from_secs(if cfg!(debug_assertions) { 1 } else { 60 });
+
+fn retention(config: &Config, found: &mut Vec<Found>) {
+    let retention = &config.retention;
+    for (name, kept) in [("despachos", retention.despachos), ("recepciones", retention.recepciones)] {
+        if kept.is_some_and(|kept| kept < KEPT_MIN) {
+            let what = "debe ser de 30 días al menos: lo que se purga no se recupera";
+            found.push((format!("retention.{name}"), what.into()));
+        }
+    }
+    if retention.every < PURGE_EVERY_MIN {
+        found.push(("retention.every".into(), "debe ser de un minuto al menos".into()));
     }
 }
 

@@ -67,6 +67,7 @@ pub struct Config {
     /// Whose SGD speaks as it does to the bridge that exists.
     pub bridge: Vec<Bridge>,
     pub audit: Audit,
+    pub retention: Retention,
     pub trust: Trust,
     pub log: Log,
     pub simulator: Simulator,
@@ -280,6 +281,19 @@ pub struct Audit {
     pub checkpoint_file: Option<PathBuf>,
 }
 
+/// How long exchanges are kept after they ended. Without a time: for ever.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    #[serde(with = "unit::optional_duration")]
+    pub despachos: Option<Duration>,
+    #[serde(with = "unit::optional_duration")]
+    pub recepciones: Option<Duration>,
+    /// How often the daemon looks for what to purge.
+    #[serde(with = "unit::duration")]
+    pub every: Duration,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
@@ -326,6 +340,7 @@ impl Default for Config {
             webhook: Vec::new(),
             bridge: Vec::new(),
             audit: Audit::default(),
+            retention: Retention::default(),
             trust: Trust::default(),
             log: Log::default(),
             simulator: Simulator::default(),
@@ -429,6 +444,12 @@ impl Default for Retry {
 impl Default for Audit {
     fn default() -> Self {
         Self { checkpoint_every: Duration::from_secs(3600), checkpoint_file: None }
+    }
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { despachos: None, recepciones: None, every: Duration::from_secs(24 * 3600) }
     }
 }
 

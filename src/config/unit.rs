@@ -133,6 +133,22 @@ pub mod duration {
     }
 }
 
+/// A duration that may be absent.
+pub mod optional_duration {
+    use super::*;
+
+    pub fn serialize<S: Serializer>(value: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => duration::serialize(value, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        duration::deserialize(deserializer).map(Some)
+    }
+}
+
 /// Lists of durations.
 pub mod durations {
     use super::*;

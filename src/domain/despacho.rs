@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Anexo, Cargo, Contenido, Cuo, Desenlace, Destinatario, Documento, EntidadPropia, Falla, Id, Persona, Ruc, Tramite,
-    lima,
+    Anexo, Bloqueo, Cargo, Contenido, Cuo, Desenlace, Destinatario, Documento, EntidadPropia, Falla, Id, Persona,
+    Purga, Ruc, Tramite, lima,
 };
 
 /// Longest number of registration of a despacho, in characters (CONTRACT §10).
@@ -137,6 +137,12 @@ pub struct Despacho {
     /// was handed over anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reemplazado_por: Option<Id>,
+    /// While it is there nothing of it is purged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bloqueo: Option<Bloqueo>,
+    /// What was purged of it: the rest of this record is what remains.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purga: Option<Box<Purga>>,
     pub creado_en: Timestamp,
     pub actualizado_en: Timestamp,
 }
@@ -210,6 +216,12 @@ impl Despacho {
     pub fn aplicar(&mut self, suceso: Suceso, at: Timestamp) -> Result<(), TransicionError> {
         use EstadoDespacho as E;
         let imposible = TransicionError::Imposible { estado: self.estado, suceso: suceso.nombre() };
+        // What is left of a purged one goes nowhere: it only learns that it was corrected or replaced, and knows a repeated cargo.
+        let closed = matches!(self.estado, E::Recepcionado | E::Observado | E::Subsanado);
+        let learns = closed && matches!(suceso, Suceso::Respondido { .. } | Suceso::Subsanado);
+        if self.purga.is_some() && !learns && !matches!(suceso, Suceso::Reemplazado { .. }) {
+            return Err(imposible);
+        }
         match (self.estado, suceso) {
             (E::Pendiente, Suceso::EnvioIniciado { cuo }) => {
                 self.intentos_con_cuo = if self.cuo.as_ref() == Some(&cuo) { self.intentos_con_cuo + 1 } else { 1 };
@@ -322,10 +334,16 @@ impl Despacho {
     /// A consulta may have told the outcome without its PDF; the cargo that brings it completes the record.
     fn cargo_tardio(&mut self, cargo: Cargo, at: Timestamp) -> Result<(), TransicionError> {
         let Some(known) = &self.cargo else { return Err(TransicionError::OtroCargo) };
-        if known.equivale(&cargo) {
+        // Of a purged one the texts are gone; the signed PDF tells.
+        let same_pdf = || known.documento.as_ref().map(|d| &d.sha256) == cargo.documento.as_ref().map(|d| &d.sha256);
+        if known.equivale(&cargo) || self.purga.is_some() && same_pdf() {
             return Err(TransicionError::CargoRepetido);
         }
-        if known.documento.is_none() && cargo.documento.is_some() && known.desenlace == cargo.desenlace {
+        if self.purga.is_none()
+            && known.documento.is_none()
+            && cargo.documento.is_some()
+            && known.desenlace == cargo.desenlace
+        {
             self.cargo = Some(cargo);
             self.toca(at);
             return Ok(());
@@ -428,6 +446,8 @@ mod tests {
             falla: None,
             subsanado_por: None,
             reemplazado_por: None,
+            bloqueo: None,
+            purga: None,
             creado_en: at(0),
             actualizado_en: at(0),
         }

@@ -3,6 +3,7 @@
 
 pub mod calendario;
 pub mod cargo;
+pub mod conservacion;
 pub mod cuo;
 pub mod despacho;
 pub mod documento;
@@ -17,6 +18,7 @@ pub mod tramite;
 pub mod validation;
 
 pub use cargo::{Cargo, CargoTramite, Desenlace, EmisionCargo};
+pub use conservacion::{Bloqueo, Purga};
 pub use cuo::Cuo;
 pub use despacho::{Despacho, EstadoDespacho};
 pub use documento::{Anexo, Contenido, Documento, Sha256};

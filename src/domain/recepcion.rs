@@ -3,7 +3,7 @@
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
-use super::{Anexo, Cargo, Cuo, Desenlace, Destinatario, Documento, Id, Ruc, Sha256};
+use super::{Anexo, Bloqueo, Cargo, Cuo, Desenlace, Destinatario, Documento, Id, Purga, Ruc, Sha256};
 
 /// `P` → `R` or `O`, never back (CONTRACT §5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, schemars::JsonSchema, Serialize, Deserialize)]
@@ -86,6 +86,12 @@ pub struct Recepcion {
     pub cargo_entregado_en: Option<Timestamp>,
     /// The last refusal or failure in delivering our cargo.
     pub ultimo_error: Option<String>,
+    /// While it is there nothing of it is purged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bloqueo: Option<Bloqueo>,
+    /// What was purged of it: the rest of this record is what remains.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purga: Option<Box<Purga>>,
     pub actualizado_en: Timestamp,
 }
 

@@ -3,9 +3,10 @@
 use super::{Actor, Documentacion, Exchange, ExchangeError, Idempotency, NuevoDespacho, RACES_MAX, events};
 use crate::{
     domain::{
-        Contenido, Despacho, EstadoDespacho, Id, Ruc,
+        Contenido, Despacho, EstadoDespacho, Id, Purga, Ruc,
         cargo::Respuesta,
         despacho::Suceso,
+        lima,
         validation::{Defecto, Motivo},
     },
     store::{Change, CommitError, Job, JobKind, Record, Staged},
@@ -126,6 +127,7 @@ impl Exchange {
         if let (EstadoDespacho::Subsanado, Some(id)) = (observed.estado, observed.subsanado_por) {
             return Err(ExchangeError::YaSubsanado { id });
         }
+        not_purged(observed.purga.as_deref())?;
         if observed.estado != EstadoDespacho::Observado {
             let estado = observed.estado.palabra();
             return Err(ExchangeError::Estado(format!("Solo se subsana un documento observado; este está {estado}")));
@@ -163,6 +165,7 @@ impl Exchange {
         idempotency: Option<&Idempotency>,
     ) -> Result<Vec<Despacho>, ExchangeError> {
         let received = self.recepcion_propia(entidad, id).await?;
+        not_purged(received.purga.as_deref())?;
         let some = |text: &str| (!text.trim().is_empty()).then(|| text.to_owned());
         let nuevo = NuevoDespacho {
             tipo_documento: nuevo.tipo_documento.clone().or_else(|| some(&received.tipo_documento)),
@@ -175,5 +178,16 @@ impl Exchange {
         };
         let pdf = Documentacion::EnAlmacen(received.documento.clone());
         self.despachar_pdf(actor, &received.entidad, &nuevo, Some(pdf), idempotency, None).await
+    }
+}
+
+/// What was purged cannot be gone on from.
+fn not_purged(purga: Option<&Purga>) -> Result<(), ExchangeError> {
+    match purga {
+        None => Ok(()),
+        Some(purga) => {
+            let when = lima::texto(purga.en);
+            Err(ExchangeError::Estado(format!("El documento fue purgado el {when}: ya no se puede usar")))
+        }
     }
 }

@@ -399,6 +399,8 @@ impl Draft<'_> {
             falla: None,
             subsanado_por: None,
             reemplazado_por: None,
+            bloqueo: None,
+            purga: None,
             creado_en: self.now,
             actualizado_en: self.now,
         }

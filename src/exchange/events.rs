@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{Actor, health::Aviso};
 use crate::{
     domain::{Despacho, EstadoDespacho, Id, Recepcion, lima},
-    store::Fact,
+    store::{Fact, Record},
 };
 
 pub const DESPACHO_REGISTRADO: &str = "despacho.registrado";
@@ -30,6 +30,12 @@ pub const RECEPCION_RECEPCIONADA: &str = "recepcion.recepcionada";
 pub const RECEPCION_OBSERVADA: &str = "recepcion.observada";
 pub const RECEPCION_CARGO_ENVIADO: &str = "recepcion.cargo_enviado";
 pub const RECEPCION_CARGO_SIN_RESPUESTA: &str = "recepcion.cargo_sin_respuesta";
+pub const DESPACHO_BLOQUEADO: &str = "despacho.bloqueado";
+pub const DESPACHO_DESBLOQUEADO: &str = "despacho.desbloqueado";
+pub const DESPACHO_PURGADO: &str = "despacho.purgado";
+pub const RECEPCION_BLOQUEADA: &str = "recepcion.bloqueada";
+pub const RECEPCION_DESBLOQUEADA: &str = "recepcion.desbloqueada";
+pub const RECEPCION_PURGADA: &str = "recepcion.purgada";
 pub const ALERTA: &str = "alerta";
 pub const CERTIFICADO_POR_VENCER: &str = "certificado.por_vencer";
 pub const TRABAJO_REINTENTADO: &str = "trabajo.reintentado";
@@ -60,6 +66,21 @@ pub fn despacho(d: &Despacho, tipo: &str, actor: &Actor, at: Timestamp, detalle:
         detalle,
         documentos,
         sobres: Vec::new(),
+    }
+}
+
+/// A fact about an exchange that is told the same way of both kinds; `tipos`: of a despacho, of a recepcion.
+pub fn intercambio(
+    record: &Record,
+    (de_despacho, de_recepcion): (&str, &str),
+    actor: &Actor,
+    at: Timestamp,
+    detalle: String,
+) -> Option<Fact> {
+    match record {
+        Record::Despacho(d) => Some(despacho(d, de_despacho, actor, at, Some(detalle))),
+        Record::Recepcion(r) => Some(recepcion(r, de_recepcion, actor, at, Some(detalle))),
+        _ => None,
     }
 }
 

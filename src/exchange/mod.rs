@@ -18,11 +18,13 @@ mod dispatch;
 mod events;
 pub mod examine;
 pub mod health;
+mod holds;
 mod issue;
 pub mod notices;
 mod query;
 mod queue;
 mod receive;
+pub mod retention;
 mod retry;
 mod send;
 mod sobres;
@@ -303,6 +305,9 @@ pub struct Exchange {
     emisores: Arc<Emisores>,
     texts: Arc<Texts>,
     refusals: Arc<administration::Refusals>,
+    retention: Arc<retention::Politica>,
+    /// Held while exchanges are purged.
+    purging: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Exchange {
@@ -328,6 +333,8 @@ impl Exchange {
             emisores: Arc::default(),
             texts: Arc::default(),
             refusals: Arc::default(),
+            retention: Arc::default(),
+            purging: Arc::default(),
         }
     }
 

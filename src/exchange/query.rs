@@ -35,7 +35,9 @@ impl Exchange {
         let Some(recepcion) = found else {
             return Ok(sin_documento(Respuesta::nueva("0001", "DATOS NO ENCONTRADOS")));
         };
-        let documento = match recepcion.cargo.as_ref().and_then(|c| c.documento.as_ref()) {
+        // Of a purged one the state is told and its PDF is not there any more.
+        let kept = recepcion.cargo.as_ref().filter(|_| recepcion.purga.is_none());
+        let documento = match kept.and_then(|c| c.documento.as_ref()) {
             Some(pdf) => Some(self.store.open_document(&pdf.sha256).await?),
             None => None,
         };
@@ -79,7 +81,11 @@ fn stated(r: &Recepcion) -> CargoTramite {
         fecha_registro: cargo.fecha_registro.map(lima::texto),
         unidad: cargo.unidad.clone(),
         usuario: cargo.usuario.clone(),
-        contenido: if cargo.documento.is_some() { Contenido::Pdf { una_vez: false } } else { Contenido::Ausente },
+        contenido: if cargo.documento.is_some() && r.purga.is_none() {
+            Contenido::Pdf { una_vez: false }
+        } else {
+            Contenido::Ausente
+        },
         observacion: cargo.observacion.clone(),
         ..base
     }

@@ -141,6 +141,8 @@ impl Exchange {
             cargo: None,
             cargo_entregado_en: None,
             ultimo_error: None,
+            bloqueo: None,
+            purga: None,
             actualizado_en: now,
         }
     }

@@ -27,6 +27,7 @@ pub enum Code {
     Duplicado,
     EstadoNoPermite,
     SubsanacionEnCurso,
+    Purgado,
     PeticionGrande,
     TipoDeContenido,
     CamposNoValidos,
@@ -40,7 +41,7 @@ pub enum Code {
 }
 
 impl Code {
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::JsonNoValido,
         Self::MultipartNoValido,
         Self::ParametroNoValido,
@@ -55,6 +56,7 @@ impl Code {
         Self::Duplicado,
         Self::EstadoNoPermite,
         Self::SubsanacionEnCurso,
+        Self::Purgado,
         Self::PeticionGrande,
         Self::TipoDeContenido,
         Self::CamposNoValidos,
@@ -85,6 +87,7 @@ impl Code {
             Self::Duplicado => ("duplicado", S::CONFLICT, "Ya existe"),
             Self::EstadoNoPermite => ("estado_no_permite", S::CONFLICT, "El estado del documento no lo permite"),
             Self::SubsanacionEnCurso => ("subsanacion_en_curso", S::CONFLICT, "El documento ya se está subsanando"),
+            Self::Purgado => ("purgado", S::GONE, "El documento se borró al vencer su plazo de conservación"),
             Self::PeticionGrande => ("peticion_grande", S::PAYLOAD_TOO_LARGE, "La petición es demasiado grande"),
             Self::TipoDeContenido => {
                 ("tipo_de_contenido", S::UNSUPPORTED_MEDIA_TYPE, "El tipo de contenido no se admite")

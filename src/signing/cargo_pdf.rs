@@ -427,6 +427,8 @@ mod tests {
             cargo: None,
             cargo_entregado_en: None,
             ultimo_error: None,
+            bloqueo: None,
+            purga: None,
             actualizado_en: at("2026-11-20T17:42:05"),
         }
     }

@@ -6,6 +6,8 @@
 //!   [`CommitError::Stale`]; what must be unique is claimed in the same commit, else [`CommitError::Exists`]. Only a number of
 //!   registration goes over to another record: in the commit in which its owner gives it up.
 //! - Facts get their place in one order, without gaps, in which every reader sees them.
+//! - What an exchange loses when it is purged is named by its own record in the same commit, before any byte goes; a change
+//!   that purges what another exchange names, what has jobs, or what changed since it was read is [`CommitError::Stale`].
 //! - A document is found by its SHA-256, is stored once, and its bytes are checked when it is read to its end.
 //!
 //! May use `domain` and floor 1; knows nothing of protocols, use cases or configuration files.
@@ -79,6 +81,9 @@ pub enum StoreError {
     Damaged { place: String, what: String },
     #[error("el documento {0} no está en el almacén")]
     NoDocument(Sha256),
+    /// It was there and was purged: the certificate stands in that entry.
+    #[error("el documento {sha256} fue borrado al vencer su plazo de conservación (certificado en el asiento {seq})")]
+    Purged { sha256: Sha256, seq: Seq },
     /// A document grew past the limit given to [`Store::stage`], in bytes.
     #[error("el documento supera el máximo de {0} bytes")]
     TooLarge(u64),
@@ -199,6 +204,27 @@ pub struct Numbered {
     pub limit: usize,
 }
 
+/// Exchanges listed by how long they are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// Not purged.
+    Despachos,
+    /// Not purged.
+    Recepciones,
+    /// Under a hold.
+    Held,
+    /// Purged: what remains of them, with their certificates.
+    Purged,
+}
+
+/// A document in the store, and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    pub bytes: u64,
+    /// Exchanges that are not purged, and other subjects of facts, that name it; at most 16.
+    pub by: Vec<Id>,
+}
+
 /// Which jobs a worker can take now.
 #[derive(Debug, Clone)]
 pub struct Claim {
@@ -264,6 +290,8 @@ pub struct Verification {
     pub bytes: u64,
     /// Each names the place and what is wrong; empty: the store is whole.
     pub damage: Vec<String>,
+    /// Of these, purged by certificate: their bytes are gone.
+    pub purged: u64,
     /// Harmless remains of interrupted work.
     pub remarks: Vec<String>,
 }
@@ -299,6 +327,11 @@ pub trait Store: Send + Sync + 'static {
     async fn textos(&self) -> Result<Option<TextosVistos>, StoreError>;
     async fn avisos(&self) -> Result<Option<Avisos>, StoreError>;
     async fn webhook(&self, id: Id) -> Result<Option<EstadoWebhook>, StoreError>;
+
+    /// Exchanges of every entity by id, oldest first, at most `limit` (at least 1), after `after`.
+    async fn kept(&self, which: Kept, after: Option<Id>, limit: usize) -> Result<Page<Record>, StoreError>;
+    /// A stored document and who names it; `None` if it is not there.
+    async fn named(&self, sha256: &Sha256) -> Result<Option<Named>, StoreError>;
 
     /// Facts after `cursor`, in order, at most `limit`; of one entity if given.
     async fn facts(&self, after: Cursor, entidad: Option<&Ruc>, limit: usize) -> Result<Vec<FactAt>, StoreError>;

@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Cursor, UniqueKey};
-use crate::domain::{Despacho, Entidad, Falla, Id, Recepcion, Ruc, Sha256, entidad::TipoDocumento, respuestas::Textos};
+use crate::domain::{
+    Bloqueo, Despacho, Entidad, Falla, Id, Purga, Recepcion, Ruc, Sha256, entidad::TipoDocumento, respuestas::Textos,
+};
 
 /// A record as it is after a commit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,13 +78,43 @@ impl Record {
         }
     }
 
+    /// The certificate of what was purged of it.
+    pub fn purga(&self) -> Option<&Purga> {
+        match self {
+            Self::Despacho(d) => d.purga.as_deref(),
+            Self::Recepcion(r) => r.purga.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// What keeps it from being purged.
+    pub fn bloqueo(&self) -> Option<&Bloqueo> {
+        match self {
+            Self::Despacho(d) => d.bloqueo.as_ref(),
+            Self::Recepcion(r) => r.bloqueo.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Of an exchange: which of our entities it is of.
+    pub fn entidad(&self) -> Option<&Ruc> {
+        match self {
+            Self::Despacho(d) => Some(&d.entidad),
+            Self::Recepcion(r) => Some(&r.entidad),
+            _ => None,
+        }
+    }
+
     /// Whether it is bookkeeping of ours and no event: committed without a fact.
     pub fn is_bookkeeping(&self) -> bool {
         matches!(self, Self::Webhook(_))
     }
 
-    /// Documents this record names.
+    /// Documents this record names; of a purged one none, whatever its certificate tells.
     pub fn documents(&self) -> Vec<&Sha256> {
+        if self.purga().is_some() {
+            return Vec::new();
+        }
         let (main, cargo) = match self {
             Self::Despacho(d) => (&d.documento, &d.cargo),
             Self::Recepcion(r) => (&r.documento, &r.cargo),
@@ -188,6 +220,10 @@ impl Job {
     pub fn subject_of(id: Id) -> Id {
         Id::from_u128(id.as_u128() & !(0xF << VERSION) | 7 << VERSION)
     }
+}
+
+impl JobKind {
+    pub const ALL: [Self; 3] = [Self::Despachar, Self::EntregarCargo, Self::PreguntarCargo];
 }
 
 /// What the holder of a key may do (DESIGN.md, security of the edges).

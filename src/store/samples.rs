@@ -129,6 +129,8 @@ pub fn despacho(documento: Documento) -> Despacho {
         falla: None,
         subsanado_por: None,
         reemplazado_por: None,
+        bloqueo: None,
+        purga: None,
         creado_en: at(0),
         actualizado_en: at(0),
     }
@@ -171,6 +173,8 @@ pub fn recepcion(cuo: Cuo, remitente: Ruc, documento: Documento) -> Recepcion {
         cargo: None,
         cargo_entregado_en: None,
         ultimo_error: None,
+        bloqueo: None,
+        purga: None,
         actualizado_en: at(0),
     }
 }

@@ -28,6 +28,7 @@ mod platform;
 mod port;
 mod process;
 mod rest;
+mod retention;
 mod signatures;
 mod texts;
 mod unclear;

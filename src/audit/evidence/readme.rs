@@ -1,7 +1,26 @@
 //! LEEME.txt: what the package is, in words that need no program.
 
-/// The text; `signed`: whether the entity's identity signed the package.
-pub fn text(subject: &str, signed: bool) -> String {
+use crate::domain::{Purga, lima};
+
+/// What is not in the package any more, and since when.
+fn purged(purga: Option<&Purga>) -> String {
+    let Some(purga) = purga else { return String::new() };
+    let mut text = format!(
+        "LO QUE YA NO ESTÁ\n\nEl {} se borraron por {}:\n\n",
+        lima::momento_en_palabras(purga.en),
+        purga.politica
+    );
+    for documento in &purga.documentos {
+        text += &format!("  {}: {} bytes, SHA-256 {}\n", documento.clase.palabra(), documento.bytes, documento.sha256);
+    }
+    text += "\nLo certifica el asiento de la purga, que está en asientos.json con su prueba: quien conserve alguno de esos\n\
+             archivos puede probar, por su huella, que es el que se intercambió.\n\n";
+    text
+}
+
+/// The text; `signed`: whether the entity's identity signed the package; `purga`: what was purged of the exchange.
+pub fn text(subject: &str, signed: bool, purga: Option<&Purga>) -> String {
+    let purged = purged(purga);
     let signature = if signed {
         "META-INF/signature.p7s es la firma digital (CAdES) de la entidad sobre META-INF/ASiCManifest.xml, que contiene la\n\
          huella SHA-256 de cada archivo. Se comprueba también sin chasqui:\n\n  \
@@ -17,7 +36,7 @@ pub fn text(subject: &str, signed: bool) -> String {
          \n\
          {subject}\n\
          \n\
-         CÓMO SE COMPRUEBA\n\
+         {purged}CÓMO SE COMPRUEBA\n\
          \n\
          Con chasqui, sin red y sin ningún servicio en marcha:\n\
          \n  \

@@ -31,7 +31,7 @@ use crate::{
         merkle::{self, Hash},
         note::{NOTE_MAX, Verifier},
     },
-    domain::{Sha256, lima},
+    domain::{Purga, Sha256, lima},
     signing::identity::titular,
     store::Record,
 };
@@ -255,10 +255,40 @@ impl<R: Read + Seek> Package<'_, R> {
             None => report.fail("El registro del manifiesto no es el que dejó el último asiento."),
             Some(subject) => {
                 report.proven("El registro del intercambio es el que dejó el último de sus asientos.");
+                let cargo = subject.cargo.map(|cargo| &cargo.sha256);
+                if let Some(purga) = last.purga() {
+                    return self.purged(purga, [&subject.document.sha256].into_iter().chain(cargo), report);
+                }
                 self.document(DOCUMENT, "El documento", Some(&subject.document.sha256), said, report);
-                self.document(CARGO, "El cargo", subject.cargo.map(|cargo| &cargo.sha256), said, report);
+                self.document(CARGO, "El cargo", cargo, said, report);
                 signatures::judge(&mut self.container, &subject, report);
             }
+        }
+    }
+
+    /// What a certificate says that went cannot be shown; that it says so is proven.
+    fn purged<'s>(&self, purga: &Purga, recorded: impl Iterator<Item = &'s Sha256>, report: &mut Report) {
+        if self.digests.iter().any(|(name, _)| name == DOCUMENT || name == CARGO) {
+            report.fail("El paquete trae documentos que según su certificado fueron purgados.");
+        }
+        let named = |sha256: &Sha256| purga.documentos.iter().any(|documento| documento.sha256 == *sha256);
+        if !recorded.into_iter().all(named) {
+            report.fail("El certificado de purga no nombra los documentos del intercambio.");
+        }
+        report.proven(format!(
+            "El {} se purgaron {} archivos del intercambio por {}: lo dice un asiento, con la huella de cada uno.",
+            lima::texto(purga.en),
+            purga.documentos.len(),
+            purga.politica
+        ));
+        for documento in &purga.documentos {
+            report.warn(format!(
+                "{} de {} bytes y SHA-256 {}: fue purgado y no viene en el paquete. Quien conserve una copia puede compararla \
+                 con esa huella.",
+                documento.clase.palabra(),
+                documento.bytes,
+                documento.sha256
+            ));
         }
     }
 

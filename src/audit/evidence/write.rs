@@ -114,13 +114,19 @@ pub async fn write(log: &Log, request: Request, file: File) -> Result<File, Audi
     let entries = Entries::of(&proven).ok_or_else(|| invalid("un asiento no es texto".into()))?;
     let mut package = Package { writer: Writer::new(file), files: Vec::new() };
     package.unlisted("mimetype", MIMETYPE)?;
-    let text = readme::text(&subject.summary, request.identity.is_some());
+    let text = readme::text(&subject.summary, request.identity.is_some(), request.record.purga());
     package.add("LEEME.txt", text.as_bytes())?;
-    package = package.blob(log.store(), DOCUMENT, &subject.document.sha256).await?;
-    if let Some(cargo) = subject.cargo {
+    let kept = request.record.purga().is_none();
+    if kept {
+        package = package.blob(log.store(), DOCUMENT, &subject.document.sha256).await?;
+    }
+    if let Some(cargo) = subject.cargo.filter(|_| kept) {
         package = package.blob(log.store(), CARGO, &cargo.sha256).await?;
     }
-    for (name, sha256) in messages::chosen(&facts) {
+    // Facts of after the purge, if any, may still bring messages.
+    let gone =
+        |sha256: &Sha256| request.record.purga().is_some_and(|p| p.documentos.iter().any(|d| d.sha256 == *sha256));
+    for (name, sha256) in messages::chosen(&facts).into_iter().filter(|(_, sha256)| !gone(sha256)) {
         package = package.blob(log.store(), &name, &sha256).await?;
     }
     package.add(ENTRIES, &json(&entries)?)?;

@@ -10,6 +10,7 @@ mod issue;
 mod neighbours;
 mod outages;
 mod refused_cuos;
+mod retention;
 mod review;
 mod sends;
 mod signatures;

@@ -13,7 +13,7 @@ use super::{
     intake::{DOCUMENT, Received},
     json, listing, query,
     query::Params,
-    view, wait,
+    retention, view, wait,
 };
 use crate::{
     domain::{Contenido, Despacho, Destinatario, Persona},
@@ -179,6 +179,7 @@ pub async fn document(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let despacho = api.despacho(&acceso, &id).await?;
+    retention::not_purged(despacho.purga.as_deref())?;
     api.download(&despacho.documento, &headers).await
 }
 
@@ -189,6 +190,7 @@ pub async fn cargo(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let despacho = api.despacho(&acceso, &id).await?;
+    retention::not_purged(despacho.purga.as_deref())?;
     let document = despacho.cargo.as_ref().and_then(|cargo| cargo.documento.as_ref());
     api.download(document.ok_or_else(|| query::not_found("el cargo de este despacho"))?, &headers).await
 }

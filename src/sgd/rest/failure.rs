@@ -54,6 +54,10 @@ pub fn store(error: StoreError) -> Problem {
         StoreError::TooLarge(max) => {
             Problem::new(Code::PeticionGrande, format!("El documento supera el máximo de {max} bytes"))
         }
+        StoreError::Purged { .. } => {
+            let detail = "El documento se borró al vencer su plazo de conservación; su huella queda en el registro";
+            Problem::new(Code::Purgado, detail)
+        }
         StoreError::Damaged { .. } | StoreError::NoDocument(_) | StoreError::Locked(_) | StoreError::Io(_) => {
             Problem::internal(&error)
         }

@@ -26,6 +26,7 @@ mod openapi;
 mod query;
 mod queue;
 mod recepciones;
+mod retention;
 mod routes;
 mod scan;
 mod statistics;

@@ -12,7 +12,7 @@ use super::{
     intake::{CARGO, Received},
     json, listing, query,
     query::Params,
-    view,
+    retention, view,
 };
 use crate::{
     domain::{Contenido, Desenlace, EstadoRecepcion, Recepcion, recepcion::RecepcionError},
@@ -37,6 +37,7 @@ pub async fn document(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let recepcion = api.recepcion(&acceso, &id).await?;
+    retention::not_purged(recepcion.purga.as_deref())?;
     api.download(&recepcion.documento, &headers).await
 }
 
@@ -47,6 +48,7 @@ pub async fn cargo(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let recepcion = api.recepcion(&acceso, &id).await?;
+    retention::not_purged(recepcion.purga.as_deref())?;
     let document = recepcion.cargo.as_ref().and_then(|cargo| cargo.documento.as_ref());
     api.download(document.ok_or_else(|| query::not_found("el cargo de esta recepción"))?, &headers).await
 }

@@ -8,10 +8,10 @@ use super::{
         operation::{Contenido, Operacion, delete, get, post},
         schemas::{
             ClaveNueva, DatosDeDespacho, DespachoNuevo, Motivo, MotivoObligatorio, NuevaObservada, NuevaRecepcionada,
-            NuevoRegistro, Repeticion, UnoOVarios, Vivo,
+            NuevoRegistro, PurgaPedida, Repeticion, UnoOVarios, Vivo,
         },
     },
-    queue, recepciones, statistics,
+    queue, recepciones, retention, statistics,
     view::{ApiKeyView, DespachoView, EntidadView, FactView, Items, RecepcionView},
     webhooks,
 };
@@ -43,6 +43,7 @@ const DERIVACION: &str = r#"{
   "destinatario": {"unidad": "GERENCIA MUNICIPAL", "nombre": "MARÍA QUISPE", "cargo": "GERENTE"},
   "tipo_documento": "01", "numero_documento": "OFICIO 002-2026-OTI", "asunto": "Derivo el documento recibido"
 }"#;
+const BLOQUEO: &str = r#"{"motivo": "Proceso 12-2026"}"#;
 const MOTIVO: &str = r#"{"motivo": "Se envió por error"}"#;
 
 /// What sending may meet beside wrong fields.
@@ -137,9 +138,11 @@ fn reading_sent() -> Vec<Operacion> {
             .parametros(&["esperar"])
             .responde::<Despacho>(200),
         get("/api/v1/despachos/{id}/documento", despachos::document, "Descarga el documento enviado")
-            .con(200, Contenido::Pdf),
+            .con(200, Contenido::Pdf)
+            .fallas(&[Code::Purgado]),
         get("/api/v1/despachos/{id}/cargo", despachos::cargo, "Descarga el cargo; 404 mientras no llegue")
-            .con(200, Contenido::Pdf),
+            .con(200, Contenido::Pdf)
+            .fallas(&[Code::Purgado]),
         get("/api/v1/despachos/{id}/historial", despachos::history, "Todo lo que le pasó, en orden")
             .responde::<Items<FactView<'static>>>(200),
         get("/api/v1/despachos/{id}/evidencia", evidence::of_despacho, "Descarga el paquete que prueba el intercambio")
@@ -156,9 +159,11 @@ fn reading_received() -> Vec<Operacion> {
             .fallas(ENTIDAD),
         get("/api/v1/recepciones/{id}", recepciones::show, "Muestra una recepción").responde::<Recepcion>(200),
         get("/api/v1/recepciones/{id}/documento", recepciones::document, "Descarga el documento recibido")
-            .con(200, Contenido::Pdf),
+            .con(200, Contenido::Pdf)
+            .fallas(&[Code::Purgado]),
         get("/api/v1/recepciones/{id}/cargo", recepciones::cargo, "Descarga el cargo que se emitió")
-            .con(200, Contenido::Pdf),
+            .con(200, Contenido::Pdf)
+            .fallas(&[Code::Purgado]),
         get("/api/v1/recepciones/{id}/historial", recepciones::history, "Todo lo que le pasó, en orden")
             .responde::<Items<FactView<'static>>>(200),
         get(
@@ -267,6 +272,38 @@ fn auditing() -> Vec<Operacion> {
         post("/api/v1/auditoria/checkpoint", auditoria::checkpoint, "Firma un punto de control ahora")
             .responde::<auditoria::PuntoView<'static>>(201)
             .fallas(&[Code::NoExiste, Code::EstadoNoPermite]),
+        post("/api/v1/despachos/{id}/bloquear", retention::hold_despacho, "Impide que se purgue, venza cuando venza")
+            .toma::<MotivoObligatorio>(BLOQUEO)
+            .responde::<Despacho>(200)
+            .fallas(&[Code::EstadoNoPermite]),
+        post("/api/v1/despachos/{id}/desbloquear", retention::lift_despacho, "Levanta el bloqueo")
+            .toma::<MotivoObligatorio>(BLOQUEO)
+            .responde::<Despacho>(200)
+            .fallas(&[Code::EstadoNoPermite]),
+        post(
+            "/api/v1/recepciones/{id}/bloquear",
+            retention::hold_recepcion,
+            "Impide que se purgue, venza cuando venza",
+        )
+        .toma::<MotivoObligatorio>(BLOQUEO)
+        .responde::<Recepcion>(200)
+        .fallas(&[Code::EstadoNoPermite]),
+        post("/api/v1/recepciones/{id}/desbloquear", retention::lift_recepcion, "Levanta el bloqueo")
+            .toma::<MotivoObligatorio>(BLOQUEO)
+            .responde::<Recepcion>(200)
+            .fallas(&[Code::EstadoNoPermite]),
+        get("/api/v1/retencion/bloqueos", retention::held, "Los intercambios bloqueados")
+            .parametros(&["limit", "cursor"])
+            .responde::<Items<retention::IntercambioView<'static>>>(200),
+        get("/api/v1/retencion/plan", retention::plan, "Qué se purgaría ahora y qué se dejaría, y por qué")
+            .detalle("No cambia nada. Si son muchos viene una parte, y «next_cursor» dice con qué seguir.")
+            .parametros(&["cursor"])
+            .responde::<retention::PlanView>(200),
+        get("/api/v1/retencion/certificados", retention::certificates, "Lo que queda de lo purgado")
+            .parametros(&["limit", "cursor"])
+            .responde::<Items<retention::IntercambioView<'static>>>(200),
+        get("/api/v1/retencion/certificados/{id}", retention::certificate, "El certificado de una purga, para leer")
+            .responde::<retention::CertificadoView<'static>>(200),
     ]
 }
 
@@ -280,6 +317,12 @@ fn administration() -> Vec<Operacion> {
             .fallas(&[Code::EntidadNoPermitida]),
         delete("/api/v1/admin/api-keys/{id}", api_keys::revoke, "Revoca una clave")
             .responde::<ApiKeyView<'static>>(200),
+        post("/api/v1/retencion/purgar", retention::purge, "Purga lo que venció, por partes")
+            .detalle("No se puede deshacer: véalo antes en el plan. Con «corrida» y «cursor» sigue una que no terminó.")
+            .toma::<PurgaPedida>("{}")
+            .opcional()
+            .responde::<retention::CorridaView>(200)
+            .fallas(&[Code::EstadoNoPermite, Code::ParametroNoValido]),
     ]
 }
 

@@ -6,8 +6,10 @@ use serde::Serialize;
 
 use crate::{
     domain::{
-        Anexo, Cargo, Despacho, Destinatario, Documento, Entidad, EstadoDespacho, EstadoRecepcion, Falla, Id, Informe,
-        Persona, Recepcion, Ruc, Sha256, lima,
+        Anexo, Bloqueo, Cargo, Despacho, Destinatario, Documento, Entidad, EstadoDespacho, EstadoRecepcion, Falla, Id,
+        Informe, Persona, Purga, Recepcion, Ruc, Sha256,
+        conservacion::{DocumentoPurgado, RegistroPurgado},
+        lima,
         recepcion::{Advertencia, Remitente},
     },
     http::auth,
@@ -79,6 +81,53 @@ fn cargo(cargo: &Cargo) -> CargoView<'_> {
     }
 }
 
+/// A hold.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Bloqueo")]
+pub struct BloqueoView<'a> {
+    motivo: &'a str,
+    por: &'a str,
+    #[serde(with = "lima::rfc3339")]
+    #[schemars(with = "Timestamp")]
+    desde: Timestamp,
+}
+
+pub fn bloqueo(bloqueo: &Bloqueo) -> BloqueoView<'_> {
+    let Bloqueo { motivo, por, desde } = bloqueo;
+    BloqueoView { motivo, por, desde: *desde }
+}
+
+/// The certificate of a purge.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Purga")]
+pub struct PurgaView<'a> {
+    corrida: Id,
+    #[serde(with = "lima::rfc3339")]
+    #[schemars(with = "Timestamp")]
+    fecha: Timestamp,
+    por: &'a str,
+    politica: &'a str,
+    #[serde(with = "lima::rfc3339")]
+    #[schemars(with = "Timestamp")]
+    terminado_en: Timestamp,
+    bytes: u64,
+    documentos: &'a [DocumentoPurgado],
+    registro: &'a RegistroPurgado,
+}
+
+pub fn purga(purga: &Purga) -> PurgaView<'_> {
+    PurgaView {
+        corrida: purga.corrida,
+        fecha: purga.en,
+        por: &purga.por,
+        politica: &purga.politica,
+        terminado_en: purga.terminado_en,
+        bytes: purga.bytes(),
+        documentos: &purga.documentos,
+        registro: &purga.registro,
+    }
+}
+
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Despacho")]
 pub struct DespachoView<'a> {
@@ -120,6 +169,11 @@ pub struct DespachoView<'a> {
     falla: Option<Falla>,
     /// Of one that was observed: the despacho that corrects it.
     subsanado_por: Option<Id>,
+    /// What keeps it from being purged, and what was purged of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bloqueo: Option<BloqueoView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    purga: Option<PurgaView<'a>>,
     #[serde(with = "lima::rfc3339")]
     #[schemars(with = "Timestamp")]
     creado_en: Timestamp,
@@ -160,6 +214,8 @@ pub fn despacho(d: &Despacho) -> DespachoView<'_> {
         ultimo_error: d.ultimo_error.as_deref(),
         falla: d.falla,
         subsanado_por: d.subsanado_por,
+        bloqueo: d.bloqueo.as_ref().map(bloqueo),
+        purga: d.purga.as_deref().map(purga),
         creado_en: d.creado_en,
         actualizado_en: d.actualizado_en,
     }
@@ -201,6 +257,11 @@ pub struct RecepcionView<'a> {
     #[schemars(with = "Option<Timestamp>")]
     cargo_entregado_en: Option<Timestamp>,
     ultimo_error: Option<&'a str>,
+    /// What keeps it from being purged, and what was purged of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bloqueo: Option<BloqueoView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    purga: Option<PurgaView<'a>>,
     /// When its record was made: on arrival.
     #[serde(with = "lima::rfc3339")]
     #[schemars(with = "Timestamp")]
@@ -237,6 +298,8 @@ pub fn recepcion(r: &Recepcion) -> RecepcionView<'_> {
         cargo: r.cargo.as_ref().map(cargo),
         cargo_entregado_en: r.cargo_entregado_en,
         ultimo_error: r.ultimo_error.as_deref(),
+        bloqueo: r.bloqueo.as_ref().map(bloqueo),
+        purga: r.purga.as_deref().map(purga),
         creado_en: r.recibido_en,
         actualizado_en: r.actualizado_en,
     }

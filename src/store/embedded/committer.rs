@@ -17,7 +17,7 @@ use super::{
     frame::{self, Parts},
     index::{IndexError, Writes},
     journal::Journal,
-    opening,
+    keys, opening,
     packs::Packs,
     placement::Placed,
     recovery::{self, Setting, index_failed},
@@ -53,6 +53,10 @@ pub struct Committer {
     pub rebuild_failed: Option<Instant>,
     /// When the disk last did not take the index.
     pub unsettled: Option<Instant>,
+    /// There may be bytes on the disk that were purged.
+    pub unerased: bool,
+    /// When erasing them last failed.
+    pub erase_failed: Option<Instant>,
     /// Something could not be written since the disk was last seen to take what it is given.
     pub doubted: bool,
 }
@@ -114,10 +118,17 @@ impl Committer {
             if rebuild || !batch.is_empty() {
                 self.rebuild_if_lost();
             }
-            if !batch.is_empty() {
-                self.commit(batch);
-                self.settle_index();
+            // What is purged is decided on what is durable, not on what the same batch brings.
+            let (purges, others): (Vec<_>, Vec<_>) = batch.into_iter().partition(|(prepared, _)| prepared.purges());
+            if !others.is_empty() {
+                self.commit(others);
             }
+            if !purges.is_empty() {
+                self.commit(purges);
+                self.unerased = true;
+            }
+            self.settle_index();
+            self.erase(false);
         });
         if panic::catch_unwind(work).is_err() {
             tracing::error!("panic while committing: the batch is given up");
@@ -208,6 +219,7 @@ impl Committer {
         }
         for record in &entry.records {
             validate(&view, record, &entry.records)?;
+            validate_purge(&view, &entry, record)?;
             view.put_record(seq, record)?;
         }
         let mut placed = Vec::new();
@@ -351,6 +363,29 @@ fn validate(view: &View<'_>, record: &Record, together: &[Record]) -> Result<(),
         };
         if let Some(owner) = view.owner(&key)?.filter(|owner| *owner != id && !given_up(owner)) {
             return Err(CommitError::Exists { key, id: owner }.into());
+        }
+    }
+    Ok(())
+}
+
+/// A purge takes what is as its certificate says: nobody works on the exchange, what goes is named by nobody else, what stays
+/// is named by somebody else.
+fn validate_purge(view: &View<'_>, entry: &Entry, record: &Record) -> Result<(), Refusal> {
+    let id = record.id();
+    let (Some(purga), Some((kind, _, _))) = (record.purga(), keys::listed(record)) else { return Ok(()) };
+    if !view.is_kept(kind, id)? {
+        return Ok(());
+    }
+    let stale = || Refusal::Change(CommitError::Stale(id));
+    let follows = purga.registro.version.checked_add(1) == Some(record.version());
+    if !follows || view.has_jobs(id)? || !entry.jobs.is_empty() {
+        return Err(stale());
+    }
+    for documento in &purga.documentos {
+        let others = view.naming(&documento.sha256)?.into_iter().any(|named_by| named_by != id);
+        let there = view.placed(&documento.sha256)?.is_some_and(|placed| placed.bytes == documento.bytes);
+        if others != documento.compartido || !there {
+            return Err(stale());
         }
     }
     Ok(())

@@ -67,6 +67,11 @@ impl Prepared {
 }
 
 impl Prepared {
+    /// Whether it may purge an exchange.
+    pub fn purges(&self) -> bool {
+        self.entry.records.iter().any(|record| record.purga().is_some())
+    }
+
     /// Bytes it will write, besides documents that are files already.
     pub fn size(&self) -> usize {
         let small = |staged: &Staged| match &staged.body {

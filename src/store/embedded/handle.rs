@@ -26,8 +26,8 @@ use crate::{
     domain::{Cuo, Despacho, EstadoDespacho, EstadoRecepcion, Id, Recepcion, Ruc, Sha256},
     store::{
         ApiKey, Avisos, BlobReader, BlobWriter, Change, Claim, Claimed, CommitError, Cursor, Directorio, EstadoWebhook,
-        FactAt, Idempotencia, Job, Listing, Numbered, Page, RawEntry, Record, Seq, Standing, Store, StoreError,
-        TextosVistos, UniqueKey, Verification, blobs::blocking,
+        FactAt, Idempotencia, Job, Kept, Listing, Named, Numbered, Page, RawEntry, Record, Seq, Standing, Store,
+        StoreError, TextosVistos, UniqueKey, Verification, blobs::blocking,
     },
 };
 
@@ -68,6 +68,15 @@ impl EmbeddedStore {
         // A full inbox means that the committer is about to look anyway.
         self.requests()?.try_send(Request::Rebuild).ok();
         Err(StoreError::Index(failure.to_string()))
+    }
+
+    /// Why a document is not there.
+    fn absent(&self, sha256: &Sha256) -> Result<StoreError, StoreError> {
+        let sha256 = sha256.clone();
+        Ok(match self.read(|lookup| lookup.purged(&sha256))? {
+            Some(seq) => StoreError::Purged { sha256, seq },
+            None => StoreError::NoDocument(sha256),
+        })
     }
 
     fn listing<T>(
@@ -225,6 +234,19 @@ impl Store for EmbeddedStore {
         }))
     }
 
+    async fn kept(&self, which: Kept, after: Option<Id>, limit: usize) -> Result<Page<Record>, StoreError> {
+        self.read(|lookup| {
+            let (ids, more) = lookup.kept(which, after, limit)?;
+            let next = ids.last().copied().filter(|_| more);
+            let found = ids.into_iter().map(|id| lookup.record(id)).collect::<Result<Vec<_>, ViewError>>()?;
+            Ok::<_, ViewError>(Page { items: found.into_iter().flatten().collect(), next })
+        })
+    }
+
+    async fn named(&self, sha256: &Sha256) -> Result<Option<Named>, StoreError> {
+        self.read(|lookup| lookup.named(sha256))
+    }
+
     async fn standing(&self) -> Vec<Standing> {
         self.queue().standing()
     }
@@ -286,7 +308,15 @@ impl Store for EmbeddedStore {
 
     async fn open_document(&self, sha256: &Sha256) -> Result<BlobReader, StoreError> {
         let placed = self.read(|lookup| lookup.document(sha256))?;
-        documents::open(&self.shared.data_dir, placed.ok_or_else(|| StoreError::NoDocument(sha256.clone()))?).await
+        let Some(placed) = placed else { return Err(self.absent(sha256)?) };
+        let opened = documents::open(&self.shared.data_dir, placed).await;
+        match opened {
+            // It may have been purged between the two.
+            Err(StoreError::Damaged { .. }) if self.read(|lookup| lookup.document(sha256))?.is_none() => {
+                Err(self.absent(sha256)?)
+            }
+            opened => opened,
+        }
     }
 
     fn watch(&self) -> watch::Receiver<Seq> {

@@ -1,10 +1,10 @@
 //! The keys of the index: one letter for the kind, then fixed-length fields, so that they sort as they are listed. Records
 //! and facts stay in the journal; the index knows where.
 
-use super::placement;
+use super::placement::{self, Placed};
 use crate::{
     domain::{Cuo, Id, Ruc, Sha256},
-    store::{Cursor, Record, Seq, UniqueKey},
+    store::{Cursor, Kept, Record, Seq, UniqueKey},
 };
 
 /// The highest entry applied.
@@ -13,7 +13,7 @@ pub const APPLIED: &[u8] = b"mapplied";
 pub const PACK_END: &[u8] = b"mpack";
 /// The layout of the index; another one means a rebuild.
 pub const FORMAT: &[u8] = b"mformat";
-pub const FORMAT_VALUE: &[u8] = b"6";
+pub const FORMAT_VALUE: &[u8] = b"7";
 
 pub const RECORDS: &[u8] = b"r";
 pub const API_KEYS: &[u8] = b"k";
@@ -88,6 +88,16 @@ pub enum Listed {
     Recepciones = b'p' as isize,
 }
 
+impl Listed {
+    /// The list of those that are not purged.
+    pub fn kept(self) -> Kept {
+        match self {
+            Self::Despachos => Kept::Despachos,
+            Self::Recepciones => Kept::Recepciones,
+        }
+    }
+}
+
 /// How a record is listed: its kind, entity and state.
 pub fn listed(record: &Record) -> Option<(Listed, &Ruc, &'static str)> {
     match record {
@@ -100,6 +110,43 @@ pub fn listed(record: &Record) -> Option<(Listed, &Ruc, &'static str)> {
         | Record::Avisos(_)
         | Record::Webhook(_) => None,
     }
+}
+
+/// The exchanges that are not purged, those that are, and those under a hold; by id.
+pub fn kept(which: Kept) -> Vec<u8> {
+    key(
+        b'q',
+        &[match which {
+            Kept::Despachos => b"d",
+            Kept::Recepciones => b"p",
+            Kept::Held => b"h",
+            Kept::Purged => b"z",
+        }],
+    )
+}
+
+/// Who names a document, by id.
+pub fn naming(sha256: &Sha256) -> Vec<u8> {
+    key(b'w', &[&placement::raw(sha256)])
+}
+
+/// A document that was purged: the entry that says so.
+pub fn purged(sha256: &Sha256) -> Vec<u8> {
+    key(b't', &[&placement::raw(sha256)])
+}
+
+/// Bytes that an entry purged and that may still be on the disk: digest and place. Not a matter of the journal alone: they go
+/// when they are gone.
+pub const ERASING: &[u8] = b"x";
+
+pub fn erasing(placed: &Placed) -> Vec<u8> {
+    key(b'x', &[&placement::raw(&placed.sha256), &placed.to_value()])
+}
+
+/// The place in a key of [`erasing`].
+pub fn erasing_of(key: &[u8]) -> Option<Placed> {
+    let (sha256, place) = key.get(1..)?.split_first_chunk::<32>()?;
+    Placed::from_value(&Sha256::from_digest(sha256), place)
 }
 
 pub fn api_key(id: Id) -> Vec<u8> {

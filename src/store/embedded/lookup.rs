@@ -12,11 +12,11 @@ use super::{
     keys::{self, Listed},
     placement::{InPack, Placed},
     segment::{Frames, Place},
-    view::{Stored, ViewError},
+    view::{Stored, View, ViewError},
 };
 use crate::{
     domain::{Cuo, Id, Ruc, Sha256},
-    store::{Cursor, Fact, FactAt, Job, Numbered, RawEntry, Record, Seq, StoreError, UniqueKey},
+    store::{Cursor, Fact, FactAt, Job, Kept, Named, Numbered, RawEntry, Record, Seq, StoreError, UniqueKey},
 };
 
 /// Most arrivals told for one CUO.
@@ -215,6 +215,35 @@ impl<'a> Lookup<'a> {
 
     pub fn job(&self, id: Id) -> Result<Option<Job>, IndexError> {
         self.index.get(&keys::job(id))?.map(|value| decoded(&value)).transpose()
+    }
+
+    /// Ids of a list of the kept, oldest first, and whether there are more.
+    pub fn kept(&self, which: Kept, after: Option<Id>, limit: usize) -> Result<(Vec<Id>, bool), IndexError> {
+        let prefix = keys::kept(which);
+        let after = after.map(|id| keys::with(prefix.clone(), id.as_bytes()));
+        let (mut ids, mut more) = (Vec::new(), false);
+        self.index.scan(&prefix, after.as_deref(), Forward, &mut |key, _| {
+            more = ids.len() == limit.max(1);
+            if more {
+                return ControlFlow::Break(());
+            }
+            ids.extend(keys::id_of(key));
+            ControlFlow::Continue(())
+        })?;
+        Ok((ids, more))
+    }
+
+    /// A stored document and who names it.
+    pub fn named(&self, sha256: &Sha256) -> Result<Option<Named>, IndexError> {
+        let Some(placed) = self.document(sha256)? else { return Ok(None) };
+        let by = View::new(self.index, None).naming(sha256)?;
+        Ok(Some(Named { bytes: placed.bytes, by }))
+    }
+
+    /// The entry that purged a document which is not there any more.
+    pub fn purged(&self, sha256: &Sha256) -> Result<Option<Seq>, IndexError> {
+        let value = self.index.get(&keys::purged(sha256))?;
+        Ok(value.and_then(|value| value.as_slice().try_into().ok()).map(Seq::from_le_bytes))
     }
 
     pub fn document(&self, sha256: &Sha256) -> Result<Option<Placed>, IndexError> {

@@ -41,6 +41,14 @@
 //! acknowledged and what was written is cut off again, at the latest before the next commit. After a failed sync the file
 //! is cut, and gets nothing more: the kernel may have dropped pages it never wrote, so what comes next goes to a new file.
 //!
+//! # A purge
+//!
+//! An entry with a record that was purged names the documents that go (`domain::conservacion`). It is validated apart, after
+//! what was handed over with it is durable; the index forgets the documents, and then their bytes go: files are removed, and
+//! in packs the document is overwritten with zeros and its record begins FF 'C' 'H' 'Z' instead, its checksum of what stands
+//! there now. A write of that that is torn harms nobody, as nothing leads there any more; what a start finds half done it
+//! does again.
+//!
 //! # A start
 //!
 //! A bad frame at the end is the remains of an interrupted write and is cut off (and kept aside), unless a later sound
@@ -62,6 +70,7 @@ mod committer;
 mod disk;
 mod documents;
 mod entry;
+mod erasure;
 mod frame;
 #[cfg(fuzzing)]
 pub mod fuzzing;

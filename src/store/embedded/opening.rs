@@ -226,6 +226,8 @@ fn committer(shared: &Arc<Shared>, writer: Writer, options: &Options) -> Committ
         answered,
         rebuild_failed: None,
         unsettled: None,
+        unerased: true,
+        erase_failed: None,
         doubted: false,
     }
 }
@@ -238,6 +240,7 @@ fn finish(committer: &mut Committer, missing: Option<Missing>, options: &Options
         committer.answered.lower(committer.journal.next() - 1)?;
         recovery::missing_recorded(&shared.data_dir)?;
     }
+    committer.erase(true);
     disk::remove(&shared.data_dir.join("clean-stop"))?;
     Ok(options.disk.sync_dir(&shared.data_dir)?)
 }

@@ -25,6 +25,8 @@ const FILE_MAGIC: &[u8; 8] = b"CHQPACK1";
 /// Bytes before the first record: magic, number and a CRC32C over these.
 pub const FILE_HEADER: u64 = 16;
 const RECORD_MAGIC: [u8; 4] = [0xFF, b'C', b'H', b'P'];
+/// Begins the record of a document that was purged: zeros stand in its place.
+const ERASED_MAGIC: [u8; 4] = [0xFF, b'C', b'H', b'Z'];
 /// Bytes before a record's document: magic, CRC32C over what follows, length, SHA-256.
 pub const RECORD_HEADER: usize = 44;
 
@@ -85,6 +87,9 @@ pub fn read(dir: &Path, at: InPack, sha256: &Sha256, bytes: u64) -> Result<Bytes
     }
     let mut fields = Fields(&record);
     let (magic, crc, length) = (fields.take(4), fields.u32(), fields.u32());
+    if magic == Some(&ERASED_MAGIC) {
+        return Err(damaged("fue borrado por una purga"));
+    }
     if magic != Some(&RECORD_MAGIC) || length.map(u64::from) != Some(bytes) {
         return Err(damaged("su cabecera no es válida"));
     }
@@ -95,6 +100,43 @@ pub fn read(dir: &Path, at: InPack, sha256: &Sha256, bytes: u64) -> Result<Bytes
         return Err(damaged("su suma de control no corresponde"));
     }
     Ok(Bytes::from(record).slice(RECORD_HEADER..))
+}
+
+/// What stands in the place of a document of `bytes` that was purged.
+pub fn erased(sha256: &Sha256, bytes: u64) -> Option<Vec<u8>> {
+    let size = usize::try_from(bytes).ok().filter(|n| *n <= SMALL_MAX)?;
+    let mut record = record(ERASED_MAGIC, sha256, size);
+    record.resize(RECORD_HEADER + size, 0);
+    seal(&mut record);
+    Some(record)
+}
+
+/// Whether what stands at `at` is what a purge leaves of this document.
+pub fn is_erased(dir: &Path, at: InPack, sha256: &Sha256, bytes: u64) -> io::Result<bool> {
+    let Some(expected) = erased(sha256, bytes) else { return Ok(false) };
+    let mut found = vec![0; expected.len()];
+    match File::open(path(dir, at.number))?.read_exact_at(&mut found, at.offset) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        read => read.map(|()| found == expected),
+    }
+}
+
+/// A record without its document, and without its checksum.
+fn record(magic: [u8; 4], sha256: &Sha256, size: usize) -> Vec<u8> {
+    let mut record = Vec::with_capacity(RECORD_HEADER + size);
+    record.extend_from_slice(&magic);
+    record.extend_from_slice(&[0; 4]);
+    record.extend_from_slice(&u32::try_from(size).unwrap_or(u32::MAX).to_le_bytes());
+    record.extend_from_slice(&placement::raw(sha256));
+    record
+}
+
+/// Puts the checksum of what follows it into a record.
+fn seal(record: &mut [u8]) {
+    let crc = record.get(8..).map_or(0, crc32c::crc32c);
+    if let Some(field) = record.get_mut(4..8) {
+        field.copy_from_slice(&crc.to_le_bytes());
+    }
 }
 
 /// Appends to the newest pack.
@@ -136,16 +178,9 @@ impl Packs {
 
     /// Writes a document at the end, not yet synced, and says where.
     pub fn write(&mut self, sha256: &Sha256, document: &[u8]) -> io::Result<InPack> {
-        let mut record = Vec::with_capacity(RECORD_HEADER + document.len());
-        record.extend_from_slice(&RECORD_MAGIC);
-        record.extend_from_slice(&[0; 4]);
-        record.extend_from_slice(&u32::try_from(document.len()).map_err(io::Error::other)?.to_le_bytes());
-        record.extend_from_slice(&placement::raw(sha256));
+        let mut record = record(RECORD_MAGIC, sha256, document.len());
         record.extend_from_slice(document);
-        let crc = record.get(8..).map_or(0, crc32c::crc32c);
-        if let Some(field) = record.get_mut(4..8) {
-            field.copy_from_slice(&crc.to_le_bytes());
-        }
+        seal(&mut record);
         let disk = Arc::clone(&self.disk);
         let current = self.pack()?;
         current.dirty = true;

@@ -15,8 +15,10 @@ use super::{
     Reading, answered, documents,
     entry::Entry,
     frame::{Frame, Read1},
-    index::Direction,
-    journal, keys, packs,
+    index::{Direction, IndexError},
+    journal, keys,
+    lookup::Lookup,
+    packs,
     placement::{self, Placed},
     recovery,
     segment::{self, Place, Segment, Walker},
@@ -49,7 +51,7 @@ pub fn verify_dir_from(
     progress: &mut dyn FnMut(Reading),
 ) -> Result<Verification, StoreError> {
     let acknowledged = recovery::clean_stop(dir).map_or(0, |mark| mark.last_seq).max(answered::read(dir));
-    let known = Known::Apart { documents: HashSet::new(), versions: HashMap::new() };
+    let known = Known::Apart { documents: HashMap::new(), versions: HashMap::new() };
     let mut verifier = Verifier::new(dir, known, acknowledged, None, progress, observe);
     verifier.from = from;
     verifier.run()
@@ -66,8 +68,8 @@ pub fn verify_open(shared: &Shared) -> Result<Verification, StoreError> {
 enum Known<'a> {
     /// The index; `matched` counts its records that are as the journal has them.
     Open { shared: &'a Shared, matched: u64 },
-    /// What the journal said so far. Documents by the first bytes of their digests.
-    Apart { documents: HashSet<[u8; 8]>, versions: HashMap<Id, u32> },
+    /// What the journal said so far. Documents by the first bytes of their digests, with the last entry that brought them.
+    Apart { documents: HashMap<[u8; 8], Seq>, versions: HashMap<Id, u32> },
 }
 
 struct Verifier<'a> {
@@ -86,6 +88,23 @@ struct Verifier<'a> {
     unnamed: u64,
     /// Bytes of each pack that the journal names.
     packs: BTreeMap<u32, u64>,
+    /// Documents that do not read back as they were stored.
+    absent: Vec<Absent>,
+    /// How many of them are there all the same.
+    changed: usize,
+    /// Documents that went by certificate, by the first bytes of their digests, and the last entry that says so.
+    purges: HashMap<[u8; 8], Seq>,
+}
+
+/// A document that is not there, or not as it was stored.
+struct Absent {
+    placed: Placed,
+    /// The entry that brought it.
+    seq: Seq,
+    /// Nothing of it is left.
+    gone: bool,
+    /// What was found instead; of too many only some.
+    text: Option<String>,
 }
 
 impl<'a> Verifier<'a> {
@@ -98,7 +117,22 @@ impl<'a> Verifier<'a> {
         observe: &'a mut Observer<'a>,
     ) -> Self {
         let (result, packs) = (Verification::default(), BTreeMap::new());
-        Self { dir, known, acknowledged, upto, from: 1, progress, observe, result, total: 0, unnamed: 0, packs }
+        Self {
+            dir,
+            known,
+            acknowledged,
+            upto,
+            from: 1,
+            progress,
+            observe,
+            result,
+            total: 0,
+            unnamed: 0,
+            packs,
+            absent: Vec::new(),
+            changed: 0,
+            purges: HashMap::new(),
+        }
     }
 
     fn run(mut self) -> Result<Verification, StoreError> {
@@ -123,6 +157,7 @@ impl<'a> Verifier<'a> {
             let what = format!("faltan los asientos {next} a {}, que fueron confirmados", self.acknowledged);
             self.damage("journal, al final".into(), &what);
         }
+        self.judge_absent();
         self.index_records();
         self.leftovers()?;
         if self.unnamed > 0 {
@@ -149,8 +184,12 @@ impl<'a> Verifier<'a> {
     }
 
     fn damage(&mut self, place: String, what: &str) {
+        self.named(format!("{place}: {what}"));
+    }
+
+    fn named(&mut self, damage: String) {
         if self.result.damage.len() < NAMED_MAX {
-            self.result.damage.push(format!("{place}: {what}"));
+            self.result.damage.push(damage);
         } else {
             self.unnamed += 1;
         }
@@ -252,7 +291,13 @@ impl<'a> Verifier<'a> {
             self.result.remarks.push(format!("asiento {}: {detalle}", frame.seq));
         }
         for placed in &entry.placed {
-            self.document(placed)?;
+            self.document(frame.seq, placed)?;
+        }
+        for (record, purga) in entry.records.iter().filter_map(|record| Some((record, record.purga()?))) {
+            // Later versions of what remains tell of the same purge.
+            if purga.registro.version.checked_add(1) == Some(record.version()) {
+                self.purges.extend(purga.borrados().map(|gone| (first_bytes(&gone.sha256), frame.seq)));
+            }
         }
         for sha256 in entry.facts.iter().flat_map(|fact| &fact.sobres) {
             if !self.has_document(sha256) {
@@ -272,10 +317,10 @@ impl<'a> Verifier<'a> {
         Ok(())
     }
 
-    fn document(&mut self, placed: &Placed) -> Result<(), StoreError> {
+    fn document(&mut self, seq: Seq, placed: &Placed) -> Result<(), StoreError> {
         self.result.documents += 1;
         if let Known::Apart { documents, .. } = &mut self.known {
-            documents.insert(first_bytes(&placed.sha256));
+            documents.insert(first_bytes(&placed.sha256), seq);
         }
         let checked = match placed.pack {
             Some(at) => {
@@ -291,20 +336,78 @@ impl<'a> Verifier<'a> {
         };
         match checked {
             Ok(bytes) => self.read(bytes),
-            Err(StoreError::Damaged { place, what }) => self.damage(place, &what),
+            Err(StoreError::Damaged { place, what }) => {
+                let gone = self.is_gone(placed)?;
+                self.changed += usize::from(!gone);
+                let text = (!gone && self.changed <= NAMED_MAX).then(|| format!("{place}: {what}"));
+                self.absent.push(Absent { placed: placed.clone(), seq, gone, text });
+            }
             Err(StoreError::Io(error)) => self.damage(format!("documento {}", placed.sha256), &error.to_string()),
             Err(other) => return Err(other),
         }
         Ok(())
     }
 
+    /// Whether nothing of a document is left in its place: perhaps it was purged, which a later entry tells.
+    fn is_gone(&self, placed: &Placed) -> Result<bool, StoreError> {
+        Ok(match placed.pack {
+            Some(at) => packs::is_erased(&self.dir.join("packs"), at, &placed.sha256, placed.bytes).unwrap_or(false),
+            None => !fs::exists(documents::path(&self.dir.join("documents"), &placed.sha256))?,
+        })
+    }
+
+    /// What is not as it was stored is damage, unless a certificate of a later entry says that it went.
+    fn judge_absent(&mut self) {
+        let (mut half, mut missing) = (0_u64, HashSet::new());
+        for Absent { placed, seq, gone, text } in std::mem::take(&mut self.absent) {
+            let first = first_bytes(&placed.sha256);
+            let told = self.purges.get(&first).is_some_and(|purged| *purged > seq);
+            if told || self.purged_since(&placed.sha256, seq) {
+                self.result.purged += 1;
+                half += u64::from(!gone);
+                missing.insert(first);
+                continue;
+            }
+            let place = placed.pack.map_or_else(|| documents::place(&placed.sha256), packs::place);
+            let what = match placed.pack {
+                Some(_) => format!("documento {}: fue borrado y ningún certificado de purga lo dice", placed.sha256),
+                None => "falta el archivo y ningún certificado de purga lo dice".into(),
+            };
+            match text {
+                Some(text) => self.named(text),
+                None if gone => self.damage(place, &what),
+                None => self.damage(place, &format!("documento {}: no es el que se guardó", placed.sha256)),
+            }
+        }
+        if let Known::Apart { documents, .. } = &self.known {
+            let left = |sha256: &[u8; 8], purged: &Seq| {
+                !missing.contains(sha256) && documents.get(sha256).is_some_and(|placed| placed < purged)
+            };
+            half += self.purges.iter().filter(|(sha256, purged)| left(sha256, purged)).count() as u64;
+        }
+        if half > 0 {
+            let text =
+                format!("{half} documentos purgados todavía no se terminaron de borrar: se hace al abrir el almacén");
+            self.result.remarks.push(text);
+        }
+    }
+
+    /// A store in use may have purged it since the verification began.
+    fn purged_since(&self, sha256: &Sha256, seq: Seq) -> bool {
+        let Known::Open { shared, .. } = &self.known else { return false };
+        shared.read(|lookup| lookup.purged(sha256)).is_ok_and(|purged| purged.is_some_and(|purged| purged > seq))
+    }
+
     fn has_document(&self, sha256: &Sha256) -> bool {
         match &self.known {
             Known::Open { shared, .. } => {
-                shared.read(|lookup| lookup.document(sha256)).is_ok_and(|found| found.is_some())
+                let known = |lookup: Lookup<'_>| {
+                    Ok::<_, IndexError>(lookup.document(sha256)?.is_some() || lookup.purged(sha256)?.is_some())
+                };
+                shared.read(known).unwrap_or(false)
             }
             // An earlier entry than those looked at may have brought it.
-            Known::Apart { documents, .. } => self.from > 1 || documents.contains(&first_bytes(sha256)),
+            Known::Apart { documents, .. } => self.from > 1 || documents.contains_key(&first_bytes(sha256)),
         }
     }
 

@@ -1,18 +1,23 @@
 //! The index with changes not yet applied laid over it: what validation reads, and how an entry becomes writes.
 
+use std::{collections::HashMap, ops::ControlFlow};
+
 use super::{
     entry::{Entry, json},
     frame::Fields,
-    index::{Index, IndexError, Writes},
-    keys,
+    index::{Direction, Index, IndexError, Writes},
+    keys::{self, Listed},
     packs::RECORD_HEADER,
     placement::{InPack, Placed},
     segment::Place,
 };
 use crate::{
-    domain::{Id, Sha256},
-    store::{Cursor, Record, Seq, StoreError, UniqueKey},
+    domain::{Id, Purga, Sha256},
+    store::{Cursor, Job, JobKind, Kept, Record, Seq, StoreError, UniqueKey},
 };
+
+/// Most of those who name a document that are told: one more than the purged one is enough to keep it.
+pub const NAMED_MAX: usize = 16;
 
 /// The index cannot be relied on, or something else is wrong.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +113,12 @@ impl<'a> View<'a> {
                 self.put(keys::with(keys::numbered(kind, entidad, numero), id.as_bytes()), Vec::new());
             }
         }
+        if let Some((kind, _, _)) = listed {
+            self.put_kept(seq, kind, record)?;
+        }
+        for sha256 in record.documents() {
+            self.put_naming(sha256, id);
+        }
         for unique in record.unique_keys() {
             self.put(keys::unique(&unique), id.as_bytes().to_vec());
         }
@@ -126,7 +137,83 @@ impl<'a> View<'a> {
         Ok(())
     }
 
+    /// Which lists of the kept an exchange is in; if this version purges it, its documents go.
+    fn put_kept(&mut self, seq: Seq, kind: Listed, record: &Record) -> Result<(), IndexError> {
+        let id = record.id();
+        let key = |which| keys::with(keys::kept(which), id.as_bytes());
+        match record.purga() {
+            None => self.put(key(kind.kept()), Vec::new()),
+            Some(purga) => {
+                if self.is_kept(kind, id)? {
+                    self.put_purged(seq, id, purga)?;
+                }
+                self.remove(key(kind.kept()));
+                self.put(key(Kept::Purged), Vec::new());
+            }
+        }
+        if record.bloqueo().is_some() {
+            self.put(key(Kept::Held), Vec::new());
+        } else if self.get(&key(Kept::Held))?.is_some() {
+            self.remove(key(Kept::Held));
+        }
+        Ok(())
+    }
+
+    /// Whether an exchange is in the store and not purged.
+    pub fn is_kept(&self, kind: Listed, id: Id) -> Result<bool, IndexError> {
+        Ok(self.get(&keys::with(keys::kept(kind.kept()), id.as_bytes()))?.is_some())
+    }
+
+    /// It names nothing any more; what nobody else names is no document of the store, and is to be erased.
+    fn put_purged(&mut self, seq: Seq, id: Id, purga: &Purga) -> Result<(), IndexError> {
+        for documento in &purga.documentos {
+            let sha256 = &documento.sha256;
+            self.remove(keys::with(keys::naming(sha256), id.as_bytes()));
+            if documento.compartido {
+                continue;
+            }
+            if let Some(placed) = self.placed(sha256)? {
+                self.put(keys::erasing(&placed), Vec::new());
+                self.remove(keys::document(sha256));
+                self.put(keys::purged(sha256), seq.to_le_bytes().to_vec());
+            }
+        }
+        Ok(())
+    }
+
+    fn put_naming(&mut self, sha256: &Sha256, id: Id) {
+        self.put(keys::with(keys::naming(sha256), id.as_bytes()), Vec::new());
+    }
+
+    /// Who names a document, at most [`NAMED_MAX`] besides what is not applied yet.
+    pub fn naming(&self, sha256: &Sha256) -> Result<Vec<Id>, IndexError> {
+        let prefix = keys::naming(sha256);
+        let mut found: Vec<Vec<u8>> = Vec::new();
+        let pending = [self.below, Some(&self.writes)].into_iter().flatten().flatten();
+        let pending: HashMap<&[u8], bool> =
+            pending.filter(|(key, _)| key.starts_with(&prefix)).map(|(k, v)| (k.as_slice(), v.is_some())).collect();
+        self.index.scan(&prefix, None, Direction::Forward, &mut |key, _| {
+            if !pending.contains_key(key) {
+                found.push(key.to_vec());
+            }
+            if found.len() < NAMED_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        found.extend(pending.into_iter().filter(|(_, there)| *there).map(|(key, _)| key.to_vec()));
+        Ok(found.iter().filter_map(|key| keys::id_of(key)).collect())
+    }
+
+    /// Whether a record has work to be done.
+    pub fn has_jobs(&self, id: Id) -> Result<bool, IndexError> {
+        for kind in JobKind::ALL {
+            if self.get(&keys::job(Job::id_for(kind, id)))?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     pub fn put_placed(&mut self, placed: &Placed) {
+        self.remove(keys::purged(&placed.sha256));
         self.put(keys::document(&placed.sha256), placed.to_value());
         if let Some(InPack { number, offset }) = placed.pack {
             let end = InPack { number, offset: offset + RECORD_HEADER as u64 + placed.bytes };
@@ -145,6 +232,9 @@ impl<'a> View<'a> {
         for (n, fact) in (0..=u8::MAX).zip(&entry.facts) {
             let at = Cursor { seq, n };
             self.put(keys::with(keys::facts_of(fact.sujeto), &keys::place(at)), Vec::new());
+            for sha256 in fact.documentos.iter().chain(&fact.sobres) {
+                self.put_naming(sha256, fact.sujeto);
+            }
             if let Some(entidad) = &fact.entidad {
                 self.put(keys::with(keys::facts_in(entidad), &keys::place(at)), Vec::new());
             }

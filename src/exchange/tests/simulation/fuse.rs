@@ -12,8 +12,8 @@ use crate::{
     domain::{Cuo, Despacho, EstadoDespacho, EstadoRecepcion, Id, Recepcion, Ruc, Sha256},
     store::{
         ApiKey, Avisos, BlobReader, BlobWriter, Change, Claim, Claimed, CommitError, Cursor, Directorio, EstadoWebhook,
-        FactAt, Idempotencia, Job, Listing, Numbered, Page, RawEntry, Seq, SharedStore, Standing, Store, StoreError,
-        TextosVistos, Verification,
+        FactAt, Idempotencia, Job, Kept, Listing, Named, Numbered, Page, RawEntry, Record, Seq, SharedStore, Standing,
+        Store, StoreError, TextosVistos, Verification,
     },
 };
 
@@ -126,6 +126,14 @@ impl Store for Fuse {
 
     async fn webhook(&self, id: Id) -> Result<Option<EstadoWebhook>, StoreError> {
         self.alive()?.webhook(id).await
+    }
+
+    async fn kept(&self, which: Kept, after: Option<Id>, limit: usize) -> Result<Page<Record>, StoreError> {
+        self.alive()?.kept(which, after, limit).await
+    }
+
+    async fn named(&self, sha256: &Sha256) -> Result<Option<Named>, StoreError> {
+        self.alive()?.named(sha256).await
     }
 
     async fn standing(&self) -> Vec<Standing> {

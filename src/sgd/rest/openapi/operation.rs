@@ -142,6 +142,7 @@ impl Operacion {
             "cola" | "salud" => "Cola y salud",
             "webhooks" => "Webhooks",
             "auditoria" => "Auditoría",
+            "retencion" => "Conservación",
             "admin" => "Administración",
             _ => "Servicio",
         }

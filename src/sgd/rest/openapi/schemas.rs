@@ -159,6 +159,12 @@ pub struct MotivoObligatorio {
 }
 
 #[derive(JsonSchema)]
+pub struct PurgaPedida {
+    corrida: Option<Id>,
+    cursor: Option<String>,
+}
+
+#[derive(JsonSchema)]
 pub struct ClaveNueva {
     nombre: Texto<100>,
     rol: Rol,

@@ -3,6 +3,7 @@
 mod crash;
 mod damage;
 mod disk;
+mod erasure;
 mod map;
 mod power;
 mod reopening;

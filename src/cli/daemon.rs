@@ -38,6 +38,7 @@ use crate::{
     },
     platform::{self, PlatformSoap},
     sgd::{
+        annexes::{self, Annexes},
         bridge::{self, Bridge},
         rest::{self, Api, Streams},
         webhook::Webhooks,
@@ -312,12 +313,13 @@ impl Shared<'_> {
     fn soap_router(&self) -> Router {
         let limits = &self.config.limits;
         let public = self.config.listen.soap_public_url.as_deref();
-        wsiotramite::router(Wsiotramite {
+        let component = wsiotramite::router(Wsiotramite {
             exchange: self.exchange.clone(),
             intake: Intake::new(limits, limits.envelope_max().bytes(), self.in_flight(SOAP)).with_requests(limits),
             metrics: Arc::clone(self.metrics),
             public_url: public.map(|url| url.trim_end_matches('/').into()),
-        })
+        });
+        component.merge(annexes::router(Annexes::new(self.exchange.clone(), &self.config.anexos)))
     }
 
     /// What the SGD and people reach.
@@ -425,6 +427,7 @@ pub fn exchange(config: &Config, overrides: Overrides, store: SharedStore) -> Re
     let config::Retention { despachos, recepciones, every } = config.retention.clone();
     let politica = Politica { despachos, recepciones, cada: every };
     let exchange = Exchange::new(store, platform, clock, ids, settings).with_retention(politica);
+    let exchange = exchange.with_anexos(config.listen.soap_public_url.as_deref());
     Ok(exchange.with_emisores(emisores).with_examiner(examiner).with_rules(config.rules()))
 }
 

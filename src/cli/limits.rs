@@ -12,7 +12,7 @@ use crate::{
     config::{self, Config, Loaded, Origin},
     exchange::DESTINOS_MAX,
     http::{limits, server},
-    sgd::{bridge, webhook},
+    sgd::{annexes, bridge, rest::ANNEXES_MAX, webhook},
     signing::{trusted_list, xml},
     soap::{self, envelope},
     store::embedded,
@@ -218,6 +218,12 @@ fn fixed() -> Vec<Limit> {
         ("webhook.held_max", count(webhook::HELD_MAX, "documentos"), "retenidos en un webhook; con más, espera entero"),
         ("webhook.page_max", count(webhook::PAGE, "sucesos"), "que se leen y se avisan cada vez"),
         ("webhook.answer_max", bytes(webhook::ANSWER_BYTES_MAX), "respuesta de un webhook que se lee"),
+        ("rest.anexos_max", count(ANNEXES_MAX, "anexos"), "con su archivo en un despacho"),
+        (
+            "anexos.lookups_max",
+            Count(annexes::LOOKUPS_PER_MINUTE.into(), "búsquedas/min"),
+            "de anexos por dirección IP",
+        ),
         ("bridge.token_max", bytes(bridge::TOKEN_BYTES_MAX), "token del puente"),
         (
             "bridge.numbered_max",

@@ -66,6 +66,7 @@ pub struct Config {
     pub webhook: Vec<Webhook>,
     /// Whose SGD speaks as it does to the bridge that exists.
     pub bridge: Vec<Bridge>,
+    pub anexos: Anexos,
     pub audit: Audit,
     pub retention: Retention,
     pub trust: Trust,
@@ -272,6 +273,17 @@ pub struct Retry {
     pub alert_after: Duration,
 }
 
+/// The annexes that are downloaded from here.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Anexos {
+    /// How long after the document was sent.
+    #[serde(with = "unit::duration")]
+    pub expire_after: Duration,
+    /// Whether they can be looked up by CUO and RUC.
+    pub lookup: bool,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Audit {
@@ -339,6 +351,7 @@ impl Default for Config {
             retry: Retry::default(),
             webhook: Vec::new(),
             bridge: Vec::new(),
+            anexos: Anexos::default(),
             audit: Audit::default(),
             retention: Retention::default(),
             trust: Trust::default(),
@@ -438,6 +451,12 @@ impl Default for Retry {
             breaker_pause_max: Duration::from_secs(15 * 60),
             alert_after: Duration::from_secs(3600),
         }
+    }
+}
+
+impl Default for Anexos {
+    fn default() -> Self {
+        Self { expire_after: Duration::from_secs(180 * 24 * 3600), lookup: true }
     }
 }
 

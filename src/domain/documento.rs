@@ -79,6 +79,23 @@ pub struct Documento {
 #[derive(Debug, Clone, PartialEq, Eq, schemars::JsonSchema, Serialize, Deserialize)]
 pub struct Anexo {
     pub nombre: String,
+    /// Where the file itself is here: its receiver downloads it from us.
+    #[serde(default, flatten, skip_serializing_if = "Option::is_none")]
+    pub archivo: Option<Archivo>,
+}
+
+impl From<&str> for Anexo {
+    /// One of which only the name is known.
+    fn from(nombre: &str) -> Self {
+        Self { nombre: nombre.to_owned(), archivo: None }
+    }
+}
+
+/// A file of any kind in the store.
+#[derive(Debug, Clone, PartialEq, Eq, schemars::JsonSchema, Serialize, Deserialize)]
+pub struct Archivo {
+    pub bytes: u64,
+    pub sha256: Sha256,
 }
 
 /// What was found where a PDF should be, once its base64 layers are off (CONTRACT §3).

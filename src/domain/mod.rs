@@ -21,7 +21,7 @@ pub use cargo::{Cargo, CargoTramite, Desenlace, EmisionCargo};
 pub use conservacion::{Bloqueo, Purga};
 pub use cuo::Cuo;
 pub use despacho::{Despacho, EstadoDespacho};
-pub use documento::{Anexo, Contenido, Documento, Sha256};
+pub use documento::{Anexo, Archivo, Contenido, Documento, Sha256};
 pub use entidad::{Categoria, Entidad, EntidadPropia};
 pub use falla::Falla;
 pub use firmas::Informe;

@@ -2,11 +2,11 @@
 
 use jiff::Timestamp;
 
-use super::{Actor, Exchange, ExchangeError, events, examine::demand};
+use super::{Actor, Exchange, ExchangeError, anexos, events, examine::demand};
 use crate::{
     domain::{
-        Anexo, Contenido, Cuo, Despacho, Destinatario, Documento, EntidadPropia, EstadoDespacho, Id, Persona, Ruc,
-        Sha256,
+        Anexo, Archivo, Contenido, Cuo, Despacho, Destinatario, Documento, EntidadPropia, EstadoDespacho, Id, Persona,
+        Ruc, Sha256,
         despacho::{NUMERO_REGISTRO_MAX, Suceso},
         lima,
         validation::{self, Contexto, Defecto, Motivo, textos},
@@ -52,6 +52,8 @@ pub struct NuevoDespacho {
     /// What was found where the PDF should be.
     pub contenido: Contenido,
     pub anexos: Vec<Option<String>>,
+    /// Their files, one for each: then they are served from here. Empty: the SGD publishes them itself.
+    pub archivos: Vec<Staged>,
     pub url_anexos: Option<String>,
     /// CUO of the observed document that this one corrects.
     pub referencia: Option<String>,
@@ -116,10 +118,11 @@ impl Exchange {
             Some(corrected) => Some(corrected),
             None => self.corrected_by(&despachos).await?,
         };
-        let documents = match pdf {
+        let mut documents = match pdf {
             Documentacion::Nueva(staged) => vec![staged],
             Documentacion::EnAlmacen(_) => Vec::new(),
         };
+        documents.extend(nuevo.archivos.iter().cloned());
         let mut change = Change { documents, ..Change::default() };
         for despacho in &despachos {
             change.facts.push(events::despacho(despacho, events::DESPACHO_REGISTRADO, actor, now, None));
@@ -228,8 +231,10 @@ impl Exchange {
     ) -> Result<(Vec<Despacho>, Documentacion), ExchangeError> {
         let (destinos, mut defectos) = self.destinos(propia, nuevo);
         numero_y_usuario(nuevo, &mut defectos);
+        let base = self.anexos_base.as_deref();
+        archivos(nuevo, base, &mut defectos);
         let tipos: Vec<String> = self.tipos_documento().await?.into_iter().map(|t| t.codigo).collect();
-        let draft = Draft { propia, nuevo, now };
+        let draft = Draft { propia, nuevo, now, base };
         // One judgement serves all destinations: they differ only in the RUC, judged above. The CUO is the platform's to
         // give, later.
         let contexto = Contexto { tipos_documento: &tipos, ..Contexto::nuevo(now) };
@@ -253,7 +258,14 @@ impl Exchange {
         let referencia = nuevo.referencia.as_deref().and_then(|text| Cuo::parse(text).ok());
         let despachos = destinos
             .into_iter()
-            .map(|destino| draft.despacho(self.id(now), destino, documento.clone(), referencia.clone()))
+            .map(|destino| {
+                let (id, secret) = (self.id(now), self.ids.secret());
+                let mut despacho = draft.despacho(id, destino, documento.clone(), referencia.clone());
+                if let (Some(base), false) = (base, nuevo.archivos.is_empty()) {
+                    despacho.url_anexos = Some(anexos::address(base, &anexos::token(id, &secret)));
+                }
+                despacho
+            })
             .collect();
         Ok((despachos, pdf))
     }
@@ -324,11 +336,33 @@ fn numero_y_usuario(nuevo: &NuevoDespacho, defectos: &mut Vec<Defecto>) {
     juzga("usuario", &nuevo.usuario, USUARIO_MAX, falta, excede);
 }
 
+/// What the specification does not know: files that are served from here.
+fn archivos(nuevo: &NuevoDespacho, base: Option<&str>, defectos: &mut Vec<Defecto>) {
+    if nuevo.archivos.is_empty() {
+        return;
+    }
+    let mut wrong = |campo, texto| defectos.push(Defecto { campo, motivo: Motivo::NoValido, texto, impide: true });
+    if nuevo.archivos.len() != nuevo.anexos.len() {
+        wrong("anexos", "Dé el contenido de todos los anexos, o el de ninguno y su dirección en «url_anexos»");
+    }
+    if nuevo.url_anexos.as_deref().is_some_and(|url| !url.trim().is_empty()) {
+        wrong("url_anexos", "Los anexos se publican aquí: no dé otra dirección");
+    }
+    if base.is_none() {
+        wrong(
+            "anexos",
+            "Este servicio no publica anexos: falta su dirección pública (listen.soap_public_url). Publíquelos y dé «url_anexos»",
+        );
+    }
+}
+
 /// One request on its way to being records.
 struct Draft<'a> {
     propia: &'a EntidadPropia,
     nuevo: &'a NuevoDespacho,
     now: Timestamp,
+    /// Where annexes are served.
+    base: Option<&'a str>,
 }
 
 impl Draft<'_> {
@@ -354,11 +388,22 @@ impl Draft<'_> {
             asunto: n.asunto.clone(),
             numero_anexos: i64::try_from(n.anexos.len()).ok(),
             folios: Some(n.folios.unwrap_or(1)),
-            url_anexos: n.url_anexos.clone(),
+            // Each despacho will have its own, of this length.
+            url_anexos: match n.archivos.as_slice() {
+                [] => n.url_anexos.clone(),
+                _ => Some(anexos::address(self.base.unwrap_or_default(), &anexos::token(Id::nil(), &[0; 32]))),
+            },
             nombre_documento: Some(n.nombre()),
             contenido: n.contenido,
             anexos: n.anexos.clone(),
         }
+    }
+
+    fn annexes(&self) -> Vec<Anexo> {
+        let file = |n: usize| self.nuevo.archivos.get(n);
+        let archivo = |staged: &Staged| Archivo { bytes: staged.bytes, sha256: staged.sha256.clone() };
+        let names = self.nuevo.anexos.iter().enumerate();
+        names.filter_map(|(n, nombre)| Some(Anexo { nombre: nombre.clone()?, archivo: file(n).map(archivo) })).collect()
     }
 
     fn despacho(&self, id: Id, destino: Ruc, documento: Documento, referencia: Option<Cuo>) -> Despacho {
@@ -381,7 +426,7 @@ impl Draft<'_> {
             asunto: text(&n.asunto),
             folios: n.folios.and_then(|f| u32::try_from(f).ok()).unwrap_or(1),
             documento,
-            anexos: n.anexos.iter().flatten().map(|nombre| Anexo { nombre: nombre.clone() }).collect(),
+            anexos: self.annexes(),
             url_anexos: n.url_anexos.clone().filter(|url| !url.trim().is_empty()),
             cuo_referencia: referencia,
             cuo: None,

@@ -22,6 +22,7 @@ pub const DESPACHO_SUBSANACION_INICIADA: &str = "despacho.subsanacion_iniciada";
 pub const DESPACHO_SUBSANADO: &str = "despacho.subsanado";
 pub const DESPACHO_ANULADO: &str = "despacho.anulado";
 pub const DESPACHO_REEMPLAZADO: &str = "despacho.reemplazado";
+pub const DESPACHO_ANEXO_DESCARGADO: &str = "despacho.anexo_descargado";
 pub const DESPACHO_REINTENTADO: &str = "despacho.reintentado";
 pub const DESPACHO_FALLIDO: &str = "despacho.fallido";
 pub const RECEPCION_RECIBIDA: &str = "recepcion.recibida";

@@ -8,6 +8,7 @@
 
 mod acknowledge;
 mod administration;
+pub mod anexos;
 mod api_keys;
 mod ask;
 mod collect;
@@ -303,6 +304,8 @@ pub struct Exchange {
     /// When this process began to work on the store: what was being sent before has ended since.
     started: Timestamp,
     emisores: Arc<Emisores>,
+    /// Scheme and host under which annexes are downloaded.
+    anexos_base: Option<Arc<str>>,
     texts: Arc<Texts>,
     refusals: Arc<administration::Refusals>,
     retention: Arc<retention::Politica>,
@@ -331,6 +334,7 @@ impl Exchange {
             deciding: Arc::default(),
             started,
             emisores: Arc::default(),
+            anexos_base: None,
             texts: Arc::default(),
             refusals: Arc::default(),
             retention: Arc::default(),

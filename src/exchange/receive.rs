@@ -129,7 +129,7 @@ impl Exchange {
             asunto: text(&t.asunto),
             folios: t.folios,
             documento,
-            anexos: t.anexos.iter().flatten().map(|nombre| Anexo { nombre: nombre.clone() }).collect(),
+            anexos: t.anexos.iter().flatten().map(|nombre| Anexo::from(nombre.as_str())).collect(),
             url_anexos: t.url_anexos.clone().filter(|url| url.trim() != "?"),
             advertencias: advertencias(t, defectos),
             huella,

@@ -415,7 +415,7 @@ mod tests {
                 sha256: Sha256::parse(&"8f3a".repeat(16)).unwrap(),
                 firmas: None,
             },
-            anexos: vec![Anexo { nombre: "cronograma.xlsx".into() }],
+            anexos: vec![Anexo::from("cronograma.xlsx")],
             url_anexos: None,
             advertencias: Vec::new(),
             huella: Sha256::parse(&"ab".repeat(32)).unwrap(),
@@ -482,7 +482,7 @@ mod tests {
             r.destinatario =
                 Destinatario { unidad: long(150 * factor), nombre: long(100 * factor), cargo: long(100 * factor) };
             (r.numero_documento, r.documento.nombre) = (long(100 * factor), long(200 * factor));
-            r.anexos = vec![Anexo { nombre: long(100) }; 30];
+            r.anexos = vec![Anexo::from(long(100).as_str()); 30];
             r.cuo_referencia = Some("0000000018".into());
             let mut c = cargo(Some(&long(250)));
             (c.unidad, c.usuario) = (Some(long(250)), Some(long(100)));

@@ -112,6 +112,26 @@ fn is_space(b: u8) -> bool {
     matches!(b, b' ' | b'\n' | b'\r' | b'\t')
 }
 
+/// Takes the one layer off a file of any kind, with the same tolerances.
+#[derive(Default)]
+pub struct FileDecoder {
+    layer: Layer,
+    broken: bool,
+}
+
+impl FileDecoder {
+    /// Takes the next piece of text; what it yields is appended to `out`.
+    pub fn push(&mut self, text: &[u8], out: &mut Vec<u8>) {
+        self.broken = self.broken || self.layer.push(text, out).is_err();
+    }
+
+    /// Whether all of it was base64.
+    #[must_use]
+    pub fn finish(mut self, out: &mut Vec<u8>) -> bool {
+        !self.broken && self.layer.finish(out).is_ok()
+    }
+}
+
 /// Which part of a document is being read.
 enum Stage {
     /// Bytes under the outer layer, until it is clear whether they are the PDF itself.

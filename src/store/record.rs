@@ -126,7 +126,12 @@ impl Record {
             | Self::Webhook(_) => return Vec::new(),
         };
         let cargo = cargo.as_ref().and_then(|c| c.documento.as_ref());
-        [Some(main), cargo].into_iter().flatten().map(|d| &d.sha256).collect()
+        let annexes = match self {
+            Self::Despacho(d) => d.anexos.as_slice(),
+            _ => &[],
+        };
+        let annexes = annexes.iter().filter_map(|anexo| Some(&anexo.archivo.as_ref()?.sha256));
+        [Some(main), cargo].into_iter().flatten().map(|d| &d.sha256).chain(annexes).collect()
     }
 }
 

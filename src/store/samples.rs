@@ -111,7 +111,7 @@ pub fn despacho(documento: Documento) -> Despacho {
         asunto: "Año fiscal: «ñandú» & <otros>".into(),
         folios: 3,
         documento,
-        anexos: vec![Anexo { nombre: "plano.dwg".into() }],
+        anexos: vec![Anexo::from("plano.dwg")],
         url_anexos: None,
         cuo_referencia: None,
         cuo: None,

@@ -12,7 +12,7 @@ use crate::{
     pdf::pdf,
     platform::Platform,
     process::said,
-    rest::{Api, text},
+    rest::{Api, despacho, text},
 };
 
 fn root() -> PathBuf {
@@ -96,10 +96,21 @@ async fn the_five_lines_of_the_readme_work_in_both_languages() {
 
 #[tokio::test]
 async fn every_example_of_the_integration_page_works() {
-    let (_platform, mut daemons) = Platform::with([Setup::of(&[LIMA])]).await;
+    let mut lima = Setup::of(&[LIMA]);
+    // Where annexes are published.
+    lima.environment.push(("CHASQUI__LISTEN__SOAP_PUBLIC_URL".into(), "https://lima.example".into()));
+    let (_platform, mut daemons) = Platform::with([lima]).await;
     let arrived = Fields::document(CUSCO.ruc, LIMA.ruc, "0000000019", &pdf(1, 3_000));
     assert_eq!(daemons[0].soap(arrived.xml()).await.verdict().0, "0000");
-    for (name, bytes) in [("oficio.pdf", pdf(2, 3_000)), ("cargo.pdf", pdf(3, 3_000))] {
+    let datos = despacho("2026-anexos", "20900001003").to_string().into_bytes();
+    let files = [
+        ("oficio.pdf", pdf(2, 3_000)),
+        ("cargo.pdf", pdf(3, 3_000)),
+        ("plano.dwg", b"un plano".to_vec()),
+        ("cuadro.xlsx", b"un cuadro".to_vec()),
+        ("datos.json", datos),
+    ];
+    for (name, bytes) in files {
         std::fs::write(daemons[0].dir().join(name), bytes).unwrap();
     }
     let (api, mut shell) = shell(&mut daemons[0]).await;

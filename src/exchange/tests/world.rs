@@ -391,6 +391,7 @@ pub fn nuevo() -> NuevoDespacho {
         nombre_documento: some("oficio.pdf"),
         contenido: Contenido::Pdf { una_vez: true },
         anexos: Vec::new(),
+        archivos: Vec::new(),
         url_anexos: None,
         referencia: None,
         reemplaza: None,

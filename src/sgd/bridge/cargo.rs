@@ -18,7 +18,7 @@ use crate::{
     sgd::rest::intake::Place,
 };
 
-const CARGO: Place = Place { member: &["bcarstd"], part: "" };
+const CARGO: Place = Place { member: &["bcarstd"], part: "", annexes: None };
 
 const DONE: &str = "0000";
 const SYNCHRONISED: &str = "0001";

@@ -148,7 +148,7 @@ async fn ping(State(bridge): State<Bridge>) -> &'static str {
 /// Gives a token to who knows an entity's `userAccessApi`.
 async fn authenticate(State(bridge): State<Bridge>, request: Request) -> Response {
     let peer = request.extensions().get::<Peer>().copied();
-    let none = Place { member: &[], part: "" };
+    let none = Place { member: &[], part: "", annexes: None };
     let members = match bridge.receive(request, &none).await {
         Ok(received) => received.members,
         Err(failure) => return failure.into_response(),

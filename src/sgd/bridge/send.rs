@@ -22,7 +22,7 @@ use crate::{
     store::Staged,
 };
 
-const DOCUMENT: Place = Place { member: &["bpdfdoc"], part: "" };
+const DOCUMENT: Place = Place { member: &["bpdfdoc"], part: "", annexes: None };
 
 /// How often it decides again when another caller was first.
 const RACES_MAX: usize = 4;
@@ -118,6 +118,7 @@ fn read(received: Received, correcting: bool) -> Result<Asked, Failure> {
         nombre_documento: text("vnomdoc"),
         contenido: if body.has("bpdfdoc") { contenido } else { Contenido::Ausente },
         anexos: body.texts("lstanexos", "vnomdoc"),
+        archivos: Vec::new(),
         url_anexos: text("vurldocanx").filter(|url| !url.trim().is_empty()),
         referencia: None,
         reemplaza: None,

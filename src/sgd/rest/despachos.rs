@@ -10,7 +10,7 @@ use super::{
     Api, failure,
     fields::Fields,
     idempotency::{self, Target},
-    intake::{DOCUMENT, Received},
+    intake::{Annex, DOCUMENT, Received},
     json, listing, query,
     query::Params,
     retention, view, wait,
@@ -19,6 +19,7 @@ use crate::{
     domain::{Contenido, Despacho, Destinatario, Persona},
     exchange::NuevoDespacho,
     http::{Acceso, Problem},
+    store::Staged,
 };
 
 pub const MEMBERS: [&str; 18] = [
@@ -78,12 +79,13 @@ pub fn accepted(made: &[Despacho], several: bool) -> Response {
 }
 
 /// The request as the exchange wants it, and whether it named its destinations as a list.
-pub fn read(received: Received) -> Result<(NuevoDespacho, Option<crate::store::Staged>, bool), Problem> {
-    let Received { members, contenido, pdf, file_name, form } = received;
+pub fn read(received: Received) -> Result<(NuevoDespacho, Option<Staged>, bool), Problem> {
+    let Received { members, contenido, pdf, file_name, annexes: files, form } = received;
     let mut fields = Fields::new(members, &MEMBERS);
     let (destinos, several) = destinations(&mut fields);
     let mut named = document_name(&mut fields, contenido, form);
     named = named.or_else(|| file_name.filter(|name| !name.is_empty()));
+    let (anexos, archivos) = annexes(&mut fields, files, form);
     let nuevo = NuevoDespacho {
         numero_registro: fields.text("numero_registro"),
         destinos,
@@ -106,7 +108,8 @@ pub fn read(received: Received) -> Result<(NuevoDespacho, Option<crate::store::S
         folios: fields.integer("folios"),
         nombre_documento: named,
         contenido,
-        anexos: annexes(&mut fields),
+        anexos,
+        archivos,
         url_anexos: fields.text("url_anexos"),
         referencia: fields.text("referencia"),
         reemplaza: None,
@@ -144,15 +147,25 @@ fn document_name(fields: &mut Fields, contenido: Contenido, form: bool) -> Optio
     })
 }
 
-fn annexes(fields: &mut Fields) -> Vec<Option<String>> {
-    fields.objects("anexos", &["nombre", "contenido"], |annex| {
-        if annex.has("contenido") {
-            let detail =
-                "El contenido de los anexos todavía no se recibe: publíquelos y dé su dirección en «url_anexos»";
-            annex.wrong("contenido", "no_disponible", detail);
+/// The names of the annexes and their files. In a form they may be named by their files alone.
+fn annexes(fields: &mut Fields, files: Vec<Annex>, form: bool) -> (Vec<Option<String>>, Vec<Staged>) {
+    let mut names = fields.objects("anexos", &["nombre", "contenido"], |annex| {
+        if form && annex.has("contenido") {
+            annex.wrong("contenido", "no_valido", "En un formulario cada anexo va como archivo, en una parte «anexos»");
+        } else {
+            // Where the content was a text there is a mark now; anything else is no content.
+            annex.text("contenido");
         }
         annex.text("nombre")
-    })
+    });
+    if form && names.is_empty() {
+        names = files.iter().map(|annex| annex.file_name.clone().filter(|name| !name.is_empty())).collect();
+    } else if !files.is_empty() && files.len() != names.len() {
+        let detail =
+            format!("Hay {} anexos y {} archivos: dé el contenido de todos, o el de ninguno", names.len(), files.len());
+        fields.wrong("anexos", "no_valido", detail);
+    }
+    (names, files.into_iter().map(|annex| annex.file).collect())
 }
 
 pub async fn list(State(api): State<Api>, acceso: Acceso, params: Params) -> Result<Response, Problem> {

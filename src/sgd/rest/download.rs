@@ -49,7 +49,7 @@ fn known(asked: &HeaderMap, etag: &str) -> bool {
 
 /// One piece behind the reader: the last leaves only when the whole was found undamaged, so that a damaged document never
 /// arrives with its full length.
-fn pieces(reader: BlobReader) -> impl futures_util::Stream<Item = Result<Bytes, StoreError>> {
+pub(in crate::sgd) fn pieces(reader: BlobReader) -> impl futures_util::Stream<Item = Result<Bytes, StoreError>> {
     stream::try_unfold((reader, None), |(mut reader, mut held): (BlobReader, Option<Bytes>)| async move {
         loop {
             let next = reader.next().await.inspect_err(|error| tracing::error!(%error, "a download was cut"))?;
@@ -65,7 +65,7 @@ fn pieces(reader: BlobReader) -> impl futures_util::Stream<Item = Result<Bytes, 
 }
 
 /// `Content-Disposition` with a name that is safe as a file's name: RFC 6266, the plain form for old clients.
-fn disposition(name: &str) -> String {
+pub(in crate::sgd) fn disposition(name: &str) -> String {
     let safe: String =
         name.chars().map(|c| if c.is_control() || "/\\:*?\"<>|".contains(c) { '_' } else { c }).collect();
     let safe = safe.trim().trim_start_matches('.');

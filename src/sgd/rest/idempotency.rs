@@ -39,8 +39,12 @@ pub fn of(key: String, target: &Target<'_>, received: &Received) -> Idempotency 
     members.sort_all_objects();
     let id = target.id.map(|id| id.to_string());
     let document = received.pdf.as_ref().map(|pdf| pdf.sha256.as_str());
-    let parts = (target.operation, id, target.entidad.as_str(), members, &received.file_name, document);
-    let text = json!(parts).to_string();
+    let mut parts = json!([target.operation, id, target.entidad.as_str(), members, &received.file_name, document]);
+    if let Value::Array(parts) = &mut parts {
+        // What brings no annexes is told apart as ever.
+        parts.extend(received.annexes.iter().map(|annex| json!([annex.nth, &annex.file_name, annex.file.sha256])));
+    }
+    let text = parts.to_string();
     let huella = Sha256::from_digest(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
     Idempotency { key, huella }
 }

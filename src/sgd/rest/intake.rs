@@ -17,7 +17,7 @@ use super::{
 use crate::{
     domain::Contenido,
     http::{Code, Problem, problem},
-    soap::base64::DocumentDecoder,
+    soap::base64::{DocumentDecoder, FileDecoder},
     store::{BlobWriter, Staged},
 };
 
@@ -30,10 +30,24 @@ pub struct Place {
     pub member: &'static [&'static str],
     /// The file's part of the form.
     pub part: &'static str,
+    /// The list of the JSON, and the parts of the form, that bring annexes.
+    pub annexes: Option<&'static str>,
 }
 
-pub const DOCUMENT: Place = Place { member: &["documento", "contenido"], part: "documento" };
-pub const CARGO: Place = Place { member: &["cargo", "contenido"], part: "cargo" };
+pub const DOCUMENT: Place = Place { member: &["documento", "contenido"], part: "documento", annexes: Some("anexos") };
+pub const CARGO: Place = Place { member: &["cargo", "contenido"], part: "cargo", annexes: None };
+
+/// Most annexes of one request that bring their file.
+pub const ANNEXES_MAX: usize = 64;
+
+/// The file of an annex.
+pub struct Annex {
+    /// Its place in the list of the JSON.
+    pub nth: usize,
+    /// The name a form gave it.
+    pub file_name: Option<String>,
+    pub file: Staged,
+}
 
 /// A request, taken in.
 #[derive(Default)]
@@ -45,6 +59,8 @@ pub struct Received {
     pub pdf: Option<Staged>,
     /// The name a form gave the file.
     pub file_name: Option<String>,
+    /// In the order in which they stand in their list.
+    pub annexes: Vec<Annex>,
     /// The PDF came as a file of a form.
     pub form: bool,
 }
@@ -67,12 +83,13 @@ impl Api {
         if !content_type(request.headers()).is_some_and(|kind| is_json(&kind)) {
             return Err(Problem::new(Code::TipoDeContenido, "Content-Type debe ser application/json"));
         }
-        let none = Place { member: &[], part: "" };
+        let none = Place { member: &[], part: "", annexes: None };
         self.receive_json(request.into_body(), &none).await.map(|received| received.members)
     }
 
     pub async fn receive_json(&self, body: Body, place: &Place) -> Result<Received, Problem> {
-        let mut scanner = Scanner::new(place.member, self.json_bytes_max);
+        let mut scanner = Scanner::new(place.member, self.json_bytes_max).with_annexes(place.annexes);
+        let mut annexes = Annexes::default();
         let mut pdf = Encoded { decoder: DocumentDecoder::default(), writer: self.exchange.stage(), out: Vec::new() };
         let (mut body, mut text): (BodyDataStream, Vec<u8>) = (body.into_data_stream(), Vec::new());
         while let Some(piece) = body.next().await {
@@ -80,10 +97,14 @@ impl Api {
             text.clear();
             scanner.push(&piece, &mut text).map_err(refused)?;
             pdf.push(&text).await?;
+            for (nth, text) in scanner.take_annexes() {
+                annexes.push(self, nth, &text).await?;
+            }
         }
+        let annexes = annexes.finish().await?;
         let members = object(scanner.kept(), |line, column| scanner.column(line, column))?;
         let (contenido, pdf) = pdf.finish().await?;
-        Ok(Received { members, contenido, pdf, file_name: None, form: false })
+        Ok(Received { members, contenido, pdf, file_name: None, annexes, form: false })
     }
 
     async fn receive_form(&self, request: Request, place: &Place) -> Result<Received, Problem> {
@@ -96,16 +117,20 @@ impl Api {
                     received.file_name = Some(part.file_name().unwrap_or_default().to_owned());
                     (received.contenido, received.pdf) = self.read_file(part).await?;
                 }
-                Some("anexos") => {
-                    let detail = "Los archivos de los anexos todavía no se reciben: publíquelos, y dé sus nombres en «anexos» y su dirección en «url_anexos»";
-                    return Err(Problem::field("anexos", "no_disponible", detail));
+                Some(name) if Some(name) == place.annexes => {
+                    let nth = received.annexes.len();
+                    room(nth)?;
+                    let file_name = part.file_name().map(str::to_owned);
+                    let file = self.read_annex(part).await?;
+                    received.annexes.push(Annex { nth, file_name, file });
                 }
                 Some(name) if name == "datos" || name == place.part => {
                     return Err(form::bad(&format!("La parte «{name}» está más de una vez")));
                 }
                 other => {
                     let name = other.unwrap_or_default();
-                    let detail = format!("La parte no existe; las partes son «datos» y «{}»", place.part);
+                    let annexes = place.annexes.map(|part| format!(", y «{part}» por cada anexo")).unwrap_or_default();
+                    let detail = format!("La parte no existe; las partes son «datos» y «{}»{annexes}", place.part);
                     return Err(Problem::field(name, "campo_desconocido", detail));
                 }
             }
@@ -126,6 +151,17 @@ impl Api {
         Ok(data)
     }
 
+    async fn read_annex(&self, mut part: Part<'_>) -> Result<Staged, Problem> {
+        let mut writer = self.exchange.stage();
+        while let Some(piece) = part.chunk().await? {
+            writer.write(&piece).await.map_err(failure::store)?;
+        }
+        if writer.bytes() == 0 {
+            return Err(Problem::field("anexos", "no_especificado", "Un anexo está vacío"));
+        }
+        writer.finish().await.map_err(failure::store)
+    }
+
     async fn read_file(&self, mut part: Part<'_>) -> Result<(Contenido, Option<Staged>), Problem> {
         let (mut writer, mut head) = (self.exchange.stage(), Vec::new());
         while let Some(piece) = part.chunk().await? {
@@ -141,6 +177,56 @@ impl Api {
         }
         let staged = writer.finish().await.map_err(failure::store)?;
         Ok((Contenido::Pdf { una_vez: true }, Some(staged)))
+    }
+}
+
+fn room(annexes: usize) -> Result<(), Problem> {
+    if annexes < ANNEXES_MAX {
+        return Ok(());
+    }
+    let detail = format!("Son más anexos de los que admite una petición: {ANNEXES_MAX}");
+    Err(Problem::field("anexos", "excede", detail))
+}
+
+/// Annexes in base64 on their way to the store, one after another.
+#[derive(Default)]
+struct Annexes {
+    done: Vec<Annex>,
+    under_way: Option<(usize, FileDecoder, BlobWriter)>,
+}
+
+impl Annexes {
+    async fn push(&mut self, api: &Api, nth: usize, text: &[u8]) -> Result<(), Problem> {
+        if self.under_way.as_ref().is_none_or(|(at, ..)| *at != nth) {
+            self.end().await?;
+            room(self.done.len())?;
+            self.under_way = Some((nth, FileDecoder::default(), api.exchange.stage()));
+        }
+        let Some((_, decoder, writer)) = &mut self.under_way else { return Ok(()) };
+        let mut out = Vec::new();
+        decoder.push(text, &mut out);
+        writer.write(&out).await.map_err(failure::store)
+    }
+
+    async fn end(&mut self) -> Result<(), Problem> {
+        let Some((nth, decoder, mut writer)) = self.under_way.take() else { return Ok(()) };
+        let wrong = |code, detail| Problem::field(format!("anexos[{nth}].contenido"), code, detail);
+        let mut out = Vec::new();
+        if !decoder.finish(&mut out) {
+            return Err(wrong("no_valido", "El contenido del anexo debe estar en base64"));
+        }
+        writer.write(&out).await.map_err(failure::store)?;
+        if writer.bytes() == 0 {
+            return Err(wrong("no_especificado", "El anexo está vacío"));
+        }
+        let file = writer.finish().await.map_err(failure::store)?;
+        self.done.push(Annex { nth, file_name: None, file });
+        Ok(())
+    }
+
+    async fn finish(mut self) -> Result<Vec<Annex>, Problem> {
+        self.end().await?;
+        Ok(self.done)
     }
 }
 

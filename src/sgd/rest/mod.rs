@@ -9,7 +9,7 @@ mod csv;
 mod decisions;
 mod despachos;
 mod directory;
-mod download;
+pub(in crate::sgd) mod download;
 mod events;
 mod evidence;
 pub(in crate::sgd) mod failure;
@@ -51,6 +51,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 pub use health::Check;
+pub use intake::ANNEXES_MAX;
 use openapi::operation::Operacion;
 pub use stream::Streams;
 

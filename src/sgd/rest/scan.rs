@@ -37,9 +37,18 @@ enum Lex {
     },
     /// In a string that holds a file: the document's, or one that nobody asked for.
     File {
-        wanted: bool,
+        wanted: Wanted,
         escape: Escape,
     },
+}
+
+/// Whose content a file's text is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    No,
+    Document,
+    /// Of the annex with this place in its list.
+    Annex(usize),
 }
 
 #[derive(Clone, Copy)]
@@ -55,8 +64,14 @@ enum Escape {
 
 /// An open object or array.
 enum Open {
-    Object { key: Vec<u8>, at_key: bool },
-    Array,
+    Object {
+        key: Vec<u8>,
+        at_key: bool,
+    },
+    /// With how many elements before this one.
+    Array {
+        nth: usize,
+    },
 }
 
 /// Takes a text out of the middle of the kept one: `removed` bytes after `at`.
@@ -70,6 +85,11 @@ pub struct Scanner {
     document: &'static [&'static str],
     /// Members of this name hold files; wherever they stand they are not kept.
     content: &'static [u8],
+    /// The list whose objects have files too, if any.
+    annexes: Option<&'static str>,
+    /// Texts of annexes since they were last taken, and the place of the last one begun.
+    texts: Vec<(usize, Vec<u8>)>,
+    last: Option<usize>,
     kept: Vec<u8>,
     kept_max: usize,
     open: Vec<Open>,
@@ -85,6 +105,9 @@ impl Scanner {
         Self {
             document,
             content,
+            annexes: None,
+            texts: Vec::new(),
+            last: None,
             kept: Vec::new(),
             kept_max,
             open: Vec::new(),
@@ -92,6 +115,17 @@ impl Scanner {
             cuts: Vec::new(),
             found: false,
         }
+    }
+
+    /// The objects in the list at this member have files too.
+    #[must_use]
+    pub fn with_annexes(self, member: Option<&'static str>) -> Self {
+        Self { annexes: member, ..self }
+    }
+
+    /// The texts of annexes since this was last asked, each with its place in the list; the last may go on.
+    pub fn take_annexes(&mut self) -> Vec<(usize, Vec<u8>)> {
+        std::mem::take(&mut self.texts)
     }
 
     /// Takes the next piece. The document's text in it, its escapes resolved, is appended to `text`.
@@ -102,7 +136,9 @@ impl Scanner {
                 Lex::File { wanted, escape: Escape::None } => self.file(rest, wanted, text),
                 Lex::File { wanted, escape } => {
                     let (decoded, escape) = unescape(escape, *byte);
-                    text.extend(decoded.filter(|_| wanted));
+                    if let Some(byte) = decoded {
+                        self.let_out(wanted, &[byte], text);
+                    }
                     self.lex = Lex::File { wanted, escape };
                     self.cut(1);
                     after
@@ -138,12 +174,10 @@ impl Scanner {
     }
 
     /// A run of a file's text without escapes, up to its end or the next escape.
-    fn file<'a>(&mut self, piece: &'a [u8], wanted: bool, text: &mut Vec<u8>) -> &'a [u8] {
+    fn file<'a>(&mut self, piece: &'a [u8], wanted: Wanted, text: &mut Vec<u8>) -> &'a [u8] {
         let end = memchr::memchr2(b'"', b'\\', piece);
         let (run, rest) = piece.split_at(end.unwrap_or(piece.len()));
-        if wanted {
-            text.extend_from_slice(run);
-        }
+        self.let_out(wanted, run, text);
         self.cut(run.len());
         match rest.split_first() {
             None => rest,
@@ -156,6 +190,17 @@ impl Scanner {
                 self.lex = Lex::File { wanted, escape: Escape::Backslash };
                 after
             }
+        }
+    }
+
+    fn let_out(&mut self, wanted: Wanted, run: &[u8], text: &mut Vec<u8>) {
+        match wanted {
+            Wanted::No => {}
+            Wanted::Document => text.extend_from_slice(run),
+            Wanted::Annex(nth) => match self.texts.last_mut() {
+                Some((last, text)) if *last == nth => text.extend_from_slice(run),
+                _ => self.texts.push((nth, run.to_vec())),
+            },
         }
     }
 
@@ -183,13 +228,13 @@ impl Scanner {
     fn between(&mut self, byte: u8) -> Result<(), ScanError> {
         match byte {
             b'{' => self.open(Open::Object { key: Vec::new(), at_key: true })?,
-            b'[' => self.open(Open::Array)?,
+            b'[' => self.open(Open::Array { nth: 0 })?,
             b'}' | b']' => drop(self.open.pop()),
-            b',' | b':' => {
-                if let Some(Open::Object { at_key, .. }) = self.open.last_mut() {
-                    *at_key = byte == b',';
-                }
-            }
+            b',' | b':' => match self.open.last_mut() {
+                Some(Open::Object { at_key, .. }) => *at_key = byte == b',',
+                Some(Open::Array { nth }) => *nth += 1,
+                None => {}
+            },
             b'"' => return self.begin_string(),
             _ => {}
         }
@@ -217,11 +262,21 @@ impl Scanner {
             self.lex = Text { key, escaped: false };
             return self.keep(b'"');
         }
-        let wanted = self.at_document();
-        if wanted && self.found {
-            return Err(ScanError::Twice);
+        let wanted = match self.at_annex() {
+            Some(nth) => Wanted::Annex(nth),
+            None if self.at_document() => Wanted::Document,
+            None => Wanted::No,
+        };
+        match wanted {
+            Wanted::Document if self.found => return Err(ScanError::Twice),
+            Wanted::Document => self.found = true,
+            Wanted::Annex(nth) if self.last.is_some_and(|last| nth <= last) => return Err(ScanError::Twice),
+            Wanted::Annex(nth) => {
+                self.last = Some(nth);
+                self.texts.push((nth, Vec::new()));
+            }
+            Wanted::No => {}
         }
-        self.found = self.found || wanted;
         for byte in [b"\"", MARK.as_bytes(), b"\""].concat() {
             self.keep(byte)?;
         }
@@ -234,6 +289,15 @@ impl Scanner {
     fn at_document(&self) -> bool {
         let named = |open: &Open, name: &str| matches!(open, Open::Object { key, .. } if key == name.as_bytes());
         self.open.len() == self.document.len() && self.open.iter().zip(self.document).all(|(o, name)| named(o, name))
+    }
+
+    /// The place in their list of the annex whose content begins here.
+    fn at_annex(&self) -> Option<usize> {
+        let member = self.annexes?.as_bytes();
+        match self.open.as_slice() {
+            [Open::Object { key, .. }, Open::Array { nth }, Open::Object { .. }] if key == member => Some(*nth),
+            _ => None,
+        }
     }
 
     fn keep(&mut self, byte: u8) -> Result<(), ScanError> {
@@ -332,6 +396,28 @@ mod tests {
             scan(r#"{"anexos":[{"nombre":"a","contenido":"JVBERi0="}]}"#).0,
             r#"{"anexos":[{"nombre":"a","contenido":"@"}]}"#
         );
+    }
+
+    #[test]
+    fn annexes_leave_by_their_place_however_the_pieces_end() {
+        let json = r#"{"anexos":[{"nombre":"a"},{"contenido":"QUJD","nombre":"b"},7,{"contenido":""},{"contenido":"X\/Y"},
+            {"x":[{"contenido":"no"}]}],"otros":[{"contenido":"no"}],"documento":{"contenido":"JVBERi0="}}"#;
+        for size in 1..json.len() {
+            let mut scanner = Scanner::new(PATH, 1000).with_annexes(Some("anexos"));
+            let (mut text, mut found) = (Vec::new(), std::collections::BTreeMap::<usize, String>::new());
+            for piece in json.as_bytes().chunks(size) {
+                scanner.push(piece, &mut text).unwrap();
+                for (nth, run) in scanner.take_annexes() {
+                    found.entry(nth).or_default().push_str(std::str::from_utf8(&run).unwrap());
+                }
+            }
+            let found: Vec<_> = found.into_iter().collect();
+            assert_eq!(found, [(1, "QUJD".into()), (3, String::new()), (4, "X/Y".into())], "in pieces of {size}");
+            assert_eq!(text, b"JVBERi0=");
+        }
+        let twice = r#"{"anexos":[{"contenido":"A","contenido":"B"}]}"#;
+        let mut scanner = Scanner::new(PATH, 1000).with_annexes(Some("anexos"));
+        assert_eq!(scanner.push(twice.as_bytes(), &mut Vec::new()), Err(ScanError::Twice));
     }
 
     #[test]

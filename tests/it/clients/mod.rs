@@ -6,6 +6,7 @@ mod component;
 mod oddities;
 mod platform;
 mod servers;
+mod sgd;
 
 use std::{
     fmt::Write,

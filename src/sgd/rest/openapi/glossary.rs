@@ -74,7 +74,12 @@ pub const PALABRAS: &[Palabra] = &[
         "Su huella SHA-256, en hexadecimal",
         r#""9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08""#,
     ),
-    ("anexos", "Anexos: solo viajan sus nombres", r#"[{"nombre": "plano.dwg"}]"#),
+    (
+        "AnexoNuevo.contenido",
+        "El archivo en base64, de todos los anexos o de ninguno: chasqui lo publica",
+        r#""UEsDBBQ=""#,
+    ),
+    ("anexos", "Anexos: viajan sus nombres y una dirección de la que se descargan", r#"[{"nombre": "plano.dwg"}]"#),
     ("url_anexos", "Dirección de la que se descargan los anexos", r#""https://sgd.entidad.gob.pe/anexos/1""#),
     ("firmas", "Informe sobre las firmas del PDF", ""),
     ("Informe.firmas", "Cada firma", ""),

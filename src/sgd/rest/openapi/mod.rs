@@ -20,7 +20,7 @@ use self::{
     operation::{Contenido, Operacion},
     schemas::Problema,
 };
-use super::routes;
+use super::{intake, routes};
 use crate::{
     http::{Code, Grupo, auth},
     store::Rol,
@@ -161,10 +161,16 @@ fn body(operacion: &Operacion, generator: &mut SchemaGenerator) -> Option<Value>
     let mut content = json!({"application/json": {"schema": (cuerpo.json)(generator), "example": example}});
     if let Some((part, datos)) = cuerpo.formulario {
         let file = json!({"type": "string", "contentMediaType": PDF});
-        content["multipart/form-data"] = json!({
+        let mut form = json!({
             "schema": {"type": "object", "properties": {"datos": datos(generator), part: file}, "required": ["datos"]},
             "encoding": {"datos": {"contentType": "application/json"}, part: {"contentType": PDF}},
         });
+        if part == intake::DOCUMENT.part {
+            let files =
+                json!({"type": "array", "items": {"type": "string", "contentMediaType": "application/octet-stream"}});
+            form["schema"]["properties"]["anexos"] = files;
+        }
+        content["multipart/form-data"] = form;
     }
     Some(json!({"required": cuerpo.obligatorio, "content": content}))
 }

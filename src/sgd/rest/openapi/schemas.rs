@@ -46,6 +46,14 @@ text!(
     json_schema!({"type": "string", "contentEncoding": "base64", "contentMediaType": "application/pdf"})
 );
 
+/// A file of any kind in base64.
+pub struct ArchivoEnBase64;
+text!(
+    ArchivoEnBase64,
+    "ArchivoEnBase64",
+    json_schema!({"type": "string", "minLength": 4, "contentEncoding": "base64"})
+);
+
 /// `cflgest`, as the wire has it.
 pub struct Letra;
 text!(Letra, "Letra", json_schema!({"type": "string", "enum": ["P", "E", "R", "O", "S"]}));
@@ -84,6 +92,7 @@ pub struct NombreDeDocumento {
 #[derive(JsonSchema)]
 pub struct AnexoNuevo {
     nombre: Texto<100>,
+    contenido: Option<ArchivoEnBase64>,
 }
 
 /// A new despacho; `D` is how its document comes.

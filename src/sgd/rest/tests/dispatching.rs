@@ -81,7 +81,9 @@ async fn a_form_that_is_wrong_says_what_is_wrong() {
     let not_pdf = world.form(&key, PATH, &[("datos", None, data), ("documento", Some("a.pdf"), b"hola")]).await;
     assert_eq!(not_pdf.fields(), ["documento.contenido no_valido"]);
     let annex = world.form(&key, PATH, &[("datos", None, data), file, ("anexos", Some("plano.dwg"), b"x")]).await;
-    assert_eq!(annex.fields(), ["anexos no_disponible"]);
+    assert_eq!(annex.fields(), ["anexos no_valido"], "it has no address at which they could be downloaded");
+    let empty = world.form(&key, PATH, &[("datos", None, data), file, ("anexos", Some("plano.dwg"), b"")]).await;
+    assert_eq!(empty.fields(), ["anexos no_especificado"]);
     let stranger = world.form(&key, PATH, &[("archivo", Some("a.pdf"), b"x")]).await;
     assert_eq!(stranger.fields(), ["archivo campo_desconocido"]);
     let twice = despacho("F-1", &document).to_string();
@@ -98,10 +100,10 @@ async fn wrong_fields_are_told_all_at_once() {
     let mut body = despacho("N-1", &pdf(2000));
     body["asuntos"] = body["asunto"].take();
     body["folios"] = json!("3");
-    body["anexos"] = json!([{"nombre": "plano.dwg", "contenido": "AAAA"}]);
+    body["anexos"] = json!([{"nombre": "plano.dwg", "contenido": 5}]);
     let answer = world.post(&key, PATH, &body).await;
     assert_eq!(answer.status, 422);
-    assert_eq!(answer.fields(), ["asuntos campo_desconocido", "folios no_valido", "anexos[0].contenido no_disponible"]);
+    assert_eq!(answer.fields(), ["asuntos campo_desconocido", "anexos[0].contenido no_valido", "folios no_valido"]);
     assert_eq!(answer.json()["errors"][0]["detail"], "El campo no existe; ¿quiso decir «asunto»?");
 
     let mut body = despacho("", &pdf(2000));
@@ -251,4 +253,59 @@ async fn waiting_ends_in_time_and_when_the_daemon_stops() {
     assert_eq!(world.get(&key, &path).await.status, 200);
     assert_eq!(began.elapsed().as_secs(), 5);
     assert_eq!(world.get(&key, &path.replace("120", "121")).await.code(), "parametro_no_valido");
+}
+
+#[tokio::test]
+async fn annexes_come_as_base64_or_as_files_and_are_published_at_an_address_of_their_own() {
+    let world = world_at(Some("https://entidad.gob.pe"));
+    let key = world.key(Rol::Sgd, Some(RUC_A)).await;
+    let mut body = despacho("A-1", &pdf(2000));
+    let plan = vec![200_u8; LARGE];
+    body["anexos"] =
+        json!([{"nombre": "plano.dwg", "contenido": base64(&plan)}, {"contenido": "aG9sYQ", "nombre": "hola.txt"}]);
+    let made = world.post(&key, PATH, &body).await;
+    assert_eq!(made.status, 202, "{:?}", String::from_utf8_lossy(&made.body));
+    let made = made.json();
+    let sizes: Vec<_> =
+        made["anexos"].as_array().unwrap().iter().map(|a| (a["nombre"].clone(), a["bytes"].clone())).collect();
+    assert_eq!(sizes, [(json!("plano.dwg"), json!(LARGE)), (json!("hola.txt"), json!(4))]);
+    assert!(made["url_anexos"].as_str().unwrap().starts_with("https://entidad.gob.pe/anexos/"), "{made}");
+    assert_eq!(made["anexos"][1]["sha256"], "b221d9dbb083a7f33428d7c2a3c3198ae925614d70210e28716ccaa7cd4ddb79");
+
+    let mut data = despacho("A-2", b"");
+    data["documento"] = Value::Null;
+    let (data, document) = (data.to_string(), pdf(3000));
+    let parts: [(&str, Option<&str>, &[u8]); 4] = [
+        ("anexos", Some("año 1.dwg"), &plan),
+        ("datos", None, data.as_bytes()),
+        ("anexos", Some("b.txt"), b"hola"),
+        ("documento", Some("a.pdf"), &document),
+    ];
+    let made = world.form(&key, PATH, &parts).await;
+    assert_eq!(made.status, 202, "{:?}", String::from_utf8_lossy(&made.body));
+    assert_eq!(
+        (&made.json()["anexos"][0]["nombre"], &made.json()["anexos"][1]["bytes"]),
+        (&json!("año 1.dwg"), &json!(4))
+    );
+
+    for (annexes, field) in [
+        (json!([{"nombre": "a", "contenido": "@@@@"}]), "anexos[0].contenido no_valido"),
+        (json!([{"nombre": "a", "contenido": ""}]), "anexos[0].contenido no_especificado"),
+        (json!([{"nombre": "a", "contenido": "aG9sYQ=="}, {"nombre": "b"}]), "anexos no_valido"),
+    ] {
+        body["anexos"] = annexes;
+        assert_eq!(world.post(&key, PATH, &body).await.fields(), [field], "{}", body["anexos"]);
+    }
+}
+
+#[tokio::test]
+async fn the_same_request_with_another_annex_is_another_request() {
+    let world = world_at(Some("https://entidad.gob.pe"));
+    let key = world.key(Rol::Sgd, Some(RUC_A)).await;
+    let mut body = despacho("A-3", &pdf(2000));
+    body["anexos"] = json!([{"nombre": "a", "contenido": base64(b"uno")}]);
+    let first = world.post_once(&key, "k", PATH, &body).await.json();
+    assert_eq!(world.post_once(&key, "k", PATH, &body).await.json()["id"], first["id"]);
+    body["anexos"][0]["contenido"] = json!(base64(b"dos"));
+    assert_eq!(world.post_once(&key, "k", PATH, &body).await.code(), "idempotency_key_reused");
 }

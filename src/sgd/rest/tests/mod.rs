@@ -141,6 +141,11 @@ impl Answer {
 }
 
 fn world() -> World {
+    world_at(None)
+}
+
+/// One that publishes annexes at an address.
+fn world_at(base: Option<&str>) -> World {
     let folder = tempfile::tempdir().unwrap();
     let store = EmbeddedStore::open(folder.path(), Options::new(Still.now())).unwrap();
     let own =
@@ -154,6 +159,7 @@ fn world() -> World {
         retry: RetryPolicy::default(),
     };
     let exchange = Exchange::new(store, Arc::new(Agreeable::default()), Arc::new(Still), Arc::new(SystemIds), settings);
+    let exchange = exchange.with_anexos(base);
     let stop = CancellationToken::new();
     let audit = audit::log::Options {
         data_dir: folder.path().to_owned(),

@@ -228,7 +228,9 @@ impl Bench {
             let context = verify::Context { now, trust: &trust, folios: Some(1), revocation: None };
             match &body {
                 StagedBody::Memory(bytes) => verify::examine(Cursor::new(bytes), &context),
-                StagedBody::File(path) => verify::examine(std::fs::File::open(&**path).expect("a file"), &context),
+                StagedBody::File(staged) => {
+                    verify::examine(std::fs::File::open(staged.path()).expect("a file"), &context)
+                }
             }
         });
         examination.await.expect("a report")

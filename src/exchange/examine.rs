@@ -97,7 +97,7 @@ impl Examiner {
             let context = verify::Context { now, trust: &trust, folios, revocation: source.as_deref() };
             match &body {
                 StagedBody::Memory(bytes) => verify::examine(Cursor::new(bytes), &context),
-                StagedBody::File(path) => match File::open(&**path) {
+                StagedBody::File(staged) => match File::open(staged.path()) {
                     Ok(file) => verify::examine(file, &context),
                     Err(error) => unreadable(&error.to_string(), bytes, now),
                 },

@@ -1,15 +1,14 @@
 //! Documents on their way through the platform: taken in piece by piece into a temporary folder, read back the same way,
 //! gone when the last who needs one is done. Memory does not depend on their size.
 
-use std::{io::Read, path::PathBuf, sync::Arc};
+use std::{fs::File, io::Read, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tempfile::TempPath;
 
 use crate::store::{
     BlobReader, BlobWriter, Staged, StoreError,
-    blobs::{BlobSource, StagedBody, blocking},
+    blobs::{BlobSource, StagedBody, StagedFile, blocking},
 };
 
 /// Bytes read at a time.
@@ -51,9 +50,9 @@ impl Spool {
 pub async fn open(staged: &Staged) -> Result<BlobReader, StoreError> {
     let source: Box<dyn BlobSource> = match &staged.body {
         StagedBody::Memory(bytes) => Box::new(Whole(Some(bytes.clone()))),
-        StagedBody::File(path) => {
-            let path = Arc::clone(path);
-            Box::new(blocking(move || Ok(Pieces { file: Some(std::fs::File::open(&*path)?), _path: path })).await?)
+        StagedBody::File(staged) => {
+            let staged = Arc::clone(staged);
+            Box::new(blocking(move || Ok(Pieces { file: Some(File::open(staged.path())?), _staged: staged })).await?)
         }
     };
     Ok(BlobReader::new(staged.sha256.clone(), staged.bytes, source))
@@ -69,9 +68,9 @@ impl BlobSource for Whole {
 }
 
 struct Pieces {
-    file: Option<std::fs::File>,
+    file: Option<File>,
     /// Keeps the file until it was read.
-    _path: Arc<TempPath>,
+    _staged: Arc<StagedFile>,
 }
 
 #[async_trait]

@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::Write,
+    io::{self, Write},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use ring::digest;
 use tempfile::TempPath;
+use tokio::sync::watch;
 
 use super::StoreError;
 use crate::{
@@ -48,9 +49,8 @@ struct Spill {
     hash: digest::Context,
 }
 
-/// A whole document, hashed and, if large, synced; not in the store until a commit names it. Cheap to clone, so that a
-/// use case which lost a race can commit it again; a commit that succeeds moves the file away, the rest is removed with
-/// the last clone.
+/// A whole document, hashed; not in the store until a commit names it. Cheap to clone, so that a use case which lost a race
+/// can commit it again; a commit that succeeds moves the file away, the rest is removed with the last clone.
 #[derive(Debug, Clone)]
 pub struct Staged {
     pub sha256: Sha256,
@@ -62,8 +62,73 @@ pub struct Staged {
 pub enum StagedBody {
     /// At most [`SMALL_MAX`] bytes.
     Memory(Bytes),
-    /// A synced file in the store's own file system.
-    File(Arc<TempPath>),
+    /// A file in the store's own file system.
+    File(Arc<StagedFile>),
+}
+
+/// A large document on its way into the store. It is being synced while others read it already; a commit waits for that.
+#[derive(Debug)]
+pub struct StagedFile {
+    path: TempPath,
+    synced: watch::Receiver<Option<Result<(), Unsynced>>>,
+}
+
+/// Why a file is not on the disk, to be told to everybody who waits for it.
+#[derive(Debug, Clone)]
+struct Unsynced {
+    kind: io::ErrorKind,
+    system: Option<i32>,
+    text: String,
+}
+
+impl StagedFile {
+    /// Begins to sync the file, off the runtime's threads.
+    fn sync(path: TempPath, file: File) -> Self {
+        let (told, synced) = watch::channel(None);
+        tokio::task::spawn_blocking(move || {
+            syncs::count();
+            told.send_replace(Some(file.sync_data().map_err(|error| Unsynced::from(&error))));
+        });
+        Self { path, synced }
+    }
+
+    /// Waits until the file is on the disk.
+    pub async fn synced(&self) -> Result<(), StoreError> {
+        let mut synced = self.synced.clone();
+        let end = synced.wait_for(Option::is_some).await.map_err(|_| StoreError::Closed)?.clone();
+        end.unwrap_or(Ok(())).map_err(|why| unwritable(why.into()))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Leaves the file to whoever has moved it: nothing of it is removed any more.
+    pub fn keep(self) -> io::Result<PathBuf> {
+        self.path.keep().map_err(|error| error.error)
+    }
+}
+
+impl From<&io::Error> for Unsynced {
+    fn from(error: &io::Error) -> Self {
+        Self { kind: error.kind(), system: error.raw_os_error(), text: error.to_string() }
+    }
+}
+
+impl From<Unsynced> for io::Error {
+    fn from(why: Unsynced) -> Self {
+        why.system.map_or_else(|| Self::new(why.kind, why.text), Self::from_raw_os_error)
+    }
+}
+
+impl Staged {
+    /// Waits until the document can be named by a commit: a large one is on the disk then.
+    pub async fn synced(&self) -> Result<(), StoreError> {
+        match &self.body {
+            StagedBody::Memory(_) => Ok(()),
+            StagedBody::File(file) => file.synced().await,
+        }
+    }
 }
 
 impl BlobWriter {
@@ -113,13 +178,9 @@ impl BlobWriter {
         }
         self.spill().await?;
         let Some(spill) = self.spill.take() else { return Err(StoreError::Closed) };
-        let (sha256, path) = blocking(move || {
-            syncs::count();
-            spill.file.sync_data().map_err(unwritable)?;
-            Ok((Sha256::from_digest(spill.hash.finish().as_ref()), spill.path))
-        })
-        .await?;
-        Ok(Staged { sha256, bytes: self.bytes, body: StagedBody::File(Arc::new(path)) })
+        let sha256 = Sha256::from_digest(spill.hash.finish().as_ref());
+        let file = StagedFile::sync(spill.path, spill.file);
+        Ok(Staged { sha256, bytes: self.bytes, body: StagedBody::File(Arc::new(file)) })
     }
 
     /// Hashes and writes what is pending, off the runtime's threads.
@@ -158,13 +219,13 @@ impl DocumentSink for BlobWriter {
 }
 
 /// A full or read-only disk is told from other failures: it ends by itself and nothing is damaged.
-pub fn unwritable(error: std::io::Error) -> StoreError {
+pub fn unwritable(error: io::Error) -> StoreError {
     if disk_refuses(&error) { StoreError::Unwritable(in_spanish(&error)) } else { StoreError::Io(error) }
 }
 
 /// Whether an error says that the disk takes nothing now.
-pub fn disk_refuses(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+pub fn disk_refuses(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
 }
 
@@ -220,8 +281,8 @@ impl BlobReader {
 
 #[async_trait]
 impl DocumentSource for BlobReader {
-    async fn next(&mut self) -> std::io::Result<Option<Bytes>> {
-        BlobReader::next(self).await.map_err(std::io::Error::other)
+    async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        BlobReader::next(self).await.map_err(io::Error::other)
     }
 }
 
@@ -246,10 +307,28 @@ mod tests {
             assert_eq!((staged.bytes, &staged.sha256), (size as u64, &expected));
             match &staged.body {
                 StagedBody::Memory(bytes) => assert!(bytes.len() == size && size <= SMALL_MAX),
-                StagedBody::File(path) => assert_eq!(std::fs::read(&**path).unwrap(), vec![7u8; size]),
+                StagedBody::File(file) => {
+                    assert_eq!(std::fs::read(file.path()).unwrap(), vec![7u8; size]);
+                    file.synced().await.unwrap();
+                }
             }
         }
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "dropped documents leave nothing");
+    }
+
+    #[tokio::test]
+    async fn a_document_that_could_not_be_synced_says_so_to_everybody_who_waits() {
+        let dir = tempfile::tempdir().unwrap();
+        for (why, disk) in [(io::Error::from_raw_os_error(28), true), (io::Error::other("se soltó el cable"), false)] {
+            let (path, why) =
+                (tempfile::NamedTempFile::new_in(dir.path()).unwrap().into_temp_path(), Unsynced::from(&why));
+            let (_told, synced) = watch::channel(Some(Err(why)));
+            let file = StagedFile { path, synced };
+            for _ in 0..2 {
+                let error = file.synced().await.unwrap_err();
+                assert_eq!(matches!(error, StoreError::Unwritable(_)), disk, "{error}");
+            }
+        }
     }
 
     #[tokio::test]

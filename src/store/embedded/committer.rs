@@ -4,6 +4,7 @@
 use std::{
     panic::{self, AssertUnwindSafe},
     sync::{Arc, PoisonError},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -246,7 +247,7 @@ impl Committer {
         }
         let written = match body {
             StagedBody::Memory(body) => self.packs.write(&sha256, &body).map(Some),
-            StagedBody::File(path) => self.documents.write(&sha256, path).map(|()| None),
+            StagedBody::File(staged) => self.documents.write(&sha256, staged).map(|()| None),
         };
         self.doubted |= written.is_err();
         let pack = written.map_err(|error| CommitError::Store(unwritable(&error)))?;
@@ -257,12 +258,28 @@ impl Committer {
 
     /// Makes the batch durable: documents first, then the entries that name them.
     fn write(&mut self, frames: &[u8], count: u64) -> std::io::Result<()> {
-        self.packs.sync()?;
-        self.documents.sync()?;
+        self.sync_documents()?;
         self.journal.append(frames, count)?;
         self.packs.keep();
         self.documents.keep();
         Ok(())
+    }
+
+    /// Small documents and the names of large ones; where there are both, neither waits for the other.
+    fn sync_documents(&mut self) -> std::io::Result<()> {
+        let Self { packs, documents, .. } = self;
+        if !documents.pending() {
+            return packs.sync();
+        }
+        if !packs.pending() {
+            return documents.sync();
+        }
+        thread::scope(|scope| {
+            let small = scope.spawn(|| packs.sync());
+            let large = documents.sync();
+            let small = small.join().unwrap_or_else(|_| Err(std::io::Error::other("the sync of a pack panicked")));
+            small.and(large)
+        })
     }
 
     /// Takes back what a failed batch wrote. What cannot be cut off now is before the next batch.

@@ -10,14 +10,13 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tempfile::TempPath;
 
 use super::{disk::Disk, packs, placement::Placed};
 use crate::{
     domain::Sha256,
     store::{
         BlobReader, StoreError,
-        blobs::{BlobSource, blocking},
+        blobs::{BlobSource, StagedFile, blocking},
     },
     telemetry::failpoint,
 };
@@ -69,7 +68,7 @@ pub struct Documents {
     /// Folders with new names that are not synced yet.
     touched: BTreeSet<PathBuf>,
     /// Files put there and not yet kept, and where they came from.
-    new: Vec<(PathBuf, Arc<TempPath>)>,
+    new: Vec<(PathBuf, Arc<StagedFile>)>,
 }
 
 impl Documents {
@@ -78,7 +77,7 @@ impl Documents {
     }
 
     /// Renames a staged file, which is synced, to its name. What stands there is from an interrupted commit.
-    pub fn write(&mut self, sha256: &Sha256, staged: Arc<TempPath>) -> io::Result<()> {
+    pub fn write(&mut self, sha256: &Sha256, staged: Arc<StagedFile>) -> io::Result<()> {
         let target = path(&self.dir, sha256);
         let folder = self.dir.join(folder(sha256));
         if !folder.is_dir() {
@@ -86,11 +85,16 @@ impl Documents {
             self.touched.insert(self.dir.clone());
         }
         failpoint::reach("document.rename");
-        self.disk.rename(&staged, &target)?;
+        self.disk.rename(staged.path(), &target)?;
         failpoint::reach("document.renamed");
         self.touched.insert(folder);
         self.new.push((target, staged));
         Ok(())
+    }
+
+    /// Whether there are names that are not durable yet.
+    pub fn pending(&self) -> bool {
+        !self.touched.is_empty()
     }
 
     /// Makes the new names durable.
@@ -107,7 +111,7 @@ impl Documents {
         self.touched.clear();
         for (_, staged) in self.new.drain(..) {
             // The name it had is gone: there is nothing for the guard to remove.
-            if let Some(Err(error)) = Arc::into_inner(staged).map(TempPath::keep) {
+            if let Some(Err(error)) = Arc::into_inner(staged).map(StagedFile::keep) {
                 tracing::warn!(%error, "a document in the store is still guarded as staged");
             }
         }
@@ -122,7 +126,7 @@ impl Documents {
     /// cannot be moved now is an orphan, removed at a later start.
     pub fn rewind(&mut self, mark: usize) {
         for (target, staged) in self.new.drain(mark.min(self.new.len())..) {
-            if let Err(error) = fs::rename(&target, &*staged) {
+            if let Err(error) = fs::rename(&target, staged.path()) {
                 tracing::warn!(path = %target.display(), %error, "a document that was not committed stays behind");
             }
         }

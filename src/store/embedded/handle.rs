@@ -131,6 +131,9 @@ fn api_key(record: Record) -> Option<ApiKey> {
 #[async_trait]
 impl Store for EmbeddedStore {
     async fn commit(&self, change: Change) -> Result<Seq, CommitError> {
+        for document in &change.documents {
+            document.synced().await?;
+        }
         let prepared = Box::new(Prepared::new(change)?);
         let (answer, result) = oneshot::channel();
         self.requests()?.send(Request::Commit(prepared, answer)).await.map_err(|_| StoreError::Closed)?;

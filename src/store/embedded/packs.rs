@@ -192,6 +192,11 @@ impl Packs {
         Ok(InPack { number: self.last, offset })
     }
 
+    /// Whether something was written that is not durable yet.
+    pub fn pending(&self) -> bool {
+        self.current.as_ref().is_some_and(|c| c.written > c.length)
+    }
+
     /// Makes what was written durable.
     pub fn sync(&mut self) -> io::Result<()> {
         if let Some(current) = self.current.as_mut().filter(|c| c.written > c.length) {

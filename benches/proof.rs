@@ -223,9 +223,11 @@ impl Bench {
     }
 
     async fn examined(&self, staged: &Staged) -> chasqui::domain::firmas::Informe {
-        let (trust, body, now) = (self.trust.clone(), staged.body.clone(), SystemClock.now());
+        let (trust, now) = (self.trust.clone(), SystemClock.now());
+        let (body, begun) = (staged.body.clone(), staged.begun.clone());
         let examination = tokio::task::spawn_blocking(move || {
-            let context = verify::Context { now, trust: &trust, folios: Some(1), revocation: None };
+            let context =
+                verify::Context { now, trust: &trust, folios: Some(1), revocation: None, begun: Some(&begun) };
             match &body {
                 StagedBody::Memory(bytes) => verify::examine(Cursor::new(bytes), &context),
                 StagedBody::File(staged) => {

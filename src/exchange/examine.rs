@@ -89,12 +89,14 @@ impl Examiner {
     async fn examine(&self, staged: &Staged, folios: Option<u64>, now: Timestamp) -> Informe {
         // Held until the end: the semaphore is never closed.
         let place = Arc::clone(&self.places).acquire_owned().await.ok();
-        let (body, trust, bytes) = (staged.body.clone(), self.trust(), staged.bytes);
+        let (body, begun) = (staged.body.clone(), staged.begun.clone());
+        let (trust, bytes) = (self.trust(), staged.bytes);
         let revocation = self.revocation.clone();
         let done = tokio::task::spawn_blocking(move || {
             let _place = place;
             let source = revocation.map(|open| open());
-            let context = verify::Context { now, trust: &trust, folios, revocation: source.as_deref() };
+            let context =
+                verify::Context { now, trust: &trust, folios, revocation: source.as_deref(), begun: Some(&begun) };
             match &body {
                 StagedBody::Memory(bytes) => verify::examine(Cursor::new(bytes), &context),
                 StagedBody::File(staged) => match File::open(staged.path()) {

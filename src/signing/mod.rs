@@ -2,6 +2,7 @@
 //! only I/O is the stream it is given. The clock, the trust anchors and the network, where one is wanted, are passed in.
 
 pub mod asn1;
+pub mod begun;
 pub mod cades;
 pub mod cargo_pdf;
 pub mod certificate;

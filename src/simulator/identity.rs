@@ -165,7 +165,8 @@ mod tests {
         );
         let mut trust = Trust::default();
         trust.with(&authority.root(), "simulador").unwrap();
-        let report = examine(Cursor::new(signed), &Context { now, trust: &trust, folios: None, revocation: None });
+        let report =
+            examine(Cursor::new(signed), &Context { now, trust: &trust, folios: None, revocation: None, begun: None });
         assert_eq!(report.veredicto, Veredicto::Confiable, "{report:?}");
         let signer = report.firmas[0].firmante.as_ref().unwrap();
         assert_eq!(signer.ruc.as_deref(), Some("20900001003"));

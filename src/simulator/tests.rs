@@ -215,7 +215,8 @@ async fn counterparts_answer_each_in_its_way() {
     assert!(memchr::memmem::find(&pdf, received.documento.sha256.as_str().as_bytes()).is_some(), "it names the digest");
     let mut trust = Trust::default();
     trust.with(&simulator.root(), "simulador").unwrap();
-    let context = verify::Context { now: SystemClock.now(), trust: &trust, folios: None, revocation: None };
+    let context =
+        verify::Context { now: SystemClock.now(), trust: &trust, folios: None, revocation: None, begun: None };
     let report = verify::examine(std::io::Cursor::new(&pdf), &context);
     assert_eq!(report.veredicto, Veredicto::Confiable, "{report:?}");
     assert_eq!(report.firmas[0].firmante.as_ref().unwrap().ruc.as_deref(), Some(Comportamiento::Recepciona.ruc()));

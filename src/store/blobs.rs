@@ -18,6 +18,7 @@ use super::StoreError;
 use crate::{
     config::causes::in_spanish,
     domain::Sha256,
+    signing::begun::{Begun, Hashing},
     soap::{
         body::DocumentSource,
         sink::{DocumentSink, SinkError},
@@ -46,7 +47,7 @@ pub struct BlobWriter {
 struct Spill {
     file: File,
     path: TempPath,
-    hash: digest::Context,
+    hash: Hashing,
 }
 
 /// A whole document, hashed; not in the store until a commit names it. Cheap to clone, so that a use case which lost a race
@@ -56,6 +57,8 @@ pub struct Staged {
     pub sha256: Sha256,
     pub bytes: u64,
     pub body: StagedBody,
+    /// For whoever examines it.
+    pub begun: Begun,
 }
 
 #[derive(Debug, Clone)]
@@ -172,15 +175,18 @@ impl BlobWriter {
     pub async fn finish(mut self) -> Result<Staged, StoreError> {
         if self.spill.is_none() {
             let body = Bytes::from(self.pending);
-            let hash = digest::digest(&digest::SHA256, &body);
-            let sha256 = Sha256::from_digest(hash.as_ref());
-            return Ok(Staged { sha256, bytes: self.bytes, body: StagedBody::Memory(body) });
+            let mut hash = Hashing::default();
+            hash.update(&body);
+            let (digest, begun) = hash.finish();
+            let sha256 = Sha256::from_digest(digest.as_ref());
+            return Ok(Staged { sha256, bytes: self.bytes, body: StagedBody::Memory(body), begun });
         }
         self.spill().await?;
         let Some(spill) = self.spill.take() else { return Err(StoreError::Closed) };
-        let sha256 = Sha256::from_digest(spill.hash.finish().as_ref());
+        let (digest, begun) = spill.hash.finish();
+        let sha256 = Sha256::from_digest(digest.as_ref());
         let file = StagedFile::sync(spill.path, spill.file);
-        Ok(Staged { sha256, bytes: self.bytes, body: StagedBody::File(Arc::new(file)) })
+        Ok(Staged { sha256, bytes: self.bytes, body: StagedBody::File(Arc::new(file)), begun })
     }
 
     /// Hashes and writes what is pending, off the runtime's threads.
@@ -204,7 +210,7 @@ impl BlobWriter {
 impl Spill {
     fn create(dir: &Path) -> Result<Self, StoreError> {
         let (file, path) = tempfile::Builder::new().prefix("in-").tempfile_in(dir).map_err(unwritable)?.into_parts();
-        Ok(Self { file, path, hash: digest::Context::new(&digest::SHA256) })
+        Ok(Self { file, path, hash: Hashing::default() })
     }
 }
 

@@ -24,7 +24,7 @@ fn trust() -> &'static Trust {
 
 pub fn examination(data: &[u8]) {
     let now = "2026-11-22T12:00:00Z".parse().expect("a time");
-    let context = Context { now, trust: trust(), folios: Some(1), revocation: None };
+    let context = Context { now, trust: trust(), folios: Some(1), revocation: None, begun: None };
     let (report, work) = examine_counting(Cursor::new(data), &context);
     assert!(work <= WORK_MAX, "{work} bytes of work");
     assert!(!report.resumen.is_empty(), "a report without a word");

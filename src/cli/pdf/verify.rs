@@ -47,8 +47,13 @@ impl Verify {
         let file = File::open(&self.file).map_err(|error| {
             Failure::Usage(format!("no se puede leer {}: {}", self.file.display(), in_spanish(&error)))
         })?;
-        let context =
-            verify::Context { now: SystemClock.now(), trust: &trust, folios: None, revocation: source.as_deref() };
+        let context = verify::Context {
+            now: SystemClock.now(),
+            trust: &trust,
+            folios: None,
+            revocation: source.as_deref(),
+            begun: None,
+        };
         let report = verify::examine(file, &context);
         match self.format.format {
             Format::Json => output::json(&report)?,

@@ -188,7 +188,7 @@ impl World {
             let mut trust = Trust::default();
             trust.with(&std::fs::read(pki("root.cert.pem")).unwrap(), "root").unwrap();
             let source = shared.for_document();
-            let context = Context { now, trust: &trust, folios: None, revocation: Some(&*source) };
+            let context = Context { now, trust: &trust, folios: None, revocation: Some(&*source), begun: None };
             // The sample was signed by somebody else before.
             examine(std::io::Cursor::new(signed), &context).firmas.pop().unwrap()
         };

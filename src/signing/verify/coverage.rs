@@ -1,5 +1,5 @@
-//! What of the file a signature covers: its ByteRange, the revision it belongs to, and the digests over it. All digests of
-//! a document are made in one pass over the file where they have it in common.
+//! What of the file a signature covers: its ByteRange, the revision it belongs to, and the digests over it, which share what
+//! they have in common.
 
 use std::io::{Read, Seek};
 
@@ -7,6 +7,7 @@ use openssl::hash::Hasher;
 
 use super::{Findings, fields::Found};
 use crate::signing::{
+    begun::Begun,
     cms::Digest,
     pdf::{Error, Object, Pdf},
 };
@@ -93,35 +94,73 @@ fn uniform<R: Read + Seek>(pdf: &mut Pdf<R>, start: u64, end: u64) -> Result<boo
     Ok(!(lower && upper) && (end - start.saturating_add(1)).is_multiple_of(2))
 }
 
-/// The digest of each coverage with its algorithm. What comes before the gaps is read and hashed once for all.
-pub(super) fn digests<R: Read + Seek>(pdf: &mut Pdf<R>, wanted: &[(Coverage, Digest)]) -> Result<Vec<Vec<u8>>, Error> {
+/// The digest of each coverage with its algorithm. What comes before the gaps is hashed once for each algorithm, and not
+/// even once where that was `begun`.
+pub(super) fn digests<R: Read + Seek>(
+    pdf: &mut Pdf<R>,
+    wanted: &[(Coverage, Digest)],
+    begun: Option<&Begun>,
+) -> Result<Vec<Vec<u8>>, Error> {
     let mut order: Vec<(usize, Coverage, Digest)> =
         wanted.iter().enumerate().map(|(index, (coverage, digest))| (index, *coverage, *digest)).collect();
     order.sort_by_key(|(_, coverage, _)| coverage.gap_start);
-    let mut common: Vec<(Digest, Hasher)> = Vec::new();
-    for (_, _, digest) in &order {
-        if !common.iter().any(|(known, _)| known == digest) {
-            common.push((*digest, Hasher::new(digest.message_digest()).map_err(refused)?));
-        }
-    }
+    let mut common: Vec<(Digest, Running, u64)> = Vec::new();
     let mut made = vec![Vec::new(); wanted.len()];
-    let mut place = 0;
     for (index, coverage, digest) in order {
-        let mut all: Vec<&mut Hasher> = common.iter_mut().map(|(_, hasher)| hasher).collect();
-        feed(pdf, place, coverage.gap_start, &mut all)?;
-        place = coverage.gap_start;
-        let Some((_, hasher)) = common.iter().find(|(known, _)| *known == digest) else { continue };
-        let mut own = hasher.clone();
-        feed(pdf, coverage.gap_end, coverage.end, &mut [&mut own])?;
+        let begun = begun.filter(|_| digest == Digest::Sha256).and_then(|begun| begun.until(coverage.gap_start));
+        let mut own = match begun {
+            Some(begun) => Running::Begun(begun),
+            None => {
+                let known = common.iter().position(|(known, _, _)| *known == digest);
+                let (hash, place) = match known.map(|known| common.swap_remove(known)) {
+                    Some((_, hash, place)) => (hash, place),
+                    None => (Running::new(digest)?, 0),
+                };
+                let hash = feed(pdf, place, coverage.gap_start, hash)?;
+                common.push((digest, hash.clone(), coverage.gap_start));
+                hash
+            }
+        };
+        own = feed(pdf, coverage.gap_end, coverage.end, own)?;
         if let Some(slot) = made.get_mut(index) {
-            *slot = own.finish().map_err(refused)?.to_vec();
+            *slot = own.finish()?;
         }
     }
     Ok(made)
 }
 
-fn feed<R: Read + Seek>(pdf: &mut Pdf<R>, start: u64, end: u64, hashers: &mut [&mut Hasher]) -> Result<(), Error> {
-    let mut piece = vec![0; PIECE_BYTES];
+/// A digest under way: of our own beginning, or one that whoever took the document in began.
+#[derive(Clone)]
+enum Running {
+    Own(Hasher),
+    Begun(ring::digest::Context),
+}
+
+impl Running {
+    fn new(digest: Digest) -> Result<Self, Error> {
+        Hasher::new(digest.message_digest()).map(Self::Own).map_err(refused)
+    }
+
+    fn update(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        match self {
+            Self::Own(hash) => hash.update(bytes).map_err(refused),
+            Self::Begun(hash) => {
+                hash.update(bytes);
+                Ok(())
+            }
+        }
+    }
+
+    fn finish(self) -> Result<Vec<u8>, Error> {
+        match self {
+            Self::Own(mut hash) => hash.finish().map(|digest| digest.to_vec()).map_err(refused),
+            Self::Begun(hash) => Ok(hash.finish().as_ref().to_vec()),
+        }
+    }
+}
+
+fn feed<R: Read + Seek>(pdf: &mut Pdf<R>, start: u64, end: u64, mut hash: Running) -> Result<Running, Error> {
+    let mut piece = vec![0; usize::try_from(end.saturating_sub(start)).unwrap_or(PIECE_BYTES).min(PIECE_BYTES)];
     let mut place = start;
     while place < end {
         let wanted = usize::try_from(end - place).unwrap_or(usize::MAX).min(PIECE_BYTES);
@@ -129,12 +168,10 @@ fn feed<R: Read + Seek>(pdf: &mut Pdf<R>, start: u64, end: u64, hashers: &mut [&
         if read == 0 {
             return Err(Error::Malformed { place, what: "el archivo termina antes de lo que se firmó" });
         }
-        for hasher in hashers.iter_mut() {
-            hasher.update(piece.get(..read).unwrap_or_default()).map_err(refused)?;
-        }
+        hash.update(piece.get(..read).unwrap_or_default())?;
         place = place.saturating_add(read as u64);
     }
-    Ok(())
+    Ok(hash)
 }
 
 fn refused(_: openssl::error::ErrorStack) -> Error {

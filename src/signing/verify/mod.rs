@@ -21,6 +21,7 @@ mod tests;
 pub use revocation::{Asked, Evidence, RevocationSource, printed_time};
 
 use super::{
+    begun::Begun,
     pdf::{Error, Pdf},
     trust::Trust,
 };
@@ -39,6 +40,8 @@ pub struct Context<'a> {
     pub folios: Option<u64>,
     /// Asked for OCSP answers and CRLs that the document does not bring; `None`: nobody is asked.
     pub revocation: Option<&'a dyn RevocationSource>,
+    /// What was hashed of the document before, if it was.
+    pub begun: Option<&'a Begun>,
 }
 
 /// Findings under construction.

@@ -88,7 +88,7 @@ pub(super) fn examine_all<R: Read + Seek>(
     }
     let wanted: Vec<(Coverage, Digest)> =
         all.iter().filter_map(|one| Some((*one.coverage.as_ref().ok()?, one.digest?))).collect();
-    let mut made = coverage::digests(pdf, &wanted)?.into_iter();
+    let mut made = coverage::digests(pdf, &wanted, context.begun)?.into_iter();
     let digests: Vec<Option<Vec<u8>>> =
         all.iter().map(|one| if one.coverage.is_ok() && one.digest.is_some() { made.next() } else { None }).collect();
     let brought = brought(pdf)?;

@@ -241,7 +241,7 @@ impl Committer {
 
     /// Writes a document unless it is stored already.
     fn place(&mut self, view: &mut View<'_>, staged: Staged) -> Result<Option<Placed>, Refusal> {
-        let Staged { sha256, bytes, body } = staged;
+        let Staged { sha256, bytes, body, begun: _ } = staged;
         if view.placed(&sha256)?.is_some() {
             return Ok(None);
         }

@@ -407,10 +407,9 @@ fn next_step((job, camino): (&Job, Option<Camino>), due: Timestamp, now: Timesta
         }
         _ => "",
     };
-    format!(
-        "{in_vain}Sin que nadie haga nada, {when} {then}; si sigue así, se dejará de insistir el {}.",
-        reloj(dead_at)
-    )
+    // After a long stop it is overdue already, and is tried some times all the same.
+    let end = if dead_at > now { format!("el {}", reloj(dead_at)) } else { "pronto".to_owned() };
+    format!("{in_vain}Sin que nadie haga nada, {when} {then}; si sigue así, se dejará de insistir {end}.")
 }
 
 /// What the catalogue advises after an unclear send.

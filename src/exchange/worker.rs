@@ -21,6 +21,10 @@ use crate::{
     store::{AvisoVigente, Avisos, Change, Claim, CommitError, Fact, Job, JobKind, Record, StoreError},
 };
 
+/// Attempts before a job is given up, however old it is: after a long stop, or under a clock set far ahead, everything that
+/// waits is old at once.
+pub(super) const TRIES_MIN: u32 = 5;
+
 /// How long the worker waits at most before it looks again, whatever the store says is next: a guard against a clock
 /// that was set.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
@@ -288,10 +292,11 @@ impl Exchange {
         let dead_at = policy.dead_at(job.kind, job.creado_en);
         let held = job;
         let job = Job { intentos, falla: Some(falla), ultimo_error: Some(motivo), ..held.clone() };
-        if now >= dead_at {
+        let overdue = now >= dead_at;
+        if overdue && intentos >= TRIES_MIN {
             return self.give_up(held, job, now).await;
         }
-        let proximo_en = later(now, wait).min(dead_at);
+        let proximo_en = if overdue { later(now, wait) } else { later(now, wait).min(dead_at) };
         let (subject, reason) = (job.sujeto, job.ultimo_error.as_deref());
         tracing::info!(job = %job.id, %subject, attempts = intentos, ?wait, %falla, reason, "job rescheduled");
         self.replace(held, Job { proximo_en, ..job }).await

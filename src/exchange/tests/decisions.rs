@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::world::*;
 use crate::{
     domain::{Desenlace, EstadoDespacho, Falla, cargo::Respuesta},
-    exchange::{Actor, ExchangeError, NuevoDespacho, Situacion},
+    exchange::{Actor, ExchangeError, NuevoDespacho, PlatformError, Situacion, worker::TRIES_MIN},
     store::{Job, JobKind, Listing},
 };
 
@@ -59,6 +59,22 @@ async fn a_cargo_that_never_comes_is_asked_for_on_its_schedule_for_a_month() {
     assert_eq!(world.history(id).await.last().unwrap(), "alerta");
     assert_eq!(world.despacho(id).await.estado, EstadoDespacho::Enviado, "its cargo may still come");
     assert_eq!(world.collect(&cargo("1", "R"), b"%PDF-1.7 c").await.0, "0000");
+}
+
+/// A machine that was off, or whose clock was set far ahead, is older than the time there is without having tried.
+#[tokio::test]
+async fn what_grew_old_without_being_tried_is_tried_some_times_before_it_is_given_up() {
+    let world = World::new().await;
+    let id = world.dispatch().await;
+    let job = Job::id_for(JobKind::Despachar, id);
+    world.advance(Duration::from_secs(60 * 24 * 3600));
+    for tries in 1..=TRIES_MIN {
+        let alive = world.exchange.store().job(job).await.unwrap().unwrap();
+        assert!(alive.muerto_en.is_none(), "given up after {} attempts", tries - 1);
+        world.platform.sends.lock().unwrap().push_back(Err(PlatformError::new(Falla::SinConexion, "rechazada")));
+        assert!(world.run_next().await);
+    }
+    assert!(world.exchange.store().job(job).await.unwrap().unwrap().muerto_en.is_some());
 }
 
 #[tokio::test]

@@ -27,6 +27,7 @@ mod platform;
 #[path = "../it/port.rs"]
 mod port;
 mod power;
+mod purges;
 #[path = "../it/process.rs"]
 #[allow(dead_code)]
 mod process;

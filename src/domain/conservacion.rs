@@ -48,6 +48,7 @@ pub struct DocumentoPurgado {
 pub enum ClaseDocumento {
     Documento,
     Cargo,
+    Anexo,
     /// A message as it was on the wire.
     Sobre,
     /// One that a fact names and the record does not, or not any more.
@@ -67,6 +68,7 @@ impl ClaseDocumento {
         match self {
             Self::Documento => "documento",
             Self::Cargo => "cargo",
+            Self::Anexo => "anexo",
             Self::Sobre => "mensaje",
             Self::Otro => "otro documento",
         }

@@ -27,10 +27,10 @@ mod platform;
 #[path = "../it/port.rs"]
 mod port;
 mod power;
-mod purges;
 #[path = "../it/process.rs"]
 #[allow(dead_code)]
 mod process;
+mod purges;
 #[path = "../it/rest.rs"]
 #[allow(dead_code)]
 mod rest;

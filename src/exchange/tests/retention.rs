@@ -135,6 +135,32 @@ async fn an_entity_purges_its_own_and_a_document_passed_on_stays_for_who_still_h
 }
 
 #[tokio::test]
+async fn annexes_go_with_their_document_and_a_late_word_about_them_keeps_nothing() {
+    let mut world = world(Some(30), None).await;
+    world.exchange = world.exchange.clone().with_anexos(Some("https://entidad.gob.pe"));
+    let with_annex = |numero: &str, annex| crate::exchange::NuevoDespacho {
+        numero_registro: Some(numero.into()),
+        anexos: vec![Some("plano.dwg".into())],
+        archivos: vec![annex],
+        ..super::world::nuevo()
+    };
+    let annex = world.stage(b"un plano").await;
+    let id = world.dispatch_as(with_annex("1", annex.clone())).await;
+    world.run_due().await;
+    world.collect(&cargo("1", "R"), b"%PDF-1.7 c").await;
+    let before = world.despacho(id).await;
+    world.advance(DAY * 31);
+    assert_eq!(purge(&world).await.intercambios, 1);
+    assert!(world.despacho(id).await.purga.unwrap().borro(&annex.sha256));
+    assert!(world.exchange.store().named(&annex.sha256).await.unwrap().is_none());
+    // Somebody had begun to download it.
+    world.exchange.anexo_descargado(&before, &before.anexos[0], None).await.unwrap();
+    let again = world.dispatch_as(with_annex("2", annex.clone())).await;
+    let named = world.exchange.store().named(&annex.sha256).await.unwrap().unwrap();
+    assert_eq!((named.by, named.bytes), (vec![again], 8));
+}
+
+#[tokio::test]
 async fn the_other_side_is_answered_as_before_about_what_was_purged() {
     let world = world(Some(30), Some(30)).await;
     sent(&world).await;

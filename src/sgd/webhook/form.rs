@@ -58,7 +58,9 @@ fn basic(user: &str, password: &str) -> Basic {
 pub async fn letter(store: &dyn Store, at: &FactAt, basic: Option<&Basic>) -> Result<Option<Letter>, StoreError> {
     let headers = basic.map(|Basic(value)| (header::AUTHORIZATION, value.clone())).into_iter().collect();
     if at.fact.tipo == RECEPCION_RECIBIDA {
-        let Some(recepcion) = store.recepcion(at.fact.sujeto).await?.filter(|r| r.numero_registro.is_none()) else {
+        // Of a purged one there is nothing left to hand over.
+        let waits = |r: &Recepcion| r.numero_registro.is_none() && r.purga.is_none();
+        let Some(recepcion) = store.recepcion(at.fact.sujeto).await?.filter(waits) else {
             return Ok(None);
         };
         let sha256 = &recepcion.documento.sha256;

@@ -164,6 +164,10 @@ impl<'a> View<'a> {
         Ok(self.get(&keys::with(keys::kept(kind.kept()), id.as_bytes()))?.is_some())
     }
 
+    fn is_purged(&self, id: Id) -> Result<bool, IndexError> {
+        Ok(self.get(&keys::with(keys::kept(Kept::Purged), id.as_bytes()))?.is_some())
+    }
+
     /// It names nothing any more; what nobody else names is no document of the store, and is to be erased.
     fn put_purged(&mut self, seq: Seq, id: Id, purga: &Purga) -> Result<(), IndexError> {
         for documento in &purga.documentos {
@@ -232,8 +236,10 @@ impl<'a> View<'a> {
         for (n, fact) in (0..=u8::MAX).zip(&entry.facts) {
             let at = Cursor { seq, n };
             self.put(keys::with(keys::facts_of(fact.sujeto), &keys::place(at)), Vec::new());
-            for sha256 in fact.documentos.iter().chain(&fact.sobres) {
-                self.put_naming(sha256, fact.sujeto);
+            // What is told late of a purged exchange keeps nothing.
+            let named = fact.documentos.iter().chain(&fact.sobres);
+            if named.clone().next().is_some() && !self.is_purged(fact.sujeto)? {
+                named.for_each(|sha256| self.put_naming(sha256, fact.sujeto));
             }
             if let Some(entidad) = &fact.entidad {
                 self.put(keys::with(keys::facts_in(entidad), &keys::place(at)), Vec::new());

@@ -38,7 +38,7 @@ use crate::{
     },
     platform::{self, PlatformSoap},
     sgd::{
-        annexes::{self, Annexes},
+        annexes::{self, Annexes, fetch::Fetching},
         bridge::{self, Bridge},
         rest::{self, Api, Streams},
         webhook::Webhooks,
@@ -343,6 +343,7 @@ pub fn api_router(
         audit: Arc::clone(audit),
         metrics: Arc::clone(metrics),
         webhooks: webhooks.clone(),
+        fetching: Fetching::new(&config.anexos),
         json_bytes_max: config.limits.json_max.in_memory(),
         checks: Arc::new([ready::disk(config.data_dir.clone(), Arc::clone(exchange.store()))]),
         streams: Streams::default(),

@@ -177,6 +177,7 @@ fn limits(config: &Config, found: &mut Vec<Found>) {
     positive("limits.body_total_timeout", limits.body_total_timeout.as_millis());
     positive("limits.response_idle_timeout", limits.response_idle_timeout.as_millis());
     positive("anexos.expire_after", config.anexos.expire_after.as_millis());
+    positive("anexos.fetch_timeout", config.anexos.fetch_timeout.as_millis());
     positive("pide.connect_timeout", config.pide.connect_timeout.as_millis());
     positive("pide.total_timeout", config.pide.total_timeout.as_millis());
     if config.pide.directory_age < DIRECTORY_AGE_MIN {

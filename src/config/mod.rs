@@ -282,6 +282,10 @@ pub struct Anexos {
     pub expire_after: Duration,
     /// Whether they can be looked up by CUO and RUC.
     pub lookup: bool,
+    /// How long downloading one of a received document may take, and whether from a private network.
+    #[serde(with = "unit::duration")]
+    pub fetch_timeout: Duration,
+    pub allow_private: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -456,7 +460,12 @@ impl Default for Retry {
 
 impl Default for Anexos {
     fn default() -> Self {
-        Self { expire_after: Duration::from_secs(180 * 24 * 3600), lookup: true }
+        Self {
+            expire_after: Duration::from_secs(180 * 24 * 3600),
+            lookup: true,
+            fetch_timeout: Duration::from_secs(60),
+            allow_private: false,
+        }
     }
 }
 

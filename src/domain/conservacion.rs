@@ -175,6 +175,7 @@ impl Recepcion {
         self.destinatario.nombre.clear();
         self.destinatario.cargo.clear();
         self.asunto.clear();
+        self.anexos_traidos.clear();
         self.anexos.clear();
         self.url_anexos = None;
         self.ultimo_error = None;

@@ -71,6 +71,9 @@ pub struct Recepcion {
     pub documento: Documento,
     pub anexos: Vec<Anexo>,
     pub url_anexos: Option<String>,
+    /// Annexes that somebody had downloaded, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub anexos_traidos: Vec<AnexoTraido>,
     pub advertencias: Vec<Advertencia>,
     /// Digest of the content as stated and of the PDF: tells a repeated delivery from another document.
     pub huella: Sha256,
@@ -95,12 +98,30 @@ pub struct Recepcion {
     pub actualizado_en: Timestamp,
 }
 
+/// Most annexes downloaded for one document.
+pub const ANEXOS_TRAIDOS_MAX: usize = 64;
+
+/// A file that was downloaded from where a received document says its annexes are. Nobody has judged what is in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnexoTraido {
+    pub nombre: String,
+    /// Where it came from.
+    pub url: String,
+    /// What its server called it.
+    pub tipo: Option<String>,
+    pub bytes: u64,
+    pub sha256: Sha256,
+    pub traido_en: Timestamp,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RecepcionError {
     #[error("el documento ya fue {} y eso no puede cambiar", .0.palabra())]
     YaRespondida(EstadoRecepcion),
     #[error("el documento ya está registrado con el número {0}")]
     YaRegistrada(String),
+    #[error("ya se descargaron {ANEXOS_TRAIDOS_MAX} anexos de este documento")]
+    DemasiadosAnexos,
     #[error("para observar un documento hay que decir la observación")]
     SinObservacion,
 }
@@ -117,6 +138,19 @@ impl Recepcion {
         self.anio_registro = Some(anio.to_owned());
         self.toca(at);
         Ok(())
+    }
+
+    /// Keeps an annex that was downloaded. Returns whether anything changed: the same from the same place does not.
+    pub fn traer_anexo(&mut self, traido: AnexoTraido, at: Timestamp) -> Result<bool, RecepcionError> {
+        if self.anexos_traidos.iter().any(|known| known.sha256 == traido.sha256 && known.url == traido.url) {
+            return Ok(false);
+        }
+        if self.anexos_traidos.len() >= ANEXOS_TRAIDOS_MAX {
+            return Err(RecepcionError::DemasiadosAnexos);
+        }
+        self.anexos_traidos.push(traido);
+        self.toca(at);
+        Ok(true)
     }
 
     /// Answers it with a cargo; `P` becomes `R` or `O`. Returns whether anything changed: the same cargo again does not.

@@ -1,4 +1,5 @@
-//! Annexes whose files an SGD gave: the address under which their receiver downloads them, and who did.
+//! Annexes whose files an SGD gave: the address under which their receiver downloads them, and who did; and those of received
+//! documents that somebody had downloaded.
 //!
 //! The address is unguessable and of one despacho: its id, by which it is found, and 192 bits of chance. It holds only once
 //! the despacho has its CUO, and until its time is over.
@@ -7,8 +8,8 @@ use std::net::IpAddr;
 
 use super::{Actor, Exchange, ExchangeError, events};
 use crate::{
-    domain::{Anexo, Cuo, Despacho, EstadoDespacho, Id, Ruc},
-    store::{Change, StoreError},
+    domain::{Anexo, Cuo, Despacho, EstadoDespacho, Id, Recepcion, Ruc, recepcion::AnexoTraido},
+    store::{Change, Record, Staged, StoreError},
 };
 
 /// Where they are, on the listener that the platform reaches.
@@ -58,6 +59,33 @@ impl Exchange {
             }
         }
         Ok(None)
+    }
+
+    /// Keeps an annex of a received document that was downloaded because somebody asked for it.
+    pub async fn anexo_traido(
+        &self,
+        actor: &Actor,
+        entidad: Option<&Ruc>,
+        id: Id,
+        traido: AnexoTraido,
+        file: Staged,
+    ) -> Result<Recepcion, ExchangeError> {
+        let now = self.now();
+        self.change_recepcion(id, |mut recepcion| {
+            if entidad.is_some_and(|ruc| *ruc != recepcion.entidad) {
+                return Err(ExchangeError::NoExiste);
+            }
+            if recepcion.purga.is_some() || !recepcion.traer_anexo(traido.clone(), now)? {
+                return Ok((recepcion, None));
+            }
+            let detalle = Some(format!("Se descargó el anexo «{}» de {}", traido.nombre, traido.url));
+            let mut fact = events::recepcion(&recepcion, events::RECEPCION_ANEXO_TRAIDO, actor, now, detalle);
+            fact.documentos.push(traido.sha256.clone());
+            let records = vec![Record::Recepcion(Box::new(recepcion.clone()))];
+            let documents = vec![file.clone()];
+            Ok((recepcion, Some(Change { facts: vec![fact], records, documents, ..Change::default() })))
+        })
+        .await
     }
 
     /// Puts on record that somebody began to download an annex.

@@ -29,6 +29,7 @@ pub const RECEPCION_RECIBIDA: &str = "recepcion.recibida";
 pub const RECEPCION_REGISTRADA: &str = "recepcion.registrada";
 pub const RECEPCION_RECEPCIONADA: &str = "recepcion.recepcionada";
 pub const RECEPCION_OBSERVADA: &str = "recepcion.observada";
+pub const RECEPCION_ANEXO_TRAIDO: &str = "recepcion.anexo_traido";
 pub const RECEPCION_CARGO_ENVIADO: &str = "recepcion.cargo_enviado";
 pub const RECEPCION_CARGO_SIN_RESPUESTA: &str = "recepcion.cargo_sin_respuesta";
 pub const DESPACHO_BLOQUEADO: &str = "despacho.bloqueado";

@@ -139,6 +139,7 @@ impl Exchange {
             numero_registro: None,
             anio_registro: None,
             cargo: None,
+            anexos_traidos: Vec::new(),
             cargo_entregado_en: None,
             ultimo_error: None,
             bloqueo: None,

@@ -367,10 +367,8 @@ impl Exchange {
         named.extend(main.map(|documento| (ClaseDocumento::Documento, documento.sha256.clone())));
         let cargo = cargo.and_then(|cargo| cargo.documento.as_ref());
         named.extend(cargo.map(|documento| (ClaseDocumento::Cargo, documento.sha256.clone())));
-        if let Record::Despacho(despacho) = record {
-            let files = despacho.anexos.iter().filter_map(|anexo| anexo.archivo.as_ref());
-            named.extend(files.map(|archivo| (ClaseDocumento::Anexo, archivo.sha256.clone())));
-        }
+        // What is left that it names: annexes.
+        named.extend(record.documents().into_iter().map(|sha256| (ClaseDocumento::Anexo, sha256.clone())));
         for Fact { documentos, sobres, .. } in facts.iter().map(|at| &at.fact) {
             named.extend(sobres.iter().map(|sha256| (ClaseDocumento::Sobre, sha256.clone())));
             named.extend(documentos.iter().map(|sha256| (ClaseDocumento::Otro, sha256.clone())));

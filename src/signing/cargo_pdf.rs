@@ -425,6 +425,7 @@ mod tests {
             numero_registro: None,
             anio_registro: None,
             cargo: None,
+            anexos_traidos: Vec::new(),
             cargo_entregado_en: None,
             ultimo_error: None,
             bloqueo: None,

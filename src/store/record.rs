@@ -126,11 +126,13 @@ impl Record {
             | Self::Webhook(_) => return Vec::new(),
         };
         let cargo = cargo.as_ref().and_then(|c| c.documento.as_ref());
-        let annexes = match self {
-            Self::Despacho(d) => d.anexos.as_slice(),
-            _ => &[],
+        let (published, fetched) = match self {
+            Self::Despacho(d) => (d.anexos.as_slice(), &[][..]),
+            Self::Recepcion(r) => (&[][..], r.anexos_traidos.as_slice()),
+            _ => (&[][..], &[][..]),
         };
-        let annexes = annexes.iter().filter_map(|anexo| Some(&anexo.archivo.as_ref()?.sha256));
+        let published = published.iter().filter_map(|anexo| Some(&anexo.archivo.as_ref()?.sha256));
+        let annexes = published.chain(fetched.iter().map(|traido| &traido.sha256));
         [Some(main), cargo].into_iter().flatten().map(|d| &d.sha256).chain(annexes).collect()
     }
 }

@@ -171,6 +171,7 @@ pub fn recepcion(cuo: Cuo, remitente: Ruc, documento: Documento) -> Recepcion {
         numero_registro: None,
         anio_registro: None,
         cargo: None,
+        anexos_traidos: Vec::new(),
         cargo_entregado_en: None,
         ultimo_error: None,
         bloqueo: None,

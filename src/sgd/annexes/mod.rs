@@ -2,9 +2,12 @@
 //! document at its unguessable address, its files, and a form that finds it by CUO and RUC. What is served is what the SGD
 //! gave: files of any kind, always as downloads.
 //!
+//! The other way round, [`fetch`] downloads those of received documents when somebody asks.
+//!
 //! On the listener that the platform reaches, so whoever asks is a stranger: lookups are few for each address, the pages
 //! name nobody, and each download is on record.
 
+pub mod fetch;
 mod page;
 #[cfg(test)]
 mod tests;
@@ -48,7 +51,7 @@ pub struct Annexes {
 
 impl Annexes {
     pub fn new(exchange: Exchange, config: &config::Anexos) -> Self {
-        let config::Anexos { expire_after, lookup } = *config;
+        let config::Anexos { expire_after, lookup, .. } = *config;
         Self { exchange, expire_after, lookup, lookups: Arc::default(), downloads: Arc::default() }
     }
 

@@ -57,6 +57,7 @@ impl Sgd {
             metrics: Arc::new(Metrics::default()),
             webhooks: Webhooks::default(),
             streams: Streams::default(),
+            fetching: crate::sgd::annexes::fetch::Fetching::default(),
             json_bytes_max: 20_000,
             checks: Arc::new([Check::new("almacen", || async { Ok(()) })]),
             stop: tokio_util::sync::CancellationToken::new(),

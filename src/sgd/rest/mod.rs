@@ -3,6 +3,7 @@
 //!
 //! A caller sees only the records of its key's entity; those of others do not exist for it. Documents stream both ways.
 
+mod anexos;
 mod api_keys;
 mod auditoria;
 mod csv;
@@ -65,7 +66,7 @@ use crate::{
         limits::{Intake, bound},
         problem::{no_method, no_route},
     },
-    sgd::webhook::Webhooks,
+    sgd::{annexes::fetch::Fetching, webhook::Webhooks},
     telemetry::Metrics,
 };
 
@@ -76,6 +77,8 @@ pub struct Api {
     pub audit: Arc<Log>,
     pub metrics: Arc<Metrics>,
     pub webhooks: Webhooks,
+    /// How annexes of received documents are downloaded.
+    pub fetching: Fetching,
     /// Largest JSON of a request beside its documents, in bytes.
     pub json_bytes_max: usize,
     /// What `/readyz` asks.

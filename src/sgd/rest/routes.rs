@@ -2,13 +2,13 @@
 //! are both made of this table.
 
 use super::{
-    api_keys, auditoria, csv, decisions, despachos, directory, events, evidence, health,
+    anexos, api_keys, auditoria, csv, decisions, despachos, directory, events, evidence, health,
     openapi::{
         self,
         operation::{Contenido, Operacion, delete, get, post},
         schemas::{
-            ClaveNueva, DatosDeDespacho, DespachoNuevo, Motivo, MotivoObligatorio, NuevaObservada, NuevaRecepcionada,
-            NuevoRegistro, PurgaPedida, Repeticion, UnoOVarios, Vivo,
+            AnexoPedido, ClaveNueva, DatosDeDespacho, DespachoNuevo, Motivo, MotivoObligatorio, NuevaObservada,
+            NuevaRecepcionada, NuevoRegistro, PurgaPedida, Repeticion, UnoOVarios, Vivo,
         },
     },
     queue, recepciones, retention, statistics,
@@ -164,6 +164,9 @@ fn reading_received() -> Vec<Operacion> {
         get("/api/v1/recepciones/{id}/cargo", recepciones::cargo, "Descarga el cargo que se emitió")
             .con(200, Contenido::Pdf)
             .fallas(&[Code::Purgado]),
+        get("/api/v1/recepciones/{id}/anexos/{sha256}", anexos::file, "Descarga un anexo que se trajo")
+            .con(200, Contenido::Otro(anexos::TYPE))
+            .fallas(&[Code::Purgado]),
         get("/api/v1/recepciones/{id}/historial", recepciones::history, "Todo lo que le pasó, en orden")
             .responde::<Items<FactView<'static>>>(200),
         get(
@@ -181,6 +184,19 @@ fn answering() -> Vec<Operacion> {
             .toma::<NuevoRegistro>(r#"{"numero_registro": "E-2026-777"}"#)
             .responde::<Recepcion>(200)
             .fallas(&[Code::EstadoNoPermite]),
+        post(
+            "/api/v1/recepciones/{id}/anexos/traer",
+            anexos::fetch,
+            "Descarga un anexo de donde el documento dice que están",
+        )
+        .detalle(
+            "Sin «url» es la dirección de «url_anexos»; si es una página, la respuesta 422 trae sus enlaces, cada uno para \
+             pedirlo en «url». Se guarda aparte, sin abrirlo. No se llama a redes internas ni se sigue a otro servidor.",
+        )
+        .toma::<AnexoPedido>(r#"{"url": "https://sgd.entidad.gob.pe/anexos/1"}"#)
+        .opcional()
+        .responde::<Recepcion>(200)
+        .fallas(&[Code::EstadoNoPermite]),
         post("/api/v1/recepciones/{id}/recepcionar", recepciones::accept, "Emite el cargo de recepción")
             .detalle(
                 "El PDF firmado va en «cargo»; sin él, chasqui lo hace y lo firma con la identidad de la entidad. Se \

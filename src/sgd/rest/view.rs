@@ -10,7 +10,7 @@ use crate::{
         Informe, Persona, Purga, Recepcion, Ruc, Sha256,
         conservacion::{DocumentoPurgado, RegistroPurgado},
         lima,
-        recepcion::{Advertencia, Remitente},
+        recepcion::{Advertencia, AnexoTraido, Remitente},
     },
     http::auth,
     sgd::rest::openapi::schemas::Letra,
@@ -245,6 +245,8 @@ pub struct RecepcionView<'a> {
     firmas: Option<&'a Informe>,
     anexos: &'a [Anexo],
     url_anexos: Option<&'a str>,
+    /// Those that were downloaded.
+    anexos_traidos: Vec<AnexoTraidoView<'a>>,
     advertencias: &'a [Advertencia],
     #[serde(with = "lima::rfc3339")]
     #[schemars(with = "Timestamp")]
@@ -271,6 +273,24 @@ pub struct RecepcionView<'a> {
     actualizado_en: Timestamp,
 }
 
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AnexoTraido")]
+pub struct AnexoTraidoView<'a> {
+    nombre: &'a str,
+    url: &'a str,
+    tipo: Option<&'a str>,
+    bytes: u64,
+    sha256: &'a Sha256,
+    #[serde(with = "lima::rfc3339")]
+    #[schemars(with = "Timestamp")]
+    traido_en: Timestamp,
+}
+
+fn traido(traido: &AnexoTraido) -> AnexoTraidoView<'_> {
+    let AnexoTraido { nombre, url, tipo, bytes, sha256, traido_en } = traido;
+    AnexoTraidoView { nombre, url, tipo: tipo.as_deref(), bytes: *bytes, sha256, traido_en: *traido_en }
+}
+
 pub fn recepcion(r: &Recepcion) -> RecepcionView<'_> {
     RecepcionView {
         id: r.id,
@@ -290,6 +310,7 @@ pub fn recepcion(r: &Recepcion) -> RecepcionView<'_> {
         firmas: r.documento.firmas.as_deref(),
         anexos: &r.anexos,
         url_anexos: r.url_anexos.as_deref(),
+        anexos_traidos: r.anexos_traidos.iter().map(traido).collect(),
         advertencias: &r.advertencias,
         recibido_en: r.recibido_en,
         fecha_presentacion: r.fecha_presentacion,

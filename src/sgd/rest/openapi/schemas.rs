@@ -124,6 +124,11 @@ pub type DespachoNuevo = DespachoCon<DocumentoNuevo>;
 pub type DatosDeDespacho = DespachoCon<Option<NombreDeDocumento>>;
 
 #[derive(JsonSchema)]
+pub struct AnexoPedido {
+    url: Option<String>,
+}
+
+#[derive(JsonSchema)]
 pub struct CargoNuevo {
     contenido: Base64,
 }

@@ -40,7 +40,12 @@ impl Owned {
             "Cola" => &self.trabajo,
             _ => &self.clave,
         };
-        operacion.ruta.replace("{id}", id).replace("{ruc}", RUC_DESTINO).replace("{nombre}", "sgd")
+        operacion
+            .ruta
+            .replace("{id}", id)
+            .replace("{ruc}", RUC_DESTINO)
+            .replace("{nombre}", "sgd")
+            .replace("{sha256}", &"0".repeat(64))
     }
 
     fn marks(&self) -> [&str; 6] {

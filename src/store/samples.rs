@@ -6,10 +6,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{ApiKey, Change, Directorio, Fact, Idempotencia, Job, JobKind, Record, Rol, Staged, Store, TextosVistos};
 use crate::domain::{
-    Anexo, Cuo, Despacho, Destinatario, Documento, EstadoDespacho, EstadoRecepcion, Id, Persona, Recepcion, Ruc,
+    Anexo, Cuo, Despacho, Destinatario, Documento, EstadoDespacho, EstadoRecepcion, Id, Persona, Purga, Recepcion, Ruc,
     Sha256,
     calendario::Calendario,
     cargo::Respuesta,
+    conservacion::{ClaseDocumento, DocumentoPurgado, RegistroPurgado},
     recepcion::Remitente,
     respuestas::{Operacion, Textos},
 };
@@ -246,4 +247,22 @@ pub fn change(record: Record, documents: Vec<Staged>) -> Change {
 /// A change that adds or replaces jobs.
 pub fn jobs(jobs: Vec<Job>) -> Change {
     Change { jobs, ..Change::default() }
+}
+
+/// A change that purges a despacho of its document.
+pub fn purge(despacho: &Despacho, bytes: u64, compartido: bool) -> Change {
+    let mut despacho = despacho.clone();
+    let sha256 = despacho.documento.sha256.clone();
+    let registro = RegistroPurgado { version: despacho.version, bytes: 10, sha256: sha256.clone() };
+    despacho.purgar(Purga {
+        corrida: id(),
+        en: at(9),
+        por: "local".into(),
+        politica: "una prueba".into(),
+        terminado_en: at(1),
+        documentos: vec![DocumentoPurgado { clase: ClaseDocumento::Documento, bytes, sha256, compartido }],
+        registro,
+    });
+    let facts = vec![fact(despacho.id, "despacho.purgado")];
+    Change { facts, records: vec![Record::Despacho(Box::new(despacho))], ..Change::default() }
 }

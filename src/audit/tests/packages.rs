@@ -43,7 +43,7 @@ async fn exchange(world: &World) -> Despacho {
     despacho
 }
 
-async fn package(world: &World, despacho: Despacho, signed: bool) -> Vec<u8> {
+pub async fn package(world: &World, despacho: Despacho, signed: bool) -> Vec<u8> {
     let request = Request {
         record: Record::Despacho(Box::new(despacho)),
         now: now(),
@@ -57,7 +57,7 @@ async fn package(world: &World, despacho: Despacho, signed: bool) -> Vec<u8> {
     bytes
 }
 
-fn trust(world: &World) -> Trust {
+pub fn trust(world: &World) -> Trust {
     Trust { anchors: X509::stack_from_pem(samples::CHAIN).unwrap(), key: Some(world.log.key().clone()) }
 }
 

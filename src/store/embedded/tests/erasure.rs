@@ -6,36 +6,15 @@ use proptest::prelude::*;
 
 use super::{super::verify_dir, *};
 use crate::{
-    domain::{
-        Despacho, Purga, Sha256,
-        conservacion::{ClaseDocumento, DocumentoPurgado, RegistroPurgado},
-    },
+    domain::{Despacho, Sha256},
     store::{
         CommitError, Kept, StoreError,
-        samples::{id, read, sha256},
+        samples::{purge, read, sha256},
     },
 };
 
-/// A change that purges a despacho of its document.
-fn purge(despacho: &Despacho, bytes: u64, compartido: bool) -> Change {
-    let mut despacho = despacho.clone();
-    let sha256 = despacho.documento.sha256.clone();
-    let registro = RegistroPurgado { version: despacho.version, bytes: 10, sha256: sha256.clone() };
-    despacho.purgar(Purga {
-        corrida: id(),
-        en: at(9),
-        por: "local".into(),
-        politica: "una prueba".into(),
-        terminado_en: at(1),
-        documentos: vec![DocumentoPurgado { clase: ClaseDocumento::Documento, bytes, sha256, compartido }],
-        registro,
-    });
-    let facts = vec![fact(despacho.id, "despacho.purgado")];
-    Change { facts, records: vec![Record::Despacho(Box::new(despacho))], ..Change::default() }
-}
-
 /// Commits a despacho of these bytes.
-async fn keep(store: &EmbeddedStore, content: &[u8]) -> Despacho {
+pub async fn keep(store: &EmbeddedStore, content: &[u8]) -> Despacho {
     let staged = stage(store, content).await;
     let despacho = despacho(documento(&staged));
     let mut change = change(Record::Despacho(Box::new(despacho.clone())), vec![staged.clone()]);
@@ -45,7 +24,7 @@ async fn keep(store: &EmbeddedStore, content: &[u8]) -> Despacho {
 }
 
 /// Whether these bytes stand anywhere in the folder.
-fn on_disk(dir: &Path, content: &[u8]) -> bool {
+pub fn on_disk(dir: &Path, content: &[u8]) -> bool {
     dir.read_dir().unwrap().map(|entry| entry.unwrap().path()).any(|path| {
         if path.is_dir() {
             return on_disk(&path, content);
@@ -59,7 +38,7 @@ async fn erased(store: &EmbeddedStore) {
     store.writable().await.unwrap();
 }
 
-fn verified(dir: &Path) -> crate::store::Verification {
+pub fn verified(dir: &Path) -> crate::store::Verification {
     verify_dir(dir, &mut |_| {}).unwrap()
 }
 

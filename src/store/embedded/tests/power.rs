@@ -11,11 +11,12 @@ use std::{
 
 use super::{
     super::disk::{Disk, OsDisk},
+    erasure::{keep, on_disk, verified},
     *,
 };
 use crate::{
     domain::Sha256,
-    store::samples::{read, sha256},
+    store::samples::{purge, read, sha256},
 };
 
 /// Passes everything on, and remembers what a power cut could take back.
@@ -57,9 +58,15 @@ impl Volatile {
     }
 }
 
-/// What was synced, then each piece of 512 bytes of what was not: written, zero, or with all behind it not there.
+/// What was synced, each piece of 512 bytes of it perhaps as it was overwritten since; then each of what was not: written,
+/// zero, or with all behind it not there.
 fn remains(synced: &[u8], written: &[u8], random: &mut impl Iterator<Item = u8>) -> Vec<u8> {
     let mut content = synced.to_vec();
+    for (kept, over) in content.chunks_mut(512).zip(written.chunks(512)) {
+        if kept.len() <= over.len() && kept != &over[..kept.len()] && random.next().unwrap() < 128 {
+            kept.copy_from_slice(&over[..kept.len()]);
+        }
+    }
     for piece in written.get(synced.len()..).unwrap_or_default().chunks(512) {
         match random.next().unwrap() % 4 {
             0 => break,
@@ -159,6 +166,50 @@ async fn what_was_answered_before_a_power_cut_is_there_after_it() {
         for writer in writers {
             writer.await.unwrap();
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_purged_before_a_power_cut_is_gone_for_good_and_the_rest_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Arc::new(Volatile(Mutex::default()));
+    let sizes = Options { segment_bytes: 30_000, pack_bytes: 20_000, ..options() };
+    let store = EmbeddedStore::open(dir.path(), Options { disk: disk.clone(), ..sizes }).unwrap();
+    for round in 0..ROUNDS {
+        let mut kept = Vec::new();
+        for n in 0..8 {
+            let content = bytes(number(), if n == 3 { SMALL_MAX + 50 } else { 1_500 });
+            kept.push((keep(&store, &content).await, content));
+        }
+        let purges: Vec<_> =
+            kept.iter().take(6).map(|(despacho, content)| purge(despacho, content.len() as u64, false)).collect();
+        let purged = Arc::new(Mutex::new(0));
+        let (here, count) = (Arc::clone(&store), Arc::clone(&purged));
+        let first = last(&store);
+        let purging = tokio::spawn(async move {
+            for purge in purges {
+                here.commit(purge).await.unwrap();
+                *count.lock().unwrap() += 1;
+            }
+        });
+        store.watch().wait_for(|seq| *seq >= first + 1 + round % 6).await.unwrap();
+        let answered = *purged.lock().unwrap();
+        let left = tempfile::tempdir().unwrap();
+        disk.cut(dir.path(), left.path(), 100 + round);
+        assert_eq!(verified(left.path()).damage, Vec::<String>::new(), "round {round}, before the start");
+        let after = open_hastily(left.path());
+        for (n, (despacho, content)) in kept.iter().enumerate() {
+            let there = after.despacho(despacho.id).await.unwrap().unwrap().purga.is_none();
+            assert!(n >= answered || !there, "round {round}: its purge was answered");
+            assert!(n < 6 || there, "round {round}: nobody purged it");
+            let found = read(&*after, &despacho.documento.sha256).await.ok();
+            assert_eq!(found.as_ref(), there.then_some(content), "round {round}, document {n}");
+            let folders = ["packs", "documents"].map(|folder| on_disk(&left.path().join(folder), content));
+            assert_eq!(folders.contains(&true), there, "round {round}, document {n} on the disk");
+        }
+        assert_eq!(after.verify().await.unwrap().damage, Vec::<String>::new());
+        assert_eq!(verified(left.path()).remarks, Vec::<String>::new(), "round {round}");
+        purging.await.unwrap();
     }
 }
 

@@ -12,7 +12,8 @@ use crate::{
 
 /// No bound of those that stand between one caller on loopback and the work.
 const UNBOUNDED: &str = "[limits]\nbytes_in_flight_max = \"64GiB\"\nconnections_max = 4096\n\
-    connections_per_peer_max = 4096\nrequests_max = 4096\nrequests_per_peer_max = 4096\n";
+    connections_per_peer_max = 4096\nrequests_max = 4096\nrequests_per_peer_max = 4096\n\
+    key_rate = 1000000\nkey_burst = 1000000\n";
 
 pub const PATH: &str = "/wsiotramite/Tramite";
 

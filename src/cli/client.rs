@@ -23,7 +23,7 @@ use super::{
 use crate::{
     config::Config,
     exchange::{Exchange, SystemClock},
-    http::{limits::InFlight, server::Peer},
+    http::{limits::InFlight, rates::Rates, server::Peer},
     store::StoreError,
     telemetry::Metrics,
 };
@@ -82,9 +82,11 @@ impl Api {
         let exchange = exchange.map_err(|error| Failure::Failed(error.to_string()))?;
         let audit = daemon::audit_log(config, &exchange).map_err(|error| Failure::Failed(error.to_string()))?;
         let webhooks = daemon::webhooks(config).map_err(|error| Failure::Failed(error.to_string()))?;
-        let (metrics, stop) = (Arc::new(Metrics::default()), CancellationToken::new());
+        let metrics = Arc::new(Metrics::default());
+        let rates = Rates::new(&config.limits);
+        let running = daemon::Running { stop: CancellationToken::new(), rates, reload: None };
         let in_flight = InFlight::new(config.limits.bytes_in_flight_max.bytes());
-        let router = daemon::api_router(config, &exchange, &audit, &metrics, &webhooks, in_flight, &stop);
+        let router = daemon::api_router(config, &exchange, &audit, &metrics, &webhooks, in_flight, &running);
         Ok(Self::Here { router, exchange: Box::new(exchange) })
     }
 

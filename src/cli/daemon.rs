@@ -21,7 +21,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{anchors, causes::in_spanish, identities, limits, ready, revocation::Revocation, watch::Watch};
+use super::{
+    anchors, causes::in_spanish, identities, limits, ready, reload, reload::Reloader, revocation::Revocation,
+    watch::Watch,
+};
 use crate::{
     audit::{self, AuditError, Log},
     config::{self, Config},
@@ -34,13 +37,14 @@ use crate::{
     },
     http::{
         limits::{InFlight, Intake},
+        rates::Rates,
         server::{self, Listener, Options},
     },
     platform::{self, PlatformSoap},
     sgd::{
         annexes::{self, Annexes, fetch::Fetching},
         bridge::{self, Bridge},
-        rest::{self, Api, Streams},
+        rest::{self, Api, Reload, Reloaded, Streams},
         webhook::Webhooks,
     },
     signing::timestamp::Timestamper,
@@ -49,7 +53,7 @@ use crate::{
         blobs::disk_refuses,
         embedded::{self, EmbeddedStore, Reading},
     },
-    telemetry::{Metrics, failpoint},
+    telemetry::{Metrics, failpoint, log::Level},
     wsiotramite::{self, Wsiotramite},
 };
 
@@ -107,6 +111,10 @@ pub struct Overrides {
     pub ids: Option<Arc<dyn Ids>>,
     /// Else what the configuration says.
     pub retry: Option<RetryPolicy>,
+    /// Where the configuration is read again; else there is nothing to read.
+    pub read: Option<reload::Read>,
+    /// The log's level, that a reload may change.
+    pub level: Option<Level>,
 }
 
 /// A running daemon. Dropped, it goes on; end it with [`Daemon::stop`].
@@ -126,8 +134,7 @@ pub struct Daemon {
     watching: JoinHandle<()>,
     /// Purges what is old enough, if there is a rule.
     purging: Option<JoinHandle<()>>,
-    /// Has the watch read everything anew.
-    again: Arc<Notify>,
+    reloader: Arc<Reloader>,
 }
 
 impl Daemon {
@@ -145,6 +152,7 @@ impl Daemon {
     }
 
     async fn start_on(config: &Config, overrides: Overrides, store: SharedStore) -> Result<Self, StartError> {
+        let (read, level) = (overrides.read.clone(), overrides.level.clone());
         let exchange = exchange(config, overrides, store)?;
         let audit = audit_log(config, &exchange)?;
         tell_configuration(config, &exchange).await;
@@ -163,8 +171,18 @@ impl Daemon {
 
         let (metrics, stop) = (Arc::new(Metrics::default()), CancellationToken::new());
         limits::show(&config.limits, &metrics);
-        let shared =
-            Shared { config, exchange: &exchange, audit: &audit, metrics: &metrics, webhooks: &webhooks, stop: &stop };
+        let (again, rates) = (Arc::new(Notify::new()), Rates::new(&config.limits));
+        let reloader = Arc::new(Reloader::new(config.clone(), read, level, rates.clone(), Arc::clone(&again)));
+        let reload: Arc<dyn Reload> = Arc::clone(&reloader) as _;
+        let running = Running { stop: stop.clone(), rates, reload: Some(reload) };
+        let shared = Shared {
+            config,
+            exchange: &exchange,
+            audit: &audit,
+            metrics: &metrics,
+            webhooks: &webhooks,
+            running: &running,
+        };
         let inside = shared.in_flight(API);
         let listeners = vec![
             shared.listen(SOAP, Listener::Tcp(soap), shared.soap_router()),
@@ -179,7 +197,6 @@ impl Daemon {
         let clock = exchange.clone();
         let every = config.audit.checkpoint_every;
         let auditing = tokio::spawn(Arc::clone(&audit).run(Arc::new(move || clock.now()), every, stop.clone()));
-        let again = Arc::new(Notify::new());
         let watch = Watch { config: config.clone(), exchange: exchange.clone(), again: Arc::clone(&again) };
         let watching = tokio::spawn(watch.run(stop.clone()));
         let purging = exchange.politica().activa().then(|| tokio::spawn(exchange.clone().conservar(stop.clone())));
@@ -200,7 +217,7 @@ impl Daemon {
             auditing,
             watching,
             purging,
-            again,
+            reloader,
         })
     }
 
@@ -212,9 +229,15 @@ impl Daemon {
         &self.audit
     }
 
-    /// Reads the anchors and the trusted lists anew.
+    /// Reads the configuration anew, and logs what came of it.
     pub fn reload(&self) {
-        self.again.notify_one();
+        match self.reloader.reload() {
+            Ok(Reloaded { aplicado, requiere_reinicio, .. }) => {
+                let (applied, restart) = (aplicado.join(", "), requiere_reinicio.join(", "));
+                tracing::info!(applied, needs_restart = restart, "the configuration was read again");
+            }
+            Err(error) => tracing::error!(error, "the configuration could not be read again; the one in force stays"),
+        }
     }
 
     pub fn metrics(&self) -> &Metrics {
@@ -273,7 +296,7 @@ struct Shared<'a> {
     audit: &'a Arc<Log>,
     metrics: &'a Arc<Metrics>,
     webhooks: &'a Webhooks,
-    stop: &'a CancellationToken,
+    running: &'a Running,
 }
 
 impl Shared<'_> {
@@ -283,7 +306,7 @@ impl Shared<'_> {
             options.on_panic = wsiotramite::on_panic;
             options.on_overload = wsiotramite::on_overload;
         }
-        tokio::spawn(server::serve(listener, router, options, self.stop.clone()))
+        tokio::spawn(server::serve(listener, router, options, self.running.stop.clone()))
     }
 
     /// Room for the bodies that one side sends: what the platform floods us with is not taken from the SGD.
@@ -293,7 +316,7 @@ impl Shared<'_> {
 
     /// Makes the control socket as soon as the disk takes one.
     fn listen_later(&self, path: PathBuf, router: Router) -> JoinHandle<()> {
-        let (data_dir, stop) = (self.config.data_dir.clone(), self.stop.clone());
+        let (data_dir, stop) = (self.config.data_dir.clone(), self.running.stop.clone());
         let options = Options::new(CONTROL, &self.config.limits, Arc::clone(self.metrics));
         tokio::spawn(async move {
             let listener = loop {
@@ -324,8 +347,16 @@ impl Shared<'_> {
 
     /// What the SGD and people reach.
     fn api_router(&self, in_flight: InFlight) -> Router {
-        api_router(self.config, self.exchange, self.audit, self.metrics, self.webhooks, in_flight, self.stop)
+        api_router(self.config, self.exchange, self.audit, self.metrics, self.webhooks, in_flight, self.running)
     }
+}
+
+/// What the API has of the daemon that runs it.
+pub struct Running {
+    pub stop: CancellationToken,
+    pub rates: Rates,
+    /// `None` where no daemon runs.
+    pub reload: Option<Arc<dyn Reload>>,
 }
 
 /// The REST API over `exchange`; also run without any listener, for a command on a daemon that is stopped.
@@ -336,7 +367,7 @@ pub fn api_router(
     metrics: &Arc<Metrics>,
     webhooks: &Webhooks,
     in_flight: InFlight,
-    stop: &CancellationToken,
+    running: &Running,
 ) -> Router {
     let api = Api {
         exchange: exchange.clone(),
@@ -346,8 +377,10 @@ pub fn api_router(
         fetching: Fetching::new(&config.anexos),
         json_bytes_max: config.limits.json_max.in_memory(),
         checks: Arc::new([ready::disk(config.data_dir.clone(), Arc::clone(exchange.store()))]),
+        rates: running.rates.clone(),
+        reload: running.reload.clone(),
         streams: Streams::default(),
-        stop: stop.clone(),
+        stop: running.stop.clone(),
     };
     let intake = Intake::new(&config.limits, config.limits.request_max().bytes(), in_flight);
     match Bridge::from_config(config, api.clone()) {
@@ -556,6 +589,26 @@ pub(super) mod tests {
         let api = super::super::client::Api::local(&config).await.unwrap();
         assert_eq!(api.get("/api/v1/admin/api-keys").await.unwrap()["items"], Value::Array(Vec::new()));
         daemon.stop().await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_reload_is_asked_for_at_a_running_daemon_and_tells_what_needs_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        let mut fresh = config.clone();
+        fresh.limits.key_rate = 7;
+        fresh.listen.soap_public_url = Some("https://entidad.gob.pe".into());
+        let read: reload::Read = Arc::new(move || Ok(fresh.clone()));
+        let daemon = Daemon::start(&config, Overrides { read: Some(read), ..Overrides::default() }).await.unwrap();
+        let api = super::super::client::Api::local(&config).await.unwrap();
+        let told = api.call(http::Method::POST, "/api/v1/admin/reload", None).await.unwrap();
+        assert_eq!(told["aplicado"], serde_json::json!(["limits.key_rate"]));
+        assert_eq!(told["requiere_reinicio"], serde_json::json!(["listen.soap_public_url"]));
+        daemon.stop().await.unwrap();
+        let stopped = super::super::client::Api::local(&config).await.unwrap();
+        let refused = stopped.call(http::Method::POST, "/api/v1/admin/reload", None).await.unwrap_err();
+        assert!(matches!(refused, super::super::Failure::Failed(text) if text.contains("no está en marcha")));
+        stopped.close().await.unwrap();
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -21,6 +21,7 @@ mod pdf;
 mod purge;
 mod queue;
 mod ready;
+mod reload;
 mod revocation;
 mod send;
 mod serve;
@@ -134,7 +135,7 @@ struct FormatOption {
     format: Format,
 }
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 struct ConfigOption {
     /// Archivo de configuración [si no se da: chasqui.toml aquí, o los valores incorporados]
     #[arg(long, value_name = "ARCHIVO")]

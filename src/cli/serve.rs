@@ -1,11 +1,14 @@
 //! `chasqui serve`: the daemon, until it is told to stop.
 
+use std::sync::Arc;
+
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{
     ConfigOption, Failure,
     daemon::{Daemon, Overrides},
+    reload::Read,
     runtime,
 };
 use crate::{config::Loaded, telemetry};
@@ -19,16 +22,19 @@ pub struct Serve {
 impl Serve {
     pub fn run(&self) -> Result<(), Failure> {
         let loaded = self.config.load()?;
-        telemetry::log::init(&loaded.config.log).map_err(|error| Failure::Failed(error.to_string()))?;
-        runtime()?.block_on(serve(&loaded))
+        let level = telemetry::log::init(&loaded.config.log).map_err(|error| Failure::Failed(error.to_string()))?;
+        let again = self.config.clone();
+        let read: Read = Arc::new(move || Ok(again.load().map_err(|error| error.to_string())?.config));
+        let overrides = Overrides { read: Some(read), level: Some(level), ..Overrides::default() };
+        runtime()?.block_on(serve(&loaded, overrides))
     }
 }
 
-async fn serve(loaded: &Loaded) -> Result<(), Failure> {
+async fn serve(loaded: &Loaded, overrides: Overrides) -> Result<(), Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
     let mut signals = Signals::new().map_err(|error| failed(&error))?;
     let config = &loaded.config;
-    let mut daemon = Daemon::start(config, Overrides::default()).await.map_err(|error| failed(&error))?;
+    let mut daemon = Daemon::start(config, overrides).await.map_err(|error| failed(&error))?;
     let entities: Vec<String> = config.entities().iter().map(|e| e.ruc.to_string()).collect();
     tracing::info!(
         config = loaded.file,
@@ -44,7 +50,6 @@ async fn serve(loaded: &Loaded) -> Result<(), Failure> {
         tokio::select! {
             signal = signals.next() => match signal {
                 HANGUP => {
-                    tracing::info!("SIGHUP: anchors and trusted lists are read again; the rest of the configuration is not");
                     daemon.reload();
                 }
                 signal => {

@@ -171,6 +171,8 @@ fn limits(config: &Config, found: &mut Vec<Found>) {
     positive("limits.requests_max", limits.requests_max.into());
     positive("limits.requests_per_peer_max", limits.requests_per_peer_max.into());
     positive("limits.gzip_ratio_max", limits.gzip_ratio_max.into());
+    positive("limits.key_rate", limits.key_rate.into());
+    positive("limits.key_burst", limits.key_burst.into());
     positive("limits.headers_max", limits.headers_max.into());
     positive("limits.header_timeout", limits.header_timeout.as_millis());
     positive("limits.body_idle_timeout", limits.body_idle_timeout.as_millis());

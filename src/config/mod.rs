@@ -231,6 +231,9 @@ pub struct Limits {
     pub requests_max: u32,
     pub requests_per_peer_max: u32,
     pub gzip_ratio_max: u32,
+    /// Requests of one API key a second, on average, and at once after a rest.
+    pub key_rate: u32,
+    pub key_burst: u32,
     pub headers_max: u32,
     pub header_bytes_max: Size,
     #[serde(with = "unit::duration")]
@@ -427,6 +430,8 @@ impl Default for Limits {
             requests_max: 256,
             requests_per_peer_max: 128,
             gzip_ratio_max: 100,
+            key_rate: 500,
+            key_burst: 2000,
             headers_max: 100,
             header_bytes_max: Size::kib(32),
             header_timeout: Duration::from_secs(20),

@@ -3,7 +3,7 @@
 //! What each role may do is one table, [`Grupo::permite`]; routes join a group with [`protected`] and cannot be reached
 //! without it. Which records a caller sees is bound by the key's entity: [`Acceso::alcanza`].
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     Router,
@@ -15,12 +15,14 @@ use http::{HeaderMap, header, request::Parts};
 
 use super::{
     problem::{Code, Problem},
+    rates::Rates,
     server::Peer,
 };
 use crate::{
     domain::{Id, Ruc},
     exchange::{Actor, Exchange, Rechazo},
     store::Rol,
+    telemetry::Metrics,
 };
 
 /// Longest key looked at, in bytes.
@@ -91,25 +93,37 @@ impl Grupo {
     }
 }
 
-/// Lets only callers in whose role may use `grupo`.
-pub fn protected<S: Clone + Send + Sync + 'static>(grupo: Grupo, exchange: &Exchange, routes: Router<S>) -> Router<S> {
-    routes.route_layer(from_fn_with_state((exchange.clone(), grupo), enter))
+/// What stands before every route that needs a key.
+#[derive(Clone)]
+pub struct Door {
+    pub exchange: Exchange,
+    pub rates: Rates,
+    pub metrics: Arc<Metrics>,
 }
 
-async fn enter(State((exchange, grupo)): State<(Exchange, Grupo)>, mut request: Request, next: Next) -> Response {
-    let peer = request.extensions().get::<Peer>().copied();
-    match authenticate(&exchange, peer, request.headers()).await {
-        Ok(acceso) if grupo.permite(acceso.rol) => {
-            request.extensions_mut().insert(acceso);
-            next.run(request).await
-        }
-        Ok(acceso) => {
-            exchange.acceso_rechazado(Rechazo::SinPermiso, address(peer));
-            let detail = format!("Una clave con el rol «{}» no puede usar esta operación", rol(acceso.rol));
-            Problem::new(Code::PermisoInsuficiente, detail).into_response()
-        }
-        Err(problem) => problem.into_response(),
+/// Lets only callers in whose role may use `grupo`, each as often as it may.
+pub fn protected<S: Clone + Send + Sync + 'static>(grupo: Grupo, door: &Door, routes: Router<S>) -> Router<S> {
+    routes.route_layer(from_fn_with_state((door.clone(), grupo), enter))
+}
+
+async fn enter(State((door, grupo)): State<(Door, Grupo)>, mut request: Request, next: Next) -> Response {
+    let (exchange, peer) = (&door.exchange, request.extensions().get::<Peer>().copied());
+    let acceso = match authenticate(exchange, peer, request.headers()).await {
+        Ok(acceso) => acceso,
+        Err(problem) => return problem.into_response(),
+    };
+    if let Some(Err(wait)) = acceso.clave.map(|clave| door.rates.take(clave)) {
+        door.metrics.refused("api", "requests", "key");
+        let detail = "Demasiadas peticiones con esta clave; vuelva a intentarlo cuando dice Retry-After";
+        return Problem::new(Code::DemasiadasPeticiones, detail).retry_after(wait).into_response();
     }
+    if !grupo.permite(acceso.rol) {
+        exchange.acceso_rechazado(Rechazo::SinPermiso, address(peer));
+        let detail = format!("Una clave con el rol «{}» no puede usar esta operación", rol(acceso.rol));
+        return Problem::new(Code::PermisoInsuficiente, detail).into_response();
+    }
+    request.extensions_mut().insert(acceso);
+    next.run(request).await
 }
 
 /// Who a request comes from: the operator at the control socket, or the holder of a key in force.

@@ -1,6 +1,6 @@
 //! The listeners' machinery, shared by the edges: accepting connections and serving routers on them ([`server`]), limits on
 //! bodies ([`limits`]) and on how many callers are served at once ([`places`]), who is calling and what they may do
-//! ([`auth`]), how errors look ([`problem`]), and where connections of ours may not go ([`reach`]).
+//! ([`auth`]), how often one key may ask ([`rates`]), how errors look ([`problem`]), and where connections of ours may not go ([`reach`]).
 //!
 //! Knows no route and no SOAP. May use `exchange` and the floors below it.
 
@@ -8,6 +8,7 @@ pub mod auth;
 pub mod limits;
 pub mod places;
 pub mod problem;
+pub mod rates;
 pub mod reach;
 pub mod server;
 mod stream;

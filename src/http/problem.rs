@@ -33,6 +33,7 @@ pub enum Code {
     CamposNoValidos,
     FirmasInsuficientes,
     IdempotencyKeyReused,
+    ConfiguracionNoValida,
     DemasiadasPeticiones,
     ErrorInterno,
     PlataformaNoResponde,
@@ -41,7 +42,7 @@ pub enum Code {
 }
 
 impl Code {
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::JsonNoValido,
         Self::MultipartNoValido,
         Self::ParametroNoValido,
@@ -62,6 +63,7 @@ impl Code {
         Self::CamposNoValidos,
         Self::FirmasInsuficientes,
         Self::IdempotencyKeyReused,
+        Self::ConfiguracionNoValida,
         Self::DemasiadasPeticiones,
         Self::ErrorInterno,
         Self::PlataformaNoResponde,
@@ -98,6 +100,9 @@ impl Code {
             }
             Self::IdempotencyKeyReused => {
                 ("idempotency_key_reused", S::UNPROCESSABLE_ENTITY, "La Idempotency-Key ya se usó para otra petición")
+            }
+            Self::ConfiguracionNoValida => {
+                ("configuracion_no_valida", S::UNPROCESSABLE_ENTITY, "La configuración no es válida; sigue la anterior")
             }
             Self::DemasiadasPeticiones => {
                 ("demasiadas_peticiones", S::TOO_MANY_REQUESTS, "La clave hace demasiadas peticiones")
@@ -194,7 +199,9 @@ impl Problem {
     }
 
     #[must_use]
-    pub fn retry_after(self, wait: Duration) -> Self {
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        self.headers.retain(|(name, _)| name != header::RETRY_AFTER);
+        let wait = Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
         self.header(header::RETRY_AFTER, wait.as_secs().max(1).into())
     }
 

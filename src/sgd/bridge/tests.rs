@@ -13,7 +13,7 @@ use crate::{
     config::Secret,
     domain::{EstadoDespacho, Id, cargo::Respuesta},
     exchange::tests::world::{NUESTRA, OTRA, World, arrival, cargo, told, unclear},
-    http::limits::InFlight,
+    http::{limits::InFlight, rates::Rates},
     sgd::{
         rest::{Check, Streams},
         webhook::Webhooks,
@@ -58,6 +58,8 @@ impl Sgd {
             webhooks: Webhooks::default(),
             streams: Streams::default(),
             fetching: crate::sgd::annexes::fetch::Fetching::default(),
+            rates: Rates::new(&config::Limits::default()),
+            reload: None,
             json_bytes_max: 20_000,
             checks: Arc::new([Check::new("almacen", || async { Ok(()) })]),
             stop: tokio_util::sync::CancellationToken::new(),

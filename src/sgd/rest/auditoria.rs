@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
-    Api, failure, json, query,
+    Api, failure, json,
     query::{Edge, Params},
     view,
 };
@@ -70,7 +70,7 @@ pub async fn list(State(api): State<Api>, acceso: Acceso, params: Params) -> Res
     let filter = Filter {
         tipo: params.text("tipo").map(Into::into),
         actor: params.text("actor").map(Into::into),
-        sujeto: params.text("sujeto").map(query::id).transpose()?,
+        sujeto: params.id("sujeto")?,
         cuo: params.text("cuo").map(Into::into),
         desde: params.time("desde", Edge::First)?,
         hasta: params.time("hasta", Edge::Last)?,

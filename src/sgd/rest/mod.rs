@@ -22,15 +22,16 @@ mod gauges;
 mod health;
 mod idempotency;
 pub(in crate::sgd) mod intake;
-mod listing;
+pub mod listing;
 mod openapi;
 mod query;
 mod queue;
 mod recepciones;
+mod reload;
 mod retention;
 mod routes;
 mod scan;
-mod statistics;
+pub mod statistics;
 pub mod stream;
 pub(in crate::sgd) mod view;
 mod wait;
@@ -54,6 +55,7 @@ use tokio_util::sync::CancellationToken;
 pub use health::Check;
 pub use intake::ANNEXES_MAX;
 use openapi::operation::Operacion;
+pub use reload::{Reload, Reloaded};
 pub use stream::Streams;
 
 use crate::{
@@ -62,9 +64,10 @@ use crate::{
     exchange::Exchange,
     http::{
         Acceso, Problem,
-        auth::protected,
+        auth::{Door, protected},
         limits::{Intake, bound},
         problem::{no_method, no_route},
+        rates::Rates,
     },
     sgd::{annexes::fetch::Fetching, webhook::Webhooks},
     telemetry::Metrics,
@@ -83,6 +86,10 @@ pub struct Api {
     pub json_bytes_max: usize,
     /// What `/readyz` asks.
     pub checks: Arc<[Check]>,
+    /// How often a key may ask.
+    pub rates: Rates,
+    /// Has the configuration read again; `None` without a daemon.
+    pub reload: Option<Arc<dyn Reload>>,
     /// Callers that follow the feed.
     pub streams: Streams,
     /// Callers that wait for a state are answered when this is cancelled.
@@ -111,11 +118,12 @@ impl Api {
 
 /// The API, health and metrics, bounded by `intake`.
 pub fn router(api: Api, intake: Intake) -> Router {
+    let door = Door { exchange: api.exchange.clone(), rates: api.rates.clone(), metrics: Arc::clone(&api.metrics) };
     let mut routes = Router::new();
     for Operacion { ruta, grupo, servicio, .. } in routes::operaciones() {
         let route = Router::new().route(ruta, servicio);
         routes = routes.merge(match grupo {
-            Some(grupo) => protected(grupo, &api.exchange, route),
+            Some(grupo) => protected(grupo, &door, route),
             None => route,
         });
     }

@@ -87,6 +87,11 @@ impl Params {
         self.parsed("cursor", "debe ser el next_cursor de una respuesta anterior")
     }
 
+    /// The id of a record.
+    pub fn id(&self, name: &str) -> Result<Option<Id>, Problem> {
+        self.parsed(name, "debe ser el identificador de un registro")
+    }
+
     pub fn number(&self, name: &str, max: u64) -> Result<Option<u64>, Problem> {
         let what = format!("debe ser un número entre 0 y {max}");
         let number: Option<u64> = self.parsed(name, &what)?;

@@ -11,7 +11,9 @@ use super::{
             NuevaRecepcionada, NuevoRegistro, PurgaPedida, Repeticion, UnoOVarios, Vivo,
         },
     },
-    queue, recepciones, retention, statistics,
+    queue, recepciones, reload,
+    reload::Reloaded,
+    retention, statistics,
     view::{ApiKeyView, DespachoView, EntidadView, FactView, Items, RecepcionView},
     webhooks,
 };
@@ -331,6 +333,10 @@ fn administration() -> Vec<Operacion> {
             .toma::<ClaveNueva>(r#"{"nombre": "SGD principal", "rol": "sgd", "entidad": "20900000015"}"#)
             .responde::<ApiKeyView<'static>>(201)
             .fallas(&[Code::EntidadNoPermitida]),
+        post("/api/v1/admin/reload", reload::reload, "Lee otra vez la configuración y dice qué cambió")
+            .detalle("Lo mismo que SIGHUP. Con una clave que no sea de una entidad.")
+            .responde::<Reloaded>(200)
+            .fallas(&[Code::ConfiguracionNoValida, Code::EstadoNoPermite]),
         delete("/api/v1/admin/api-keys/{id}", api_keys::revoke, "Revoca una clave")
             .responde::<ApiKeyView<'static>>(200),
         post("/api/v1/retencion/purgar", retention::purge, "Purga lo que venció, por partes")

@@ -265,6 +265,9 @@ pub const PALABRAS: &[Palabra] = &[
     ("rol", "Qué puede hacer", ""),
     ("creada_en", "Cuándo se creó", ""),
     ("revocada_en", "Cuándo se revocó", "null"),
+    ("releido", "Lo que se lee otra vez siempre", r#"["trust.lists"]"#),
+    ("aplicado", "Claves de la configuración que cambiaron y ya rigen", r#"["log.level"]"#),
+    ("requiere_reinicio", "Claves que cambiaron y regirán al reiniciar", r#"["listen.api"]"#),
     // Errors.
     ("type", "urn:chasqui:error: y el código", r#""urn:chasqui:error:campos_no_validos""#),
     ("title", "Qué pasó, en general", r#""Hay campos que no son válidos""#),

@@ -108,6 +108,27 @@ async fn an_administrator_of_one_entity_rules_over_its_keys_alone() {
 }
 
 #[tokio::test]
+async fn a_key_in_haste_is_told_to_wait_and_others_are_served() {
+    let world = world();
+    let (hasty, calm) = (world.key(Rol::Auditor, None).await, world.key(Rol::Sgd, Some(RUC_A)).await);
+    let mut refused = None;
+    // 500 at once and one a second.
+    for _ in 0..2000 {
+        let answer = world.get(&hasty, "/api/v1/categorias").await;
+        if answer.status != 200 {
+            refused = Some(answer);
+            break;
+        }
+    }
+    let refused = refused.unwrap();
+    assert_eq!((refused.status.as_u16(), refused.code().as_str()), (429, "demasiadas_peticiones"));
+    assert_eq!(refused.headers.get_all("retry-after").iter().collect::<Vec<_>>(), ["1"]);
+    assert_eq!(world.get(&calm, "/api/v1/categorias").await.status, 200);
+    let page = String::from_utf8(world.get("", "/metrics").await.body).unwrap();
+    assert!(page.contains("chasqui_http_refused_total{listener=\"api\",what=\"requests\",bound=\"key\"} 1"), "{page}");
+}
+
+#[tokio::test]
 async fn a_key_that_makes_no_sense_is_not_made() {
     let world = world();
     for (body, expected) in [

@@ -176,6 +176,8 @@ fn world_at(base: Option<&str>) -> World {
         fetching: Fetching::default(),
         json_bytes_max: 20_000,
         checks: Arc::new([Check::new("almacen", || async { Ok(()) })]),
+        rates: Rates::new(&config::Limits { key_rate: 1, key_burst: 500, ..config::Limits::default() }),
+        reload: None,
         streams: Streams::default(),
         stop: stop.clone(),
     };

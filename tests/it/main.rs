@@ -22,6 +22,7 @@ mod hostile;
 mod intake;
 mod manual;
 mod memory;
+mod openapi;
 mod overload;
 mod patience;
 mod pdf;

@@ -126,6 +126,44 @@ async fn every_example_of_the_integration_page_works() {
     api.until_state(&format!("/api/v1/recepciones/{}", shell.recepcion.unwrap()), "recepcionado").await;
 }
 
+/// The steps at the top of the page that the daemon shows, as shell.
+fn steps(page: &str) -> String {
+    let steps = page.split("<ol>").nth(1).unwrap().split("</ol>").next().unwrap();
+    let blocks = steps.split("<code>").skip(1).map(|rest| rest.split("</code>").next().unwrap());
+    let shell: Vec<String> = blocks
+        .map(|text| text.replace("&quot;", "\"").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+        .collect();
+    format!("```sh\n{}\n```\n", shell.join("\n"))
+}
+
+#[tokio::test]
+async fn a_new_user_sends_follows_and_answers_with_nothing_but_the_page() {
+    let (_platform, mut daemons) = Platform::with([Setup::of(&[LIMA])]).await;
+    let arrived = Fields::document(CUSCO.ruc, LIMA.ruc, "0000000019", &pdf(1, 3_000));
+    assert_eq!(daemons[0].soap(arrived.xml()).await.verdict().0, "0000");
+    for (name, bytes) in [("oficio.pdf", pdf(2, 3_000)), ("cargo.pdf", pdf(3, 3_000))] {
+        std::fs::write(daemons[0].dir().join(name), bytes).unwrap();
+    }
+    let (api, mut shell) = shell(&mut daemons[0]).await;
+    shell.recepcion = Some(text(&api.until_one("/api/v1/recepciones").await, "id").to_owned());
+    let page =
+        reqwest::get(format!("http://{}/api/docs", shell.daemon.api_address())).await.unwrap().text().await.unwrap();
+    let file = shell.daemon.dir().join("pagina.md");
+    std::fs::write(&file, steps(&page)).unwrap();
+    let commands = curls(file.to_str().unwrap());
+    assert_eq!(commands.len(), 9, "{commands:?}");
+    // The last follows the feed for ever.
+    for command in commands.iter().filter(|command| !command.contains("event-stream")) {
+        shell.run(command).await;
+        if shell.despacho.is_none() && command.contains("documento=@") {
+            shell.despacho = Some(text(&api.until_one("/api/v1/despachos").await, "id").to_owned());
+        }
+    }
+    let cargo = std::fs::read(shell.daemon.dir().join("cargo-recibido.pdf")).unwrap();
+    assert!(cargo.starts_with(b"%PDF-"));
+    api.until_state(&format!("/api/v1/recepciones/{}", shell.recepcion.unwrap()), "recepcionado").await;
+}
+
 #[test]
 fn every_link_of_the_pages_leads_to_a_file() {
     let pages = [

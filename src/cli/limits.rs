@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::{ConfigOption, Failure, Format, FormatOption, output};
 use crate::{
     config::{self, Config, Loaded, Origin},
+    domain::recepcion::ANEXOS_TRAIDOS_MAX,
     exchange::DESTINOS_MAX,
     http::{limits, server},
     sgd::{
@@ -238,6 +239,8 @@ fn fixed() -> Vec<Limit> {
             Count(annexes::LOOKUPS_PER_MINUTE.into(), "búsquedas/min"),
             "de anexos por dirección IP",
         ),
+        ("anexos.fetched_max", count(ANEXOS_TRAIDOS_MAX, "anexos"), "que se descargan de un documento recibido"),
+        ("anexos.fetches_max", count(annexes::fetch::AT_ONCE, "descargas"), "de esos anexos a la vez"),
         ("bridge.token_max", bytes(bridge::TOKEN_BYTES_MAX), "token del puente"),
         (
             "bridge.numbered_max",

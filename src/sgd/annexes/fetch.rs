@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Downloads at once.
-const AT_ONCE: usize = 4;
+pub const AT_ONCE: usize = 4;
 /// Redirects followed, to the same host.
 const REDIRECTS_MAX: usize = 5;
 /// How much of a page is looked through for links, in bytes, and how many of them are told.

@@ -19,8 +19,8 @@ use crate::{
 
 /// Exchanges read at a time.
 const PAGE: usize = 64;
-/// Most exchanges looked at for one part of a plan.
-const PLAN_MAX: usize = 2_000;
+/// Most exchanges looked at for one part of a plan or of a run.
+const LOOKED_AT_MAX: usize = 2_000;
 /// Exchanges purged with shared syncs: others' changes wait for no more than that.
 const TOGETHER: usize = 8;
 /// Most exchanges that one part of a run purges.
@@ -215,9 +215,10 @@ impl Exchange {
     pub async fn planear_purga(&self, entidad: Option<&Ruc>, lugar: Option<Lugar>) -> Result<Plan, ExchangeError> {
         let (mut plan, mut looked_at, now) = (Plan::default(), 0, self.now());
         let mut lugar = Some(lugar.unwrap_or(Lugar::PRIMERO));
-        while let Some(here) = lugar.filter(|_| looked_at < PLAN_MAX) {
+        while let Some(here) = lugar.filter(|_| looked_at < LOOKED_AT_MAX) {
             let page = self.store.kept(here.clase.kept(), here.tras, PAGE).await?;
             looked_at += page.items.len();
+            tokio::task::yield_now().await;
             for record in page.items.iter().filter(|r| entidad.is_none_or(|ruc| r.entidad() == Some(ruc))) {
                 let juicio = self.purgable(record, here.clase, now).await?;
                 let gone = match juicio {
@@ -248,13 +249,16 @@ impl Exchange {
         let now = self.now();
         let id = corrida.unwrap_or_else(|| self.id(now));
         let mut done = Corrida { id, intercambios: 0, documentos: 0, bytes: 0, siguiente: None };
-        let mut lugar = Some(lugar.unwrap_or(Lugar::PRIMERO));
-        while let Some(here) = lugar.filter(|_| done.intercambios < PARTE_MAX as u64) {
+        let (mut lugar, mut looked_at) = (Some(lugar.unwrap_or(Lugar::PRIMERO)), 0);
+        let more = |done: &Corrida, looked_at| done.intercambios < PARTE_MAX as u64 && looked_at < LOOKED_AT_MAX;
+        while let Some(here) = lugar.filter(|_| more(&done, looked_at)) {
             let Some(limit) = self.retention.limite(here.clase, now) else {
                 lugar = here.after(None);
                 continue;
             };
             let page = self.store.kept(here.clase.kept(), here.tras, PAGE).await?;
+            looked_at += page.items.len();
+            tokio::task::yield_now().await;
             let (mut ready, mut younger) = (Vec::new(), false);
             for record in page.items {
                 // Ids sort by creation: what follows was made later still.

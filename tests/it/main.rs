@@ -12,6 +12,7 @@ mod component;
 mod daemon;
 mod decisions;
 mod durability;
+mod entities;
 mod envelope;
 mod evidence;
 mod examination;

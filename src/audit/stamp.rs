@@ -42,7 +42,7 @@ pub fn judge(token: &[u8], digest: &Hash, trusted: &[X509], report: &mut Report)
             "El certificado del sello de tiempo lleva a una de sus raíces de confianza y estaba vigente cuando lo dio.",
         ),
         Err(error) => {
-            report.fail(format!(
+            report.distrust(format!(
                 "El certificado del sello de tiempo no lleva a sus raíces de confianza: {}",
                 reason(&error)
             ));

@@ -147,7 +147,7 @@ impl Evidence {
         match written {
             Ok(true) => {
                 output::say(&format!("{}", self.out.display()));
-                output::note("Compruébela con: chasqui audit verify-evidence");
+                output::note(&format!("Compruébela con: chasqui audit verify-evidence {}", self.out.display()));
                 Ok(())
             }
             Ok(false) => {
@@ -202,7 +202,7 @@ impl VerifyEvidence {
         } else {
             output::say(&report.to_string());
         }
-        if report.is_sound() { Ok(()) } else { Err(Failure::Failed("el paquete no está íntegro".into())) }
+        if report.is_sound() { Ok(()) } else { Err(Failure::Failed(report.conclusion().into())) }
     }
 }
 

@@ -45,7 +45,7 @@ pub struct Sign {
     /// El PDF que se firma; no cambia
     #[arg(value_name = "ARCHIVO.pdf")]
     file: PathBuf,
-    /// Dónde se deja el PDF firmado
+    /// Dónde se deja el PDF firmado; no debe existir
     #[arg(long, value_name = "ARCHIVO")]
     out: PathBuf,
     /// Identidad en un archivo PKCS#12 (.p12, .pfx) o PEM [si no se da: la de la entidad en la configuración]
@@ -168,6 +168,9 @@ impl Sign {
         let failed =
             |path: &Path, error: &std::io::Error| Failure::Failed(format!("{}: {}", path.display(), in_spanish(error)));
         let input = File::open(&self.file).map_err(|error| failed(&self.file, &error))?;
+        if self.out.exists() {
+            return Err(Failure::Usage(format!("«{}» ya existe: dé otro nombre en --out", self.out.display())));
+        }
         let folder = self.out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let made = tempfile::NamedTempFile::new_in(folder).map_err(|error| failed(&self.out, &error))?;
         let mut output = BufWriter::new(made);
@@ -176,7 +179,7 @@ impl Sign {
         output.flush().map_err(|error| failed(&self.out, &error))?;
         let made = output.into_inner().map_err(|error| failed(&self.out, error.error()))?;
         made.as_file().sync_all().map_err(|error| failed(&self.out, &error))?;
-        made.persist(&self.out).map_err(|error| failed(&self.out, &error.error))?;
+        made.persist_noclobber(&self.out).map_err(|error| failed(&self.out, &error.error))?;
         Ok(done)
     }
 

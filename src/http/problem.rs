@@ -277,7 +277,8 @@ pub fn of_body(error: &(dyn std::error::Error + 'static), otherwise: impl FnOnce
 
 /// No route is here.
 pub async fn no_route(uri: http::Uri) -> Problem {
-    Problem::new(Code::RutaNoExiste, format!("No hay nada en {}", uri.path()))
+    let guide = if uri.path() == "/" { ". La guía de la API está en /api/docs" } else { "" };
+    Problem::new(Code::RutaNoExiste, format!("No hay nada en {}{guide}", uri.path()))
 }
 
 /// The route is here, the method is not. The router adds `Allow`.

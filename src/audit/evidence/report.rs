@@ -11,6 +11,8 @@ pub enum Verdict {
     Probado,
     /// Not wrong, but not proven by what is at hand.
     Aviso,
+    /// Whole, and from somebody who is not believed.
+    Ajeno,
     /// Wrong.
     Falla,
 }
@@ -41,12 +43,33 @@ impl Report {
         self.add(Verdict::Falla, text);
     }
 
+    /// Of somebody whom those who were named do not vouch for.
+    pub fn distrust(&mut self, text: impl Into<String>) {
+        self.add(Verdict::Ajeno, text);
+    }
+
     fn add(&mut self, veredicto: Verdict, text: impl Into<String>) {
         self.hallazgos.push(Finding { veredicto, texto: text.into() });
     }
 
+    /// Nothing in it is wrong, and whoever made it is believed as far as that was asked.
     pub fn is_sound(&self) -> bool {
-        !self.hallazgos.iter().any(|finding| finding.veredicto == Verdict::Falla)
+        !self.has(Verdict::Falla) && !self.has(Verdict::Ajeno)
+    }
+
+    /// What follows from all findings together.
+    pub fn conclusion(&self) -> &'static str {
+        if self.has(Verdict::Falla) {
+            "El paquete NO está íntegro: lo que dice no se puede dar por cierto."
+        } else if self.has(Verdict::Ajeno) {
+            "El paquete está íntegro, pero NO es de quien usted confía: vea si dio las raíces y la clave que corresponden."
+        } else {
+            "El paquete está íntegro."
+        }
+    }
+
+    fn has(&self, verdict: Verdict) -> bool {
+        self.hallazgos.iter().any(|finding| finding.veredicto == verdict)
     }
 
     fn section(&self, f: &mut fmt::Formatter<'_>, title: &str, verdict: Verdict) -> fmt::Result {
@@ -66,13 +89,9 @@ impl fmt::Display for Report {
         }
         f.write_str(&head)?;
         self.section(f, "NO CORRESPONDE", Verdict::Falla)?;
+        self.section(f, "NO ES DE QUIEN USTED CONFÍA", Verdict::Ajeno)?;
         self.section(f, "Queda probado", Verdict::Probado)?;
         self.section(f, "No queda probado con lo que se tiene", Verdict::Aviso)?;
-        let end = if self.is_sound() {
-            "El paquete está íntegro."
-        } else {
-            "El paquete NO está íntegro: lo que dice no se puede dar por cierto."
-        };
-        write!(f, "\n{end}")
+        write!(f, "\n{}", self.conclusion())
     }
 }

@@ -125,7 +125,7 @@ impl<R: Read + Seek> Package<'_, R> {
         let key = key.map_err(|error| shape(format!("«{KEY}»: {error}")))?;
         match &self.trust.key {
             Some(known) if *known == key => report.proven("La clave de auditoría es la que usted guardó aparte."),
-            Some(_) => report.fail("La clave de auditoría del paquete no es la que usted guardó aparte (--key)."),
+            Some(_) => report.distrust("La clave de auditoría del paquete no es la que usted guardó aparte (--key)."),
             None => report.warn(format!(
                 "De quién es la clave de auditoría {key}: compárela con la que la entidad publique o haya guardado aparte (--key)."
             )),
@@ -217,7 +217,7 @@ impl<R: Read + Seek> Package<'_, R> {
                  paquete se firmó. Si fue revocado, no se consulta.",
                 lima::texto(at)
             )),
-            Err(error) => report.fail(format!(
+            Err(error) => report.distrust(format!(
                 "El certificado de {name} no lleva a sus raíces de confianza, o no vale: {}",
                 reason(&error)
             )),
@@ -366,8 +366,17 @@ pub fn anchors(trusted: &[X509], at: Timestamp) -> Result<X509Store, openssl::er
     Ok(builder.build())
 }
 
+/// Why a chain was not believed, for people.
 pub fn reason(error: &openssl::error::ErrorStack) -> String {
     let first = error.errors().last();
     let text = first.and_then(|error| error.data().or_else(|| error.reason()).map(str::to_owned));
-    text.unwrap_or_else(|| "sin más detalle".into())
+    let text = text.unwrap_or_else(|| "sin más detalle".into());
+    let known = [
+        ("self-signed", "su cadena termina en un certificado que no está entre sus raíces"),
+        ("self signed", "su cadena termina en un certificado que no está entre sus raíces"),
+        ("unable to get", "falta el certificado de quien lo emitió, o no está entre sus raíces"),
+        ("has expired", "había vencido"),
+        ("not yet valid", "todavía no valía"),
+    ];
+    known.iter().find(|(english, _)| text.contains(english)).map_or(text, |(_, spanish)| (*spanish).to_owned())
 }

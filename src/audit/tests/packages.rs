@@ -83,7 +83,13 @@ async fn a_package_proves_itself_and_says_what_it_does_not_prove() {
     assert!(report.is_sound() && report.to_string().contains("no se dieron raíces de confianza"), "{report}");
     let stranger = Signer::new("chasqui/prueba", &[9; 32]).unwrap();
     let wrong = Trust { key: Some(stranger.public().clone()), ..Trust::default() };
-    assert!(!verify(Cursor::new(&bytes), &wrong).is_sound());
+    let report = verify(Cursor::new(&bytes), &wrong);
+    assert!(!report.is_sound() && report.conclusion().contains("íntegro, pero NO es de quien"), "{report}");
+    // As does one whose signer nobody vouches for: nothing in it was touched.
+    let others = Trust { anchors: X509::stack_from_pem(samples::UNKNOWN_ROOT).unwrap(), ..Trust::default() };
+    let report = verify(Cursor::new(&bytes), &others);
+    assert!(!report.is_sound() && report.conclusion().contains("íntegro, pero NO es de quien"), "{report}");
+    assert!(report.to_string().contains("no está entre sus raíces"), "{report}");
 
     let unsigned = package(&world, despacho, false).await;
     let report = verify(Cursor::new(&unsigned), &trust(&world));

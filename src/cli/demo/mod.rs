@@ -93,6 +93,7 @@ fn keep(screen: &Screen, cast: &Cast, folder: &Path) {
         screen.line("");
         screen.line(&format!("   {role}: {}, RUC {}", m.name, m.ruc));
         screen.line(&format!("   API          http://{}", m.daemon.api));
+        screen.line(&format!("   Guía         http://{}/api/docs", m.daemon.api));
         screen.line(&format!("   Clave (sgd)  {}", m.key));
         screen.line(&format!("   wsiotramite  {}?wsdl", m.service()));
     };

@@ -242,6 +242,8 @@ fn fixed() -> Vec<Limit> {
         ("anexos.fetched_max", count(ANEXOS_TRAIDOS_MAX, "anexos"), "que se descargan de un documento recibido"),
         ("anexos.fetches_max", count(annexes::fetch::AT_ONCE, "descargas"), "de esos anexos a la vez"),
         ("bridge.token_max", bytes(bridge::TOKEN_BYTES_MAX), "token del puente"),
+        ("bridge.access_max", Bytes(bridge::ACCESS_BYTES_MAX), "petición de un token del puente"),
+        ("bridge.access_timeout", Time(bridge::ACCESS_TIME_MAX), "para que llegue"),
         (
             "bridge.numbered_max",
             count(bridge::NUMBERED_MAX, "documentos"),

@@ -63,15 +63,9 @@ async fn handle(bridge: &Bridge, caller: &Caller, request: Request, desenlace: D
         bridge.exchange().responder(&caller.actor(), Some(caller.entidad()), recepcion.id, &respuesta, pdf).await;
     let pending = recepcion.estado == EstadoRecepcion::Pendiente;
     match issued {
-        Ok(issued) => {
-            let first = bridge.told.tell(issued.id);
-            match (pending, first) {
-                (true, _) => Ok(answer::done(DONE, "RECEPCION DE CARGO EXITOSO")),
-                // The same cargo, by a caller that never heard the answer.
-                (false, true) => Ok(answer::done(SYNCHRONISED, "RECEPCION DE CARGO EXITOSO (sincronizado)")),
-                (false, false) => Err(already(&numero)),
-            }
-        }
+        Ok(_) if pending => Ok(answer::done(DONE, "RECEPCION DE CARGO EXITOSO")),
+        // The same cargo, by a caller that may never have heard the answer.
+        Ok(_) => Ok(answer::done(SYNCHRONISED, "RECEPCION DE CARGO EXITOSO (sincronizado)")),
         Err(ExchangeError::Estado(_)) if !pending => Err(already(&numero)),
         Err(error @ ExchangeError::Estado(_)) => Err(Failure::new(NOT_POSSIBLE, Failure::from(error).error)),
         Err(error @ (ExchangeError::Defectos(_) | ExchangeError::Firmas(_))) => {

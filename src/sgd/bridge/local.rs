@@ -14,7 +14,8 @@ use super::{
     directory::name_of,
 };
 use crate::{
-    domain::{Anexo, Cargo, Despacho, Documento, Recepcion, lima},
+    domain::{Anexo, Cargo, Despacho, Documento, Recepcion, conservacion::Purga, lima},
+    sgd::rest::retention::not_purged,
     store::BlobReader,
 };
 
@@ -27,7 +28,7 @@ pub async fn sent(State(bridge): State<Bridge>, caller: Caller, Path((numero, _)
         let despacho = despacho(&bridge, &caller, &numero).await?;
         let nombre = name_of(&bridge, &despacho.destino).await?;
         let propia = bridge.exchange().propia(&despacho.entidad).map(|own| own.nombre.clone());
-        let pdf = open(&bridge, Some(&despacho.documento)).await?;
+        let pdf = open(&bridge, despacho.purga.as_deref(), Some(&despacho.documento)).await?;
         Ok(answer::with_document(document_sent(&despacho, nombre, propia), "bpdfdoc", pdf))
     };
     answered.await.unwrap_or_else(Failure::into_response)
@@ -36,7 +37,7 @@ pub async fn sent(State(bridge): State<Bridge>, caller: Caller, Path((numero, _)
 pub async fn received(State(bridge): State<Bridge>, caller: Caller, Path((numero, _)): Asked) -> Response {
     let answered = async {
         let recepcion = recepcion(&bridge, &caller, &numero).await?;
-        let pdf = open(&bridge, Some(&recepcion.documento)).await?;
+        let pdf = open(&bridge, recepcion.purga.as_deref(), Some(&recepcion.documento)).await?;
         Ok(answer::with_document(document_received(&recepcion), "bpdfdoc", pdf))
     };
     answered.await.unwrap_or_else(Failure::into_response)
@@ -46,7 +47,7 @@ pub async fn cargo_of_sent(State(bridge): State<Bridge>, caller: Caller, Path((n
     let answered = async {
         let despacho = despacho(&bridge, &caller, &numero).await?;
         let cargo = despacho.cargo.as_ref();
-        let pdf = open(&bridge, cargo.and_then(|cargo| cargo.documento.as_ref())).await?;
+        let pdf = open(&bridge, despacho.purga.as_deref(), cargo.and_then(|cargo| cargo.documento.as_ref())).await?;
         let mut data = Map::new();
         data.insert("vnumregstdrec".into(), json!(cargo.and_then(|cargo| cargo.numero_registro.as_deref())));
         data.insert("vanioregstdrec".into(), json!(cargo.and_then(|cargo| cargo.anio_registro.as_deref())));
@@ -63,7 +64,8 @@ pub async fn cargo_of_sent(State(bridge): State<Bridge>, caller: Caller, Path((n
 pub async fn cargo_of_received(State(bridge): State<Bridge>, caller: Caller, Path((numero, _)): Asked) -> Response {
     let answered = async {
         let recepcion = recepcion(&bridge, &caller, &numero).await?;
-        let pdf = open(&bridge, recepcion.cargo.as_ref().and_then(|cargo| cargo.documento.as_ref())).await?;
+        let documento = recepcion.cargo.as_ref().and_then(|cargo| cargo.documento.as_ref());
+        let pdf = open(&bridge, recepcion.purga.as_deref(), documento).await?;
         Ok(answer::with_document(cargo_received(&recepcion, recepcion.cargo.as_ref()), "bcarstd", pdf))
     };
     answered.await.unwrap_or_else(Failure::into_response)
@@ -81,10 +83,17 @@ fn not_found() -> Failure {
     Failure::new(NOT_FOUND, "registro no encontrado")
 }
 
-/// A document as it is stored.
-pub async fn open(bridge: &Bridge, documento: Option<&Documento>) -> Result<Option<BlobReader>, Failure> {
+/// A document as it is stored, unless it was purged of its exchange: another exchange may have the same bytes still.
+pub async fn open(
+    bridge: &Bridge,
+    purga: Option<&Purga>,
+    documento: Option<&Documento>,
+) -> Result<Option<BlobReader>, Failure> {
     match documento {
-        Some(documento) => Ok(Some(bridge.exchange().store().open_document(&documento.sha256).await?)),
+        Some(documento) => {
+            not_purged(purga)?;
+            Ok(Some(bridge.exchange().store().open_document(&documento.sha256).await?))
+        }
         None => Ok(None),
     }
 }

@@ -14,7 +14,6 @@ mod send;
 #[cfg(test)]
 mod tests;
 mod token;
-mod told;
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,13 +30,15 @@ use serde_json::{Map, Value};
 use answer::Failure;
 pub use token::TOKEN_BYTES_MAX;
 use token::Tokens;
-use told::Told;
 
 use crate::{
     config::{self, Config},
     domain::{Ambiente, Contenido, Despacho, Recepcion, Ruc},
     exchange::{Actor, Exchange, Rechazo},
-    http::{limits::Intake, server::Peer},
+    http::{
+        limits::{BodyLimits, Intake},
+        server::Peer,
+    },
     sgd::rest::{Api, intake::Place, private},
     store::{Numbered, Staged},
 };
@@ -47,7 +48,6 @@ use crate::{
 pub struct Bridge {
     api: Api,
     doors: Arc<[Arc<Door>]>,
-    told: Arc<Told>,
 }
 
 /// The way in of one entity.
@@ -61,7 +61,7 @@ impl Bridge {
     /// `None`: no entity's SGD speaks this way.
     pub fn from_config(config: &Config, api: Api) -> Option<Self> {
         let doors: Vec<Arc<Door>> = config.bridge.iter().filter_map(|one| door(config, one)).map(Arc::new).collect();
-        (!doors.is_empty()).then(|| Self { api, doors: doors.into(), told: Arc::default() })
+        (!doors.is_empty()).then(|| Self { api, doors: doors.into() })
     }
 
     fn exchange(&self) -> &Exchange {
@@ -85,6 +85,12 @@ impl Bridge {
         Ok(Received { members: received.members, contenido: received.contenido, pdf: received.pdf })
     }
 }
+
+/// Longest body of a request for a token, in bytes.
+pub const ACCESS_BYTES_MAX: u64 = 4 * 1024;
+
+/// How long it may take to come.
+pub const ACCESS_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Most records looked at under one number.
 pub const NUMBERED_MAX: usize = 64;
@@ -110,7 +116,6 @@ fn door(config: &Config, bridge: &config::Bridge) -> Option<Door> {
 pub fn router(bridge: Bridge, intake: Intake) -> Router {
     let routes = Router::new()
         .route("/pide/ping", get(ping))
-        .route("/pide/autenticacion", post(authenticate))
         .route("/pide/despacho/enviado", post(send::send))
         .route("/pide/despacho/subsanado", post(send::correct))
         .route("/pide/cargo/recepcionado", post(cargo::accept))
@@ -121,12 +126,26 @@ pub fn router(bridge: Bridge, intake: Intake) -> Router {
         .route("/local/documento/recepcionado/{numero}/{token}", get(local::received))
         .route("/local/cargo/despachado/{numero}/{token}", get(local::cargo_of_sent))
         .route("/local/cargo/recepcionado/{numero}/{token}", get(local::cargo_of_received));
+    let strangers = Router::new()
+        .route("/pide/autenticacion", post(authenticate))
+        .layer(from_fn_with_state(of_strangers(&intake), bound));
     Router::new()
-        .nest("/componente-proxy/rest", routes)
+        .nest("/componente-proxy/rest", routes.layer(from_fn_with_state(intake, bound)).merge(strangers))
         .with_state(bridge)
         .layer(DefaultBodyLimit::disable())
-        .layer(from_fn_with_state(intake, bound))
         .layer(map_response(private))
+}
+
+/// Bounds on who is not known yet: a few bytes, soon, so that nobody without a key takes the room of those who have one.
+fn of_strangers(intake: &Intake) -> Intake {
+    let BodyLimits { bytes_max, idle, total, .. } = intake.limits;
+    let limits = BodyLimits {
+        bytes_max: bytes_max.min(ACCESS_BYTES_MAX),
+        idle: idle.min(ACCESS_TIME_MAX),
+        total: total.min(ACCESS_TIME_MAX),
+        ..intake.limits
+    };
+    Intake { limits, ..intake.clone() }
 }
 
 /// The listener's bounds on bodies; what is over them is told as everything else is.

@@ -45,7 +45,8 @@ async fn consult(bridge: &Bridge, caller: &Caller, ruc: &str, numero: &str) -> R
         }
         Err(error) => return Err(Failure::new(NOT_SYNCHRONISED, Failure::from(error).error)),
     };
-    let pdf = open(bridge, despacho.cargo.as_ref().and_then(|cargo| cargo.documento.as_ref())).await?;
+    let documento = despacho.cargo.as_ref().and_then(|cargo| cargo.documento.as_ref());
+    let pdf = open(bridge, despacho.purga.as_deref(), documento).await?;
     Ok(answer::with_document(state(&told, despacho.cargo.as_ref()), "bcarstd", pdf))
 }
 

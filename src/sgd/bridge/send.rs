@@ -17,7 +17,6 @@ use super::{
 use crate::{
     domain::{Contenido, Despacho, Destinatario, EstadoDespacho, Persona},
     exchange::{ExchangeError, NuevoDespacho},
-    http::Problem,
     sgd::rest::intake::Place,
     store::Staged,
 };
@@ -132,8 +131,8 @@ fn over(despacho: &Despacho) -> bool {
     matches!(despacho.estado, EstadoDespacho::Fallido | EstadoDespacho::Anulado)
 }
 
-/// The despacho that has the number: one that is under way or was sent, else one that failed or was withdrawn, of the same
-/// destination if there is one.
+/// The despacho that has the number: that of the same destination if there is one, and of these one that is under way or was
+/// sent rather than one that failed or was withdrawn. A number that went to several arrives at each or not.
 async fn holder(
     bridge: &Bridge,
     caller: &Caller,
@@ -141,28 +140,47 @@ async fn holder(
     destinos: &[String],
 ) -> Result<Option<Despacho>, Failure> {
     let mut found = bridge.sent_as(caller, numero).await?;
-    let there = |despacho: &Despacho| destinos.iter().any(|destino| destino.trim() == despacho.destino.as_str());
-    let at = found.iter().position(|despacho| !over(despacho)).or_else(|| found.iter().position(there));
-    Ok(if found.is_empty() { None } else { Some(found.swap_remove(at.unwrap_or(0))) })
+    let best = |despacho: &Despacho| (there(destinos, despacho), !over(despacho));
+    let mut at = None;
+    for (n, despacho) in found.iter().enumerate() {
+        if at.is_none_or(|(_, known)| best(despacho) > known) {
+            at = Some((n, best(despacho)));
+        }
+    }
+    Ok(at.map(|(n, _)| found.swap_remove(n)))
+}
+
+fn there(destinos: &[String], despacho: &Despacho) -> bool {
+    destinos.iter().any(|destino| destino.trim() == despacho.destino.as_str())
 }
 
 /// Whether a failed one arrived all the same: the receiver is asked before anything is sent in its place (CONTRACT §7).
 async fn found_after_all(bridge: &Bridge, caller: &Caller, known: &Despacho) -> Result<Option<Despacho>, Failure> {
-    if known.intentos == 0 || known.cuo.is_none() {
-        return Ok(None);
-    }
+    let numero = &known.numero_registro;
     let unknown = |why: String| {
-        let numero = &known.numero_registro;
         let what =
             format!("El documento {numero} ya se intentó enviar y no se sabe si llegó ({why}). No se envió otra vez");
         Failure::unexpected(what)
     };
+    // Only the present CUO can be asked for.
+    if known.cuos_inciertos.iter().any(|cuo| known.cuo.as_ref() != Some(cuo)) {
+        return Err(unknown("se envió antes con otro CUO, sin respuesta clara".into()));
+    }
+    if known.intentos == 0 || known.cuo.is_none() {
+        return Ok(None);
+    }
     let asked = bridge.exchange().consultar(Some(caller.entidad()), known.id).await;
     let (told, after) = asked.map_err(|error| unknown(Failure::from(error).error))?;
     match told.codigo() {
         "0000" if !over(&after) => Ok(Some(after)),
-        // What the receiver has under that CUO is not this document, or it has none.
-        "0000" | "0001" => Ok(None),
+        // What the receiver has under that CUO is not this document.
+        "0000" if after.cuo.as_ref().is_some_and(|cuo| after.cuo_rechazado(cuo)) => Ok(None),
+        // It is this document, and the record cannot say so any more: what is left of a purged one changes no more.
+        "0000" => Err(Failure::new(
+            ALREADY_SENT,
+            format!("El documento {numero} ya se envió: la entidad {} lo tiene. No se envió otra vez", known.destino),
+        )),
+        "0001" => Ok(None),
         codigo => Err(unknown(format!("la entidad receptora respondió «{codigo} {}»", told.descripcion()))),
     }
 }
@@ -180,7 +198,7 @@ async fn make(
     let made = match &asked.corrige {
         None => exchange.despachar(&actor, entidad, &nuevo, pdf, None).await.map(|made| made.into_iter().next()),
         Some(corrige) => {
-            let observed = observed(bridge, caller, corrige).await?;
+            let observed = observed(bridge, caller, corrige, &asked.nuevo.destinos).await?;
             exchange.subsanar(&actor, Some(entidad), observed.id, &nuevo, pdf, None).await.map(Some)
         }
     };
@@ -207,11 +225,16 @@ pub fn refusal(error: ExchangeError) -> Failure {
     }
 }
 
-/// The document that a correction names.
-async fn observed(bridge: &Bridge, caller: &Caller, numero: &str) -> Result<Despacho, Failure> {
+/// The document that a correction names; where it went to several entities, the one to the correction's.
+async fn observed(bridge: &Bridge, caller: &Caller, numero: &str, destinos: &[String]) -> Result<Despacho, Failure> {
     let mut found = bridge.sent_as(caller, numero).await?;
+    let stated = destinos.iter().map(|destino| destino.trim()).find(|destino| !destino.is_empty());
+    if let Some(stated) = stated {
+        found.retain(|despacho| despacho.destino.as_str() == stated);
+    }
     if found.is_empty() {
-        return Err(Failure::new(STATE, format!("No se encontró el documento {numero} (vnumregstdref)")));
+        let to = stated.map(|stated| format!(" enviado a la entidad {stated}")).unwrap_or_default();
+        return Err(Failure::new(STATE, format!("No se encontró el documento {numero}{to} (vnumregstdref)")));
     }
     let at = found.iter().position(|despacho| despacho.estado == EstadoDespacho::Observado);
     Ok(found.swap_remove(at.unwrap_or(0)))
@@ -226,6 +249,15 @@ async fn repeated(
 ) -> Result<(&'static str, String), Failure> {
     let (numero, destino) = (&known.numero_registro, &known.destino);
     if same(asked, &known) {
+        if !corrects(bridge, caller, asked.corrige.as_deref(), &known).await? {
+            let what = match &asked.corrige {
+                None => {
+                    format!("El número {numero} es de un documento que subsana a otro, y vnumregstdref no lo nombra")
+                }
+                Some(corrige) => format!("El número {numero} es de un documento que no subsana al {corrige}"),
+            };
+            return Err(Failure::new(STATE, what));
+        }
         return outcome(bridge, caller, known, HAD_ARRIVED).await;
     }
     if known.estado.en_curso() {
@@ -240,10 +272,19 @@ fn same(asked: &Asked, known: &Despacho) -> bool {
     let text = |stated: &Option<String>, known: &str| stated.as_deref().unwrap_or_default().trim() == known;
     let nuevo = &asked.nuevo;
     asked.pdf.as_ref().is_some_and(|pdf| pdf.sha256 == known.documento.sha256)
-        && nuevo.destinos.iter().any(|destino| destino.trim() == known.destino.as_str())
+        && there(&nuevo.destinos, known)
         && text(&nuevo.tipo_documento, &known.tipo_documento)
         && text(&nuevo.numero_documento, &known.numero_documento)
         && text(&nuevo.asunto, &known.asunto)
+}
+
+/// Whether a despacho corrects what the request says: the document under that number, or none.
+async fn corrects(bridge: &Bridge, caller: &Caller, numero: Option<&str>, known: &Despacho) -> Result<bool, Failure> {
+    let (Some(numero), Some(referencia)) = (numero, &known.cuo_referencia) else {
+        return Ok(numero.is_none() && known.cuo_referencia.is_none());
+    };
+    let found = bridge.sent_as(caller, numero).await?;
+    Ok(found.iter().any(|despacho| despacho.cuo.as_ref() == Some(referencia)))
 }
 
 /// Waits for the end, and says it. `code` is that of a document that arrived.
@@ -253,27 +294,24 @@ async fn outcome(
     despacho: Despacho,
     code: &'static str,
 ) -> Result<(&'static str, String), Failure> {
-    let waited =
-        bridge.api.settled(vec![despacho], caller.0.wait).await.map_err(|problem: Problem| Failure::from(problem))?;
-    let Some(mut despacho) = waited.into_iter().next() else { return Err(Failure::unexpected("No existe")) };
+    let numero = despacho.numero_registro.clone();
+    // The document is on record and the worker goes on with it, whatever fails here.
+    let unknown = |failure: Failure| undecided(&numero, Some(&failure.error));
+    let waited = bridge.api.settled(vec![despacho], caller.0.wait).await.map_err(|problem| unknown(problem.into()))?;
+    let Some(mut despacho) = waited.into_iter().next() else { return Err(undecided(&numero, None)) };
     if despacho.estado.en_curso() {
         let motivo = "La plataforma no respondió mientras el SGD esperaba";
         let withdrawn = bridge.exchange().retirar(&caller.actor(), Some(caller.entidad()), despacho.id, motivo).await;
-        despacho = withdrawn?;
+        despacho = withdrawn.map_err(|error| unknown(error.into()))?;
         if over(&despacho) {
             let what =
                 "La plataforma no respondió a tiempo: el documento no se envió y nada quedó pendiente. Repita el envío";
-            return Err(Failure::unexpected(why(what, &despacho)));
+            return Err(Failure::unexpected(why(what, despacho.ultimo_error.as_deref())));
         }
     }
-    let numero = &despacho.numero_registro;
     match despacho.estado {
         EstadoDespacho::Pendiente | EstadoDespacho::Enviando | EstadoDespacho::PorConfirmar => {
-            let what = format!(
-                "Todavía no se sabe si el documento {numero} llegó: se le sigue preguntando a la entidad receptora. No lo envíe con otro \
-                 número; repita la petición con este"
-            );
-            Err(Failure::unexpected(why(&what, &despacho)))
+            Err(undecided(&numero, despacho.ultimo_error.as_deref()))
         }
         EstadoDespacho::Fallido => {
             let why = despacho.ultimo_error.clone();
@@ -283,32 +321,34 @@ async fn outcome(
         EstadoDespacho::Enviado
         | EstadoDespacho::Recepcionado
         | EstadoDespacho::Observado
-        | EstadoDespacho::Subsanado => {
-            let first = bridge.told.tell(despacho.id);
-            if code == HAD_ARRIVED && !first {
-                let what = format!("El documento {numero} ya se envió a la entidad {}", despacho.destino);
-                return Err(Failure::new(ALREADY_SENT, what));
-            }
-            Ok((code, disposicion(bridge, &despacho, code).await?))
-        }
+        | EstadoDespacho::Subsanado => Ok((code, disposicion(bridge, &despacho, code).await)),
     }
 }
 
-fn why(what: &str, despacho: &Despacho) -> String {
-    match &despacho.ultimo_error {
+/// The document is on record and may arrive, or have arrived.
+fn undecided(numero: &str, error: Option<&str>) -> Failure {
+    let what = format!(
+        "Todavía no se sabe si el documento {numero} llegó: se le sigue preguntando a la entidad receptora. No lo envíe con otro \
+         número; repita la petición con este"
+    );
+    Failure::unexpected(why(&what, error))
+}
+
+fn why(what: &str, error: Option<&str>) -> String {
+    match error {
         Some(error) => format!("{what}. Último error: {error}"),
         None => what.to_owned(),
     }
 }
 
-/// What the platform says of a document that arrived (CONTRACT §6).
-async fn disposicion(bridge: &Bridge, despacho: &Despacho, code: &str) -> Result<String, Failure> {
+/// What the platform says of a document that arrived (CONTRACT §6). It arrived, also where its entity's name cannot be read.
+async fn disposicion(bridge: &Bridge, despacho: &Despacho, code: &str) -> String {
     let synchronised = if code == HAD_ARRIVED { " (sincronizado)" } else { "" };
     let cuo = despacho.cuo.as_ref().map(ToString::to_string).unwrap_or_default();
-    let nombre = super::directory::name_of(bridge, &despacho.destino).await?;
+    let nombre = super::directory::name_of(bridge, &despacho.destino).await.ok().flatten();
     let nombre = nombre.unwrap_or_else(|| despacho.destino.to_string());
-    Ok(format!(
+    format!(
         "El documento{synchronised} N° CUO {cuo} se encuentra a disposición para la recepción formal de la entidad destinataria \
          {nombre} en los horarios de atención de su Mesa de Partes."
-    ))
+    )
 }

@@ -12,7 +12,10 @@ use crate::{
     audit::{self, Log},
     config::Secret,
     domain::{EstadoDespacho, Id, cargo::Respuesta},
-    exchange::tests::world::{NUESTRA, OTRA, World, arrival, cargo, told, unclear},
+    exchange::{
+        retention::Politica,
+        tests::world::{NUESTRA, OTRA, World, arrival, cargo, nuevo, told, unclear},
+    },
     http::{limits::InFlight, rates::Rates},
     sgd::{
         rest::{Check, Streams},
@@ -22,6 +25,7 @@ use crate::{
 };
 
 const ACCESS: &str = "user_access_api";
+const TERCERA: &str = "20131312955";
 
 struct Sgd {
     world: World,
@@ -67,10 +71,38 @@ impl Sgd {
         let intake = Intake::new(&config::Limits::default(), 3_000_000, InFlight::new(10_000_000));
         let router = router(Bridge::from_config(&written(), api).unwrap(), intake);
         let mut sgd = Self { world, router, token: String::new(), _folder: folder };
-        let answer = sgd.post("pide/autenticacion", &json!({ "userAccessApi": ACCESS })).await;
-        assert_eq!((&answer["estado"], &answer["error"]), (&json!("0000"), &Value::Null));
-        sgd.token = answer["data"].as_str().unwrap().to_owned();
+        sgd.enter().await;
         sgd
+    }
+
+    async fn enter(&mut self) {
+        let answer = self.post_idle("pide/autenticacion", &json!({ "userAccessApi": ACCESS })).await;
+        assert_eq!((&answer["estado"], &answer["error"]), (&json!("0000"), &Value::Null));
+        self.token = answer["data"].as_str().unwrap().to_owned();
+    }
+
+    /// A year later, after what is older than a month was purged.
+    async fn purged(&mut self) {
+        const DAY: Duration = Duration::from_secs(86_400);
+        self.world.advance(DAY * 365);
+        let politica = Politica { despachos: Some(DAY * 30), recepciones: Some(DAY * 30), cada: DAY };
+        let exchange = self.world.exchange.clone().with_retention(politica);
+        assert!(exchange.purgar(&Actor::local(), None, None, None).await.unwrap().intercambios > 0);
+        self.enter().await;
+    }
+
+    /// One number of registration for two entities, as the API has it.
+    async fn to_two(&self, numero: &str) {
+        let mut both = nuevo();
+        both.numero_registro = Some(numero.into());
+        both.destinos = vec![OTRA.into(), TERCERA.into()];
+        self.world.dispatch_as(both).await;
+        self.world.run_due().await;
+    }
+
+    /// The despacho of a number for an entity.
+    async fn to(&self, numero: &str, destino: &str) -> Despacho {
+        self.despachos(numero).await.into_iter().find(|found| found.destino.as_str() == destino).unwrap()
     }
 
     async fn send(&self, request: Request<Body>) -> (u16, String) {
@@ -168,9 +200,10 @@ async fn a_document_is_sent_once_whatever_is_repeated_under_its_number() {
     let (estado, texto) = said(&sgd.post(SEND, &despacho("00123", "Asunto")).await);
     assert_eq!(estado, "0000");
     assert!(texto.contains("N° CUO 0000000001") && texto.contains(OTRA), "{texto}");
-    for asunto in ["Asunto", "Otro"] {
+    // However often it is repeated, for the answer may have been lost each time.
+    for (asunto, code) in [("Asunto", "0001"), ("Asunto", "0001"), ("Otro", "E002")] {
         let (estado, texto) = said(&sgd.post(SEND, &despacho("00123", asunto)).await);
-        assert_eq!(estado, "E002", "{texto}");
+        assert_eq!(estado, code, "{texto}");
     }
     assert_eq!(sgd.sends(), 1);
     let sent = &sgd.despachos("00123").await[0];
@@ -186,7 +219,6 @@ async fn a_caller_that_never_heard_the_answer_hears_that_it_arrived() {
     assert_eq!(said(&sgd.post_idle(SEND, &despacho("7", "Otro")).await).0, "E001");
     let (estado, texto) = said(&sgd.post(SEND, &despacho("7", "Asunto")).await);
     assert!(estado == "0001" && texto.contains("(sincronizado)"), "{estado} {texto}");
-    assert_eq!(said(&sgd.post(SEND, &despacho("7", "Asunto")).await).0, "E002");
     assert_eq!(sgd.sends(), 1);
 }
 
@@ -302,7 +334,10 @@ async fn a_received_document_is_answered_once_by_its_number() {
     assert_eq!((&empty["data"]["cflgest"], &empty["data"]["bcarstd"]), (&json!("P"), &Value::Null));
     let expected = ("0000".to_owned(), "RECEPCION DE CARGO EXITOSO".to_owned());
     assert_eq!(said(&sgd.post_idle(accept, &answer("E-1")).await), expected);
-    assert_eq!(said(&sgd.post_idle(accept, &answer("E-1")).await).0, "E001");
+    assert_eq!(said(&sgd.post_idle(accept, &answer("E-1")).await).0, "0001");
+    let mut another = answer("E-1");
+    another["vuniorgstd"] = json!("OTRA UNIDAD");
+    assert_eq!(said(&sgd.post_idle(accept, &another).await).0, "E001");
     assert_eq!(sgd.world.recepcion(id).await.cargo.unwrap().usuario.as_deref(), Some("ANA"));
     let local = sgd.get("local/cargo/recepcionado/E-1").await;
     assert_eq!((&local["data"]["cflgest"], &local["data"]["vcuo"]), (&json!("R"), &json!("0000000001")));
@@ -397,4 +432,134 @@ async fn what_is_no_request_is_answered_in_words_and_stores_nothing() {
         said(&sgd.post_idle(SEND, &json!({"vnumregstd": ["1"], "lstanexos": "x", "bpdfdoc": 5})).await);
     assert!(estado == "E004" && texto.contains("No existe Documento PDF Principal"), "{estado} {texto}");
     assert_eq!(sgd.world.run_due().await, 0);
+}
+
+#[tokio::test]
+async fn of_a_number_that_went_to_several_the_one_to_the_correction_s_entity_is_corrected() {
+    let sgd = Sgd::new().await;
+    sgd.to_two("20").await;
+    for destino in [OTRA, TERCERA] {
+        let cuo = sgd.to("20", destino).await.cuo.unwrap().to_string();
+        let observed = cargo(&cuo, "O");
+        assert_eq!(sgd.world.collect(&observed, b"%PDF-1.7 c").await.0, "0000");
+    }
+    for (numero, destino) in [("21", OTRA), ("22", TERCERA)] {
+        let mut correction = despacho(numero, "Corregido");
+        (correction["vnumregstdref"], correction["vrucentrec"]) = (json!("20"), json!(destino));
+        assert_eq!(said(&sgd.post(CORRECT, &correction).await).0, "0000");
+        let corrected = sgd.to("20", destino).await;
+        assert_eq!(corrected.estado, EstadoDespacho::Subsanado, "{destino}");
+        assert_eq!(sgd.despachos(numero).await[0].cuo_referencia, corrected.cuo);
+    }
+    let mut elsewhere = despacho("23", "Corregido");
+    (elsewhere["vnumregstdref"], elsewhere["vrucentrec"]) = (json!("20"), json!("20131380951"));
+    let (estado, texto) = said(&sgd.post(CORRECT, &elsewhere).await);
+    assert!(estado == "E003" && texto.contains("No se encontró"), "{estado} {texto}");
+}
+
+#[tokio::test]
+async fn a_number_that_arrived_at_one_entity_and_failed_at_another_serves_again_for_that_one() {
+    let sgd = Sgd::new().await;
+    sgd.world.platform.sends.lock().unwrap().push_back(Ok(Respuesta::nueva("0003", "Asunto no válido")));
+    sgd.to_two("30").await;
+    let failed = sgd.despachos("30").await.into_iter().find(|found| found.estado == EstadoDespacho::Fallido).unwrap();
+    let mut mended = despacho("30", "Asunto corregido");
+    mended["vrucentrec"] = json!(failed.destino);
+    assert_eq!(said(&sgd.post(SEND, &mended).await).0, "0000");
+    assert_eq!((sgd.sends(), sgd.to("30", failed.destino.as_str()).await.estado), (3, EstadoDespacho::Enviado));
+    assert_eq!(said(&sgd.post(SEND, &mended).await).0, "0001");
+}
+
+#[tokio::test]
+async fn the_same_document_is_no_repetition_of_what_corrects_another_or_none() {
+    let sgd = Sgd::new().await;
+    for numero in ["40", "41"] {
+        assert_eq!(said(&sgd.post(SEND, &despacho(numero, "Asunto")).await).0, "0000");
+    }
+    let mut correction = despacho("41", "Asunto");
+    correction["vnumregstdref"] = json!("40");
+    for referencia in ["40", "99"] {
+        correction["vnumregstdref"] = json!(referencia);
+        let (estado, texto) = said(&sgd.post(CORRECT, &correction).await);
+        assert!(estado == "E003" && texto.contains(&format!("no subsana al {referencia}")), "{estado} {texto}");
+    }
+    sgd.world.collect(&cargo("1", "O"), b"%PDF-1.7 c").await;
+    (correction["vnumregstd"], correction["vnumregstdref"]) = (json!("42"), json!("40"));
+    assert_eq!(said(&sgd.post(CORRECT, &correction).await).0, "0000");
+    assert_eq!(said(&sgd.post(CORRECT, &correction).await).0, "0001");
+    assert_eq!(said(&sgd.post(SEND, &despacho("42", "Asunto")).await).0, "E003");
+}
+
+#[tokio::test]
+async fn a_purged_document_that_arrived_after_all_is_not_sent_again() {
+    let mut sgd = Sgd::new().await;
+    sgd.world.platform.sends.lock().unwrap().push_back(Ok(Respuesta::nueva("0003", "Asunto no válido")));
+    assert_eq!(said(&sgd.post(SEND, &despacho("50", "Asunto")).await).0, "E004");
+    sgd.purged().await;
+    sgd.world.platform.consultas.lock().unwrap().push_back(Ok(told("0000", "P")));
+    let (estado, texto) = said(&sgd.post(SEND, &despacho("50", "Asunto")).await);
+    assert!(estado == "E002" && texto.contains("No se envió otra vez"), "{estado} {texto}");
+    assert_eq!(sgd.sends(), 1);
+}
+
+#[tokio::test]
+async fn a_purged_document_is_not_handed_out_though_another_exchange_has_its_bytes() {
+    let mut sgd = Sgd::new().await;
+    assert_eq!(said(&sgd.post(SEND, &despacho("51", "Asunto")).await).0, "0000");
+    sgd.world.collect(&cargo("1", "R"), b"%PDF-1.7 c").await;
+    let id = sgd.received("0000000009", "E-51").await;
+    assert_eq!(said(&sgd.post(SEND, &despacho("52", "Asunto")).await).0, "0000");
+    let same_cargo = cargo("2", "R");
+    sgd.world.exchange.bloquear(&Actor::local(), None, sgd.despachos("52").await[0].id, "x").await.unwrap();
+    sgd.world.collect(&same_cargo, b"%PDF-1.7 c").await;
+    assert!(sgd.world.recepcion(id).await.purga.is_none());
+    sgd.purged().await;
+    let pdf = base64_simd::STANDARD.encode_to_string(b"%PDF-1.7 oficio");
+    assert_eq!(sgd.get("local/documento/despachado/52").await["data"]["bpdfdoc"], json!(pdf));
+    for path in ["local/documento/despachado/51", "local/cargo/despachado/51"] {
+        let (estado, texto) = said(&sgd.get(path).await);
+        assert!(estado == "-1" && texto.contains("Se borró"), "{path}: {estado} {texto}");
+    }
+    sgd.world.platform.consultas.lock().unwrap().push_back(Err(unclear("sin respuesta")));
+    let (estado, texto) = said(&sgd.get(&format!("pide/consultar/recepcion/{OTRA}/51")).await);
+    assert!(estado == "-1" && texto.contains("Se borró"), "{estado} {texto}");
+}
+
+#[tokio::test]
+async fn what_fails_once_the_document_is_on_record_does_not_say_that_it_was_not_sent() {
+    let sgd = Sgd::new().await;
+    let body = despacho("60", "Asunto");
+    let closing = async {
+        while sgd.despachos("60").await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        sgd.world.exchange.store().close().await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(sgd.post_idle(SEND, &body), closing);
+    let (estado, texto) = said(&answer);
+    assert!(estado == "-1" && texto.contains("Todavía no se sabe si el documento 60 llegó"), "{estado} {texto}");
+    assert!(texto.contains("Último error"), "{texto}");
+}
+
+#[tokio::test]
+async fn what_strangers_send_is_bounded_before_it_is_read_and_other_bodies_are_not_touched() {
+    let sgd = Sgd::new().await;
+    let access = format!("{{\"userAccessApi\":\"{}\"}}", "x".repeat(5_000));
+    let pieces = access.as_bytes().chunks(700).map(|piece| Ok::<_, std::io::Error>(piece.to_vec())).collect::<Vec<_>>();
+    for body in [Body::from(access.clone()), Body::from_stream(futures_util::stream::iter(pieces))] {
+        let request = Request::post("/componente-proxy/rest/pide/autenticacion").body(body).unwrap();
+        let (_, text) = sgd.send(request).await;
+        let (estado, texto) = said(&serde_json::from_str(&text).unwrap());
+        assert!(estado == "-1" && texto.contains("máximo de 4096 bytes"), "{text}");
+    }
+    let intake = Intake::new(&config::Limits::default(), 3_000_000, InFlight::new(10_000_000));
+    let limits = of_strangers(&intake).limits;
+    assert_eq!((limits.bytes_max, limits.idle, limits.total), (ACCESS_BYTES_MAX, ACCESS_TIME_MAX, ACCESS_TIME_MAX));
+    for path in [SEND, CORRECT, "pide/cargo/recepcionado", "pide/cargo/observado"] {
+        let never = futures_util::stream::poll_fn(|_| -> std::task::Poll<Option<std::io::Result<Vec<u8>>>> {
+            panic!("the body was read before it was known whose it is")
+        });
+        let request = Request::post(format!("/componente-proxy/rest/{path}")).header("authorization", "Bearer x.y.z");
+        assert_eq!(sgd.send(request.body(Body::from_stream(never)).unwrap()).await.0, 401, "{path}");
+    }
 }

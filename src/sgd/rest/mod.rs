@@ -28,7 +28,7 @@ mod query;
 mod queue;
 mod recepciones;
 mod reload;
-mod retention;
+pub(in crate::sgd) mod retention;
 mod routes;
 mod scan;
 pub mod statistics;

@@ -104,7 +104,7 @@ impl Purge {
         let count = |member| number(&totals, member);
         let run = output::text(&totals, "corrida");
         if count("intercambios") == 0 {
-            output::say("No había nada que purgar.");
+            output::say("No había nada que purgar. Qué se deja y por qué: chasqui store purge --dry-run");
             return Ok(());
         }
         output::say(&format!(

@@ -261,6 +261,7 @@ impl<R: Read + Seek> Package<'_, R> {
                 }
                 self.document(DOCUMENT, "El documento", Some(&subject.document.sha256), said, report);
                 self.document(CARGO, "El cargo", cargo, said, report);
+                annexes(last, report);
                 signatures::judge(&mut self.container, &subject, report);
             }
         }
@@ -323,6 +324,27 @@ impl<R: Read + Seek> Package<'_, R> {
         let (note, _) = self.container.read(CHECKPOINT, NOTE_MAX as u64)?;
         super::super::stamp::judge(&token, &merkle::hash(&[&note]), &self.trust.anchors, report);
         Ok(())
+    }
+}
+
+/// Annexes are no part of a package, and may be large; that they were on record with these digests is proven with it.
+fn annexes(record: &Record, report: &mut Report) {
+    let (stated, fetched) = match record {
+        Record::Despacho(despacho) => (&despacho.anexos[..], &[][..]),
+        Record::Recepcion(recepcion) => (&recepcion.anexos[..], &recepcion.anexos_traidos[..]),
+        _ => return,
+    };
+    let kept = stated.iter().filter_map(|anexo| Some((&anexo.nombre, anexo.archivo.as_ref()?)));
+    let kept = kept.map(|(nombre, archivo)| (nombre, archivo.bytes, &archivo.sha256));
+    let fetched = fetched.iter().map(|anexo| (&anexo.nombre, anexo.bytes, &anexo.sha256));
+    for (nombre, bytes, sha256) in kept.chain(fetched) {
+        report.warn(format!(
+            "El anexo «{nombre}», de {bytes} bytes y SHA-256 {sha256}: está registrado con el intercambio y no viene en el \
+             paquete. Quien tenga una copia puede compararla con esa huella."
+        ));
+    }
+    for anexo in stated.iter().filter(|anexo| anexo.archivo.is_none()) {
+        report.warn(format!("El anexo «{}»: del archivo solo se conoce el nombre.", anexo.nombre));
     }
 }
 

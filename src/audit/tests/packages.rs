@@ -75,6 +75,7 @@ async fn a_package_proves_itself_and_says_what_it_does_not_prove() {
         "El documento (documento.pdf) es, byte por byte",
         "Los 3 asientos estaban en el registro",
         "sin sello de tiempo",
+        "El anexo «plano.dwg»: del archivo solo se conoce el nombre",
     ] {
         assert!(text.contains(expected), "{expected}\n{text}");
     }

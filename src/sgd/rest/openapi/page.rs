@@ -45,9 +45,9 @@ const STEPS: &[(&str, &str)] = &[
          curl -f -H \"$CLAVE\" $API/despachos/ID/cargo -o cargo-recibido.pdf",
     ),
     (
-        "Vea lo que llegó y descárguelo",
+        "Vea lo que llegó y descárguelo (con el simulador: pídale que le envíe algo, como dice al iniciar)",
         "curl -H \"$CLAVE\" \"$API/recepciones?estado=pendiente\"\n\
-         curl -H \"$CLAVE\" $API/recepciones/ID/documento -o documento.pdf",
+         curl -f -H \"$CLAVE\" $API/recepciones/ID/documento -o documento.pdf",
     ),
     (
         "Responda con el cargo: su PDF firmado o, sin «-F cargo», el que chasqui hace y firma si la entidad tiene identidad",

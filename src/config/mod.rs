@@ -283,7 +283,7 @@ pub struct Anexos {
     /// How long after the document was sent.
     #[serde(with = "unit::duration")]
     pub expire_after: Duration,
-    /// Whether they can be looked up by CUO and RUC.
+    /// Whether they can be looked up by what only who has the document knows: CUO, RUC, number and date.
     pub lookup: bool,
     /// How long downloading one of a received document may take, and whether from a private network.
     #[serde(with = "unit::duration")]
@@ -467,7 +467,7 @@ impl Default for Anexos {
     fn default() -> Self {
         Self {
             expire_after: Duration::from_secs(180 * 24 * 3600),
-            lookup: true,
+            lookup: false,
             fetch_timeout: Duration::from_secs(60),
             allow_private: false,
         }

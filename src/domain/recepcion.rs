@@ -141,7 +141,7 @@ impl Recepcion {
     }
 
     /// Keeps an annex that was downloaded. Returns whether anything changed: the same from the same place does not.
-    pub fn traer_anexo(&mut self, traido: AnexoTraido, at: Timestamp) -> Result<bool, RecepcionError> {
+    pub fn traer_anexo(&mut self, traido: AnexoTraido) -> Result<bool, RecepcionError> {
         if self.anexos_traidos.iter().any(|known| known.sha256 == traido.sha256 && known.url == traido.url) {
             return Ok(false);
         }
@@ -149,7 +149,8 @@ impl Recepcion {
             return Err(RecepcionError::DemasiadosAnexos);
         }
         self.anexos_traidos.push(traido);
-        self.toca(at);
+        // Not `actualizado_en`: how long it is kept counts from its end, and this is none.
+        self.version += 1;
         Ok(true)
     }
 

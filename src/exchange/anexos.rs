@@ -6,9 +6,11 @@
 
 use std::net::IpAddr;
 
+use jiff::civil::Date;
+
 use super::{Actor, Exchange, ExchangeError, events};
 use crate::{
-    domain::{Anexo, Cuo, Despacho, EstadoDespacho, Id, Recepcion, Ruc, recepcion::AnexoTraido},
+    domain::{Cuo, Despacho, EstadoDespacho, Id, Recepcion, Ruc, lima, recepcion::AnexoTraido},
     store::{Change, Record, Staged, StoreError},
 };
 
@@ -49,11 +51,24 @@ impl Exchange {
         Ok(found.filter(|despacho| published(despacho) && own_token(despacho).is_some_and(|own| same(own, token))))
     }
 
-    /// The token of a document's annexes, for who knows its CUO and its receiver's RUC.
-    pub async fn buscar_anexos(&self, cuo: &Cuo, receptor: &Ruc) -> Result<Option<String>, StoreError> {
+    /// The token of a document's annexes, for who has it: CUOs follow each other and RUCs are known, so its number and its
+    /// date are asked for too.
+    pub async fn buscar_anexos(
+        &self,
+        cuo: &Cuo,
+        receptor: &Ruc,
+        numero: &str,
+        fecha: Date,
+    ) -> Result<Option<String>, StoreError> {
+        let numero = folded(numero);
         for propia in &self.settings.entidades {
             let found = self.store.despacho_by_cuo(&propia.ruc, cuo).await?;
-            let found = found.filter(|despacho| despacho.destino == *receptor && published(despacho));
+            let stated = |despacho: &Despacho| {
+                let theirs = folded(&despacho.numero_documento);
+                !theirs.is_empty() && same(&theirs, &numero) && lima::en_lima(despacho.fecha_documento).date() == fecha
+            };
+            let found =
+                found.filter(|despacho| despacho.destino == *receptor && published(despacho) && stated(despacho));
             if let Some(token) = found.as_ref().and_then(own_token) {
                 return Ok(Some(token.to_owned()));
             }
@@ -75,10 +90,12 @@ impl Exchange {
             if entidad.is_some_and(|ruc| *ruc != recepcion.entidad) {
                 return Err(ExchangeError::NoExiste);
             }
-            if recepcion.purga.is_some() || !recepcion.traer_anexo(traido.clone(), now)? {
+            if recepcion.purga.is_some() || !recepcion.traer_anexo(traido.clone())? {
                 return Ok((recepcion, None));
             }
-            let detalle = Some(format!("Se descargó el anexo «{}» de {}", traido.nombre, traido.url));
+            // Facts stay when the exchange is purged: what a stranger's names and addresses say does not belong in them.
+            let (n, sha256) = (recepcion.anexos_traidos.len(), &traido.sha256);
+            let detalle = Some(format!("Se descargó el anexo {n} (SHA-256 {sha256})"));
             let mut fact = events::recepcion(&recepcion, events::RECEPCION_ANEXO_TRAIDO, actor, now, detalle);
             fact.documentos.push(traido.sha256.clone());
             let records = vec![Record::Recepcion(Box::new(recepcion.clone()))];
@@ -88,18 +105,20 @@ impl Exchange {
         .await
     }
 
-    /// Puts on record that somebody began to download an annex.
+    /// Puts on record that somebody began to download the annex number `n`, from 1.
     pub async fn anexo_descargado(
         &self,
         despacho: &Despacho,
-        anexo: &Anexo,
+        n: usize,
         from: Option<IpAddr>,
     ) -> Result<(), ExchangeError> {
         let from = from.map_or_else(String::new, |from| format!(" desde {from}"));
-        let detalle = Some(format!("Se descargó el anexo «{}»{from}", anexo.nombre));
+        let archivo = n.checked_sub(1).and_then(|n| despacho.anexos.get(n)).and_then(|anexo| anexo.archivo.as_ref());
+        let sha256 = archivo.map_or_else(String::new, |archivo| format!(" (SHA-256 {})", archivo.sha256));
+        let detalle = Some(format!("Se empezó a descargar el anexo {n}{sha256}{from}"));
         let actor = Actor("anexos".into());
         let mut fact = events::despacho(despacho, events::DESPACHO_ANEXO_DESCARGADO, &actor, self.now(), detalle);
-        fact.documentos.extend(anexo.archivo.as_ref().map(|archivo| archivo.sha256.clone()));
+        fact.documentos.extend(archivo.map(|archivo| archivo.sha256.clone()));
         self.store.commit(Change { facts: vec![fact], ..Change::default() }).await?;
         Ok(())
     }
@@ -114,6 +133,11 @@ fn published(despacho: &Despacho) -> bool {
 
 fn own_token(despacho: &Despacho) -> Option<&str> {
     despacho.url_anexos.as_deref()?.rsplit('/').next()
+}
+
+/// A document's number as people copy it: without the spaces around and between, in any case.
+fn folded(numero: &str) -> String {
+    numero.split_whitespace().collect::<String>().to_lowercase()
 }
 
 /// Takes as long wherever they differ.
@@ -166,12 +190,22 @@ mod tests {
         for wrong in ["", "x", &token[..32], &token[..63], &other, &format!("{token}x")] {
             assert!(world.exchange.anexos_de(wrong).await.unwrap().is_none(), "{wrong}");
         }
-        let cuo = Cuo::parse("1").unwrap();
-        assert_eq!(world.exchange.buscar_anexos(&cuo, &ruc(OTRA)).await.unwrap().as_deref(), Some(token));
-        assert!(world.exchange.buscar_anexos(&cuo, &ruc(NUESTRA)).await.unwrap().is_none());
-        assert!(world.exchange.buscar_anexos(&Cuo::parse("2").unwrap(), &ruc(OTRA)).await.unwrap().is_none());
+        let (numero, fecha) = (despacho.numero_documento.as_str(), lima::en_lima(despacho.fecha_documento).date());
+        let find = async |cuo: &str, receptor: &str, numero: &str, fecha| {
+            let cuo = Cuo::parse(cuo).unwrap();
+            world.exchange.buscar_anexos(&cuo, &ruc(receptor), numero, fecha).await.unwrap()
+        };
+        for as_copied in [numero.to_owned(), format!("  {}\n", numero.to_uppercase()), numero.to_lowercase()] {
+            assert_eq!(find("1", OTRA, &as_copied, fecha).await.as_deref(), Some(token), "{as_copied}");
+        }
+        assert!(find("1", NUESTRA, numero, fecha).await.is_none() && find("2", OTRA, numero, fecha).await.is_none());
+        assert!(find("1", OTRA, "", fecha).await.is_none() && find("1", OTRA, "otro", fecha).await.is_none());
+        assert!(find("1", OTRA, numero, fecha.tomorrow().unwrap()).await.is_none());
         world.advance(Duration::from_secs(60));
-        world.exchange.anexo_descargado(&world.despacho(id).await, &despacho.anexos[0], None).await.unwrap();
+        world.exchange.anexo_descargado(&world.despacho(id).await, 1, None).await.unwrap();
+        let told = world.exchange.store().facts_of(id).await.unwrap().pop().unwrap().fact.detalle.unwrap();
+        let sha256 = &despacho.anexos[0].archivo.as_ref().unwrap().sha256;
+        assert_eq!(told, format!("Se empezó a descargar el anexo 1 (SHA-256 {sha256})"));
         assert_eq!(world.history(id).await.last().unwrap(), "despacho.anexo_descargado");
     }
 

@@ -180,14 +180,14 @@ mod tests {
     fn each_role_may_do_what_the_table_says() {
         use Grupo as G;
         let may = |rol| {
-            [G::Leer, G::Directorio, G::Despachar, G::Responder, G::Operar, G::Administrar]
+            [G::Leer, G::Directorio, G::Despachar, G::Responder, G::Operar, G::Auditar, G::Administrar]
                 .map(|g| u8::from(g.permite(rol)))
         };
-        assert_eq!(may(Rol::Sgd), [1, 1, 1, 1, 0, 0]);
-        assert_eq!(may(Rol::MesaDePartes), [1, 1, 0, 1, 0, 0]);
-        assert_eq!(may(Rol::Operador), [1, 1, 0, 0, 1, 0]);
-        assert_eq!(may(Rol::Auditor), [1, 1, 0, 0, 0, 0]);
-        assert_eq!(may(Rol::Admin), [1, 1, 1, 1, 1, 1]);
+        assert_eq!(may(Rol::Sgd), [1, 1, 1, 1, 0, 0, 0]);
+        assert_eq!(may(Rol::MesaDePartes), [1, 1, 0, 1, 0, 0, 0]);
+        assert_eq!(may(Rol::Operador), [1, 1, 0, 0, 1, 0, 0]);
+        assert_eq!(may(Rol::Auditor), [1, 1, 0, 0, 0, 1, 0]);
+        assert_eq!(may(Rol::Admin), [1, 1, 1, 1, 1, 1, 1]);
     }
 
     #[test]

@@ -13,7 +13,8 @@ use crate::{
 async fn annexes_travel_as_an_address_from_which_the_receiver_downloads_them() {
     // They are on loopback, all of them.
     let cusco = Setup::of(&[CUSCO]).with("[anexos]\nallow_private = true");
-    let (_platform, mut daemons) = Platform::with([Setup::of(&[LIMA]), cusco]).await;
+    let lima = Setup::of(&[LIMA]).with("[anexos]\nlookup = true");
+    let (_platform, mut daemons) = Platform::with([lima, cusco]).await;
     let mut cusco = daemons.pop().unwrap();
     let mut lima = daemons.pop().unwrap();
     let public = format!("http://{}", lima.soap_address());
@@ -43,8 +44,14 @@ async fn annexes_travel_as_an_address_from_which_the_receiver_downloads_them() {
     assert!(page.contains("plano nº 1.dwg") && page.contains(text(&sent["anexos"][0], "sha256")), "{page}");
     let file = client().get(format!("{here}/1")).send().await.unwrap();
     assert!(file.bytes().await.unwrap() == plan, "the same bytes");
-    let found =
-        client().get(format!("http://{}/anexos?cuo={}&ruc={}", lima.soap_address(), text(&arrived, "cuo"), CUSCO.ruc));
+    let date = text(&arrived, "fecha_documento").get(..10).unwrap();
+    let find = client().get(format!("http://{}/anexos", lima.soap_address()));
+    let found = find.query(&[
+        ("cuo", text(&arrived, "cuo")),
+        ("ruc", CUSCO.ruc),
+        ("numero", text(&arrived, "numero_documento")),
+        ("fecha", date),
+    ]);
     assert!(found.send().await.unwrap().text().await.unwrap().contains("nota.txt"), "the form leads there");
     // Its SGD has them downloaded: the page tells where each is.
     let api_of_cusco = cusco.api();

@@ -154,7 +154,7 @@ async fn annexes_go_with_their_document_and_a_late_word_about_them_keeps_nothing
     assert!(world.despacho(id).await.purga.unwrap().borro(&annex.sha256));
     assert!(world.exchange.store().named(&annex.sha256).await.unwrap().is_none());
     // Somebody had begun to download it.
-    world.exchange.anexo_descargado(&before, &before.anexos[0], None).await.unwrap();
+    world.exchange.anexo_descargado(&before, 1, None).await.unwrap();
     let again = world.dispatch_as(with_annex("2", annex.clone())).await;
     let named = world.exchange.store().named(&annex.sha256).await.unwrap().unwrap();
     assert_eq!((named.by, named.bytes), (vec![again], 8));

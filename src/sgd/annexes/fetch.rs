@@ -2,7 +2,10 @@
 //! networks are not called, a redirect leads nowhere but to the same host, and time, size and type are bounded. What came is
 //! stored as it is and never opened.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use reqwest::{Client, Response, Url, header, redirect};
 use tokio::sync::Semaphore;
@@ -11,6 +14,7 @@ use crate::{
     config,
     http::reach::{NotPublic, PublicOnly, is_internal},
     platform,
+    sgd::rest::download::hidden,
     store::{BlobWriter, Staged, StoreError},
 };
 
@@ -89,15 +93,20 @@ impl Fetching {
         Ok(Fetched { nombre, tipo, url, file: self.store(response, writer).await? })
     }
 
-    /// The answer in the end, through redirects of the same host.
+    /// The answer in the end, through redirects of the same host; all of it, and the file, within one time.
     async fn ask(&self, mut url: Url) -> Result<Response, NotFetched> {
-        let client = self.client()?;
+        let (client, deadline) = (self.client()?, Instant::now() + self.timeout);
         for _ in 0..=REDIRECTS_MAX {
+            // Nobody gave us a name and a password for that server.
+            if url.set_username("").is_err() || url.set_password(None).is_err() {
+                return Err("no es la dirección de un servidor".to_owned().into());
+            }
             let host = url.host_str().unwrap_or_default().to_owned();
             if !self.allow_private && is_internal(&url) {
                 return Err(format!("{host} es una dirección interna: no se llama").into());
             }
-            let response = client.get(url.clone()).send().await.map_err(|error| self.failure(&host, &error))?;
+            let response = client.get(url.clone()).timeout(deadline.saturating_duration_since(Instant::now()));
+            let response = response.send().await.map_err(|error| self.failure(&host, &error))?;
             if response.status().is_success() {
                 return Ok(response);
             }
@@ -117,7 +126,6 @@ impl Fetching {
     fn client(&self) -> Result<Client, NotFetched> {
         platform::client::install_tls_provider();
         let mut builder = Client::builder()
-            .timeout(self.timeout)
             .connect_timeout(CONNECT.min(self.timeout))
             .redirect(redirect::Policy::none())
             .no_proxy()
@@ -162,10 +170,12 @@ impl Fetching {
     }
 }
 
-/// Whether two addresses are of one host and neither leaves TLS.
+/// Whether two addresses are of one host and port, or the second is the first's with TLS; neither leaves it.
 pub fn same_host(one: &Url, other: &Url) -> bool {
     let web = matches!(other.scheme(), "http" | "https") && !(one.scheme() == "https" && other.scheme() == "http");
-    let port = one.port_or_known_default() == other.port_or_known_default() || one.scheme() != other.scheme();
+    let ports = (one.port_or_known_default(), other.port_or_known_default());
+    let secured = (one.scheme(), other.scheme()) == ("http", "https") && ports == (Some(80), Some(443));
+    let port = ports.0 == ports.1 || secured;
     web && port && one.host_str().is_some() && one.host_str() == other.host_str()
 }
 
@@ -181,7 +191,8 @@ fn name(response: &Response) -> String {
     let stated = stated.and_then(|value| value.split("filename=\"").nth(1)?.split('"').next());
     let last = response.url().path_segments().and_then(|mut segments| segments.next_back());
     let name = stated.or(last).unwrap_or_default();
-    let name: String = name.chars().filter(|c| !c.is_control() && !matches!(c, '/' | '\\')).take(NAME_MAX).collect();
+    let name: String =
+        name.chars().filter(|c| !c.is_control() && !hidden(*c) && !matches!(c, '/' | '\\')).take(NAME_MAX).collect();
     if name.trim().is_empty() { "anexo".to_owned() } else { name }
 }
 
@@ -222,6 +233,7 @@ fn links(page: &str, base: &Url) -> Vec<String> {
 mod tests {
     use axum::{
         Router,
+        extract::Path,
         http::{HeaderMap, StatusCode},
         response::IntoResponse,
         routing::get,
@@ -246,7 +258,15 @@ mod tests {
             .route("/grande", get(|| async { vec![b'x'; 1_000_001] }))
             .route("/aqui", redirect("/plano"))
             .route("/fuera", redirect("http://127.0.0.2/plano"))
-            .route("/siempre", redirect("/siempre"));
+            .route("/siempre", redirect("/siempre"))
+            .route("/lento/{n}", get(|Path(n): Path<u32>| async move {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                let to = if n > 1 { format!("/lento/{}", n - 1) } else { "/plano".to_owned() };
+                (StatusCode::FOUND, [("location", to)])
+            }))
+            .route("/clave", get(|headers: HeaderMap| async move {
+                format!("clave: {}", headers.contains_key("authorization"))
+            }));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}/", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -277,6 +297,40 @@ mod tests {
         }
         let listed = fetch("lista").await.unwrap_err().links;
         assert_eq!(listed, ["plano", "lista?n=1&m=2"].map(|path| base.join(path).unwrap().to_string()));
+    }
+
+    #[tokio::test]
+    async fn all_redirects_share_one_time_and_no_password_of_an_address_is_sent() {
+        let (world, base) = (World::new().await, server().await);
+        let fetch_timeout = Duration::from_millis(250);
+        let hasty = Fetching::new(&config::Anexos { allow_private: true, fetch_timeout, ..config::Anexos::default() });
+        let refused = hasty.fetch(&base.join("lento/4").unwrap(), world.exchange.stage()).await.unwrap_err();
+        assert!(refused.why.contains("no terminó de responder"), "{}", refused.why);
+        let mut with = base.join("clave").unwrap();
+        with.set_username("ana").unwrap();
+        with.set_password(Some("secreta")).unwrap();
+        let ours = Fetching::new(&config::Anexos { allow_private: true, ..config::Anexos::default() });
+        let found = ours.fetch(&with, world.exchange.stage()).await.unwrap();
+        assert_eq!(
+            (found.url, found.file.bytes),
+            (base.join("clave").unwrap().to_string(), "clave: false".len() as u64)
+        );
+    }
+
+    #[test]
+    fn a_redirect_keeps_its_port_or_goes_from_80_to_443() {
+        let same = |one: &str, other: &str| same_host(&one.parse().unwrap(), &other.parse().unwrap());
+        assert!(same("http://a.pe/x", "https://a.pe/y") && same("http://a.pe:8080/x", "http://a.pe:8080/"));
+        for (one, other) in [
+            ("http://a.pe/", "https://a.pe:8443/"),
+            ("http://a.pe:8080/", "https://a.pe/"),
+            ("http://a.pe/", "http://a.pe:22/"),
+            ("https://a.pe/", "http://a.pe/"),
+            ("https://a.pe/", "ftp://a.pe/"),
+            ("https://a.pe/", "https://b.pe/"),
+        ] {
+            assert!(!same(one, other), "{one} {other}");
+        }
     }
 
     #[tokio::test]

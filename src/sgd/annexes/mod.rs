@@ -1,5 +1,6 @@
 //! The annexes of documents that were sent, for who received them (INTERFACES, "SOAP, on `listen.soap`"): a page for each
-//! document at its unguessable address, its files, and a form that finds it by CUO and RUC. What is served is what the SGD
+//! document at its unguessable address, its files, and where it is wanted a form that finds it
+//! by CUO, RUC, number and date. What is served is what the SGD
 //! gave: files of any kind, always as downloads.
 //!
 //! The other way round, [`fetch`] downloads those of received documents when somebody asks.
@@ -23,8 +24,8 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
     routing::get,
 };
-use http::{HeaderName, HeaderValue, StatusCode, Uri, header};
-use jiff::{SignedDuration, Timestamp};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use jiff::{SignedDuration, Timestamp, civil::Date};
 use serde::Deserialize;
 
 pub use visitors::LOOKUPS_PER_MINUTE;
@@ -69,6 +70,20 @@ impl Annexes {
     }
 }
 
+impl Annexes {
+    /// Puts a download on record, the first of its kind of a day. It counts as told once the record is durable.
+    async fn record(&self, despacho: &Despacho, n: usize, from: Option<IpAddr>) {
+        let now = self.exchange.now();
+        if !self.downloads.untold(despacho.id, n, from, now) {
+            return;
+        }
+        match self.exchange.anexo_descargado(despacho, n, from).await {
+            Ok(()) => self.downloads.told(despacho.id, n, from, now),
+            Err(error) => tracing::warn!(%error, "a download could not be recorded"),
+        }
+    }
+}
+
 /// Why there is nothing to download.
 enum Refusal {
     NotFound,
@@ -90,7 +105,7 @@ impl IntoResponse for Refusal {
             Self::NotFound => (
                 StatusCode::NOT_FOUND,
                 "No hay anexos en esta dirección",
-                "Revise que esté completa, tal como vino con el documento, o búsquelos por su CUO.",
+                "Revise que esté completa, tal como vino con el documento.",
             ),
             Self::Expired => (
                 StatusCode::GONE,
@@ -142,17 +157,21 @@ async fn guarded(mut response: Response) -> Response {
     response
 }
 
-#[derive(Deserialize)]
+#[derive(Default, PartialEq, Deserialize)]
 struct Asked {
     #[serde(default)]
     cuo: String,
     #[serde(default)]
     ruc: String,
+    #[serde(default)]
+    numero: String,
+    #[serde(default)]
+    fecha: String,
 }
 
 fn address(peer: Option<Peer>) -> Option<IpAddr> {
     match peer {
-        Some(Peer::Network(address)) => Some(address.ip()),
+        Some(Peer::Network(address)) => Some(address.ip().to_canonical()),
         _ => None,
     }
 }
@@ -163,25 +182,27 @@ async fn lookup(State(state): State<Annexes>, peer: Option<axum::Extension<Peer>
         return Refusal::NotFound.into_response();
     }
     let asked = Query::<Asked>::try_from_uri(&uri).ok();
-    let Some(Query(Asked { cuo, ruc })) = asked.filter(|Query(asked)| !asked.cuo.is_empty() || !asked.ruc.is_empty())
-    else {
+    let asked = asked.filter(|Query(asked)| *asked != Asked::default());
+    let Some(Query(Asked { cuo, ruc, numero, fecha })) = asked else {
         return page::html(StatusCode::OK, page::form(None));
     };
     if !state.lookups.admit(address(peer.map(|peer| peer.0)), state.exchange.now()) {
         return Refusal::TooMany.into_response();
     }
-    let (Ok(cuo), Ok(ruc)) = (Cuo::parse(cuo.trim()), Ruc::de_contraparte(ruc.trim())) else {
-        let wrong = "El CUO tiene hasta 10 caracteres, y el RUC de la entidad receptora 11 dígitos.";
+    let stated = (Cuo::parse(cuo.trim()), Ruc::de_contraparte(ruc.trim()), fecha.trim().parse::<Date>());
+    let (Ok(cuo), Ok(ruc), Ok(fecha)) = stated else {
+        let wrong = "El CUO tiene hasta 10 caracteres, el RUC de la entidad receptora 11 dígitos, y la fecha del documento es \
+                     AAAA-MM-DD.";
         return page::html(StatusCode::BAD_REQUEST, page::form(Some(wrong)));
     };
-    let found = match state.exchange.buscar_anexos(&cuo, &ruc).await {
+    let found = match state.exchange.buscar_anexos(&cuo, &ruc, &numero, fecha).await {
         Ok(found) => found,
         Err(error) => return Refusal::from(error).into_response(),
     };
     match found {
         Some(token) => Redirect::to(&format!("{PATH}/{token}")).into_response(),
         None => {
-            let none = "No hay anexos de un documento con ese CUO para esa entidad.";
+            let none = "No hay anexos de un documento con esos datos. Cópielos tal como están en el documento.";
             page::html(StatusCode::NOT_FOUND, page::form(Some(none)))
         }
     }
@@ -196,6 +217,7 @@ async fn list(State(state): State<Annexes>, Path(token): Path<String>) -> Result
 
 async fn file(
     State(state): State<Annexes>,
+    method: Method,
     peer: Option<axum::Extension<Peer>>,
     Path((token, n)): Path<(String, String)>,
 ) -> Result<Response, Refusal> {
@@ -205,11 +227,9 @@ async fn file(
     let archivo = anexo.archivo.as_ref().ok_or(Refusal::NotFound)?;
     let reader = state.exchange.store().open_document(&archivo.sha256).await?;
     let from = address(peer.map(|peer| peer.0));
-    tracing::info!(despacho = %despacho.id, n, ?from, "an annex is downloaded");
-    if state.downloads.first(despacho.id, n, from, state.exchange.now())
-        && let Err(error) = state.exchange.anexo_descargado(&despacho, anexo, from).await
-    {
-        tracing::warn!(%error, "a download could not be recorded");
+    if method != Method::HEAD {
+        tracing::info!(despacho = %despacho.id, n, ?from, "an annex is downloaded");
+        state.record(&despacho, n, from).await;
     }
     let mut response = Body::from_stream(pieces(reader)).into_response();
     let headers = response.headers_mut();

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use crate::{
     domain::{Despacho, lima},
     exchange::anexos::PATH,
+    sgd::rest::download::hidden,
 };
 
 const STYLE: &str = "body{font:1.05rem/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a}\
@@ -39,6 +40,7 @@ fn text(text: &str) -> String {
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
             c if c.is_control() => escaped.push(' '),
+            c if hidden(c) => {}
             c => escaped.push(c),
         }
     }
@@ -67,6 +69,10 @@ pub fn form(wrong: Option<&str>) -> String {
          <input id=\"cuo\" name=\"cuo\" required maxlength=\"10\" autocomplete=\"off\">\
          <label for=\"ruc\">RUC de la entidad receptora</label>\
          <input id=\"ruc\" name=\"ruc\" required inputmode=\"numeric\" maxlength=\"11\" pattern=\"[0-9]{{11}}\">\
+         <label for=\"numero\">Número del documento, tal como está en él</label>\
+         <input id=\"numero\" name=\"numero\" required maxlength=\"100\" autocomplete=\"off\">\
+         <label for=\"fecha\">Fecha del documento</label>\
+         <input id=\"fecha\" name=\"fecha\" type=\"date\" required placeholder=\"AAAA-MM-DD\">\
          <button type=\"submit\">Buscar</button></form>"
     );
     page("Anexos de un documento", &body)
@@ -122,6 +128,7 @@ mod tests {
     #[test]
     fn what_comes_from_outside_is_no_markup() {
         assert_eq!(text("<script>\"a\"&'b'\u{0}"), "&lt;script&gt;&quot;a&quot;&amp;&#39;b&#39; ");
+        assert_eq!(text("a\u{202e}fdp"), "afdp");
     }
 
     #[test]

@@ -30,7 +30,8 @@ impl Visitor {
         world.run_due().await;
         let url = world.despacho(id).await.url_anexos.unwrap();
         let token = url.rsplit('/').next().unwrap().to_owned();
-        let router = router(Annexes::new(world.exchange.clone(), &config::Anexos::default()));
+        let router =
+            router(Annexes::new(world.exchange.clone(), &config::Anexos { lookup: true, ..config::Anexos::default() }));
         Self { world, router, token, id }
     }
 
@@ -67,6 +68,13 @@ async fn a_page_lists_the_annexes_and_each_is_downloaded_whole_and_put_on_record
     ] {
         assert!(page.contains(shown), "{shown}: {page}");
     }
+    let of_record = async || {
+        let facts = visitor.world.history(visitor.id).await;
+        facts.iter().filter(|tipo| *tipo == "despacho.anexo_descargado").count()
+    };
+    let request = Request::head(format!("/anexos/{}/2", visitor.token)).body(Body::empty()).unwrap();
+    assert_eq!(visitor.router.clone().oneshot(request).await.unwrap().status(), 200);
+    assert_eq!(of_record().await, 0, "nobody downloads with HEAD");
     for _ in 0..2 {
         let (status, headers, body) = visitor.get(&format!("/anexos/{}/2", visitor.token)).await;
         assert_eq!((status, body.len()), (200, 400_000));
@@ -74,8 +82,7 @@ async fn a_page_lists_the_annexes_and_each_is_downloaded_whole_and_put_on_record
         assert!(headers["content-disposition"].to_str().unwrap().starts_with("attachment; filename=\"a_o.xlsx\""));
         assert_eq!(headers["content-security-policy"], "sandbox; default-src 'none'");
     }
-    let downloads = visitor.world.history(visitor.id).await;
-    assert_eq!(downloads.iter().filter(|tipo| *tipo == "despacho.anexo_descargado").count(), 1);
+    assert_eq!(of_record().await, 1);
     for n in ["0", "3", "x", "-1", "99999999999999999999"] {
         assert_eq!(visitor.get(&format!("/anexos/{}/{n}", visitor.token)).await.0, 404, "{n}");
     }
@@ -83,21 +90,41 @@ async fn a_page_lists_the_annexes_and_each_is_downloaded_whole_and_put_on_record
 }
 
 #[tokio::test]
-async fn a_document_is_found_by_cuo_and_ruc_and_nobody_finds_one_by_trying() {
+async fn a_document_is_found_by_what_only_who_has_it_knows_and_nobody_finds_one_by_trying() {
     let visitor = Visitor::new().await;
     let (status, page) = visitor.page("/anexos").await;
     assert!(status == 200 && page.contains("<form method=\"get\""), "{page}");
-    let (status, headers, _) = visitor.get(&format!("/anexos?cuo=1&ruc={OTRA}")).await;
+    let despacho = visitor.world.despacho(visitor.id).await;
+    let fecha = crate::domain::lima::en_lima(despacho.fecha_documento).date();
+    let numero: String = despacho.numero_documento.replace(' ', "%20").to_lowercase();
+    let asked = |cuo, numero: &str, fecha| format!("/anexos?cuo={cuo}&ruc={OTRA}&numero={numero}&fecha={fecha}");
+    let (status, headers, _) = visitor.get(&asked(1, &numero, fecha)).await;
     let location = format!("/anexos/{}", visitor.token);
     assert_eq!((status, headers["location"].to_str().unwrap()), (303, location.as_str()));
-    assert_eq!(visitor.page(&format!("/anexos?cuo=2&ruc={OTRA}")).await.0, 404);
+    // Without the CUO, the number or the date all answers are the same.
+    let (status, none) = visitor.page(&asked(2, &numero, fecha)).await;
+    assert_eq!(status, 404);
+    for wrong in [asked(1, "otro", fecha), asked(1, "", fecha), asked(1, &numero, fecha.tomorrow().unwrap())] {
+        assert_eq!(visitor.page(&wrong).await, (404, none.clone()), "{wrong}");
+    }
+    assert_eq!(visitor.page(&format!("/anexos?cuo=1&ruc={OTRA}")).await.0, 400);
     let (status, page) = visitor.page("/anexos?cuo=%3Cb%3E12345678901&ruc=1").await;
     assert!(status == 400 && !page.contains("<b>"), "{page}");
-    for _ in 0..7 {
-        visitor.page("/anexos?cuo=3&ruc=20131312955").await;
+    for _ in 0..4 {
+        visitor.page(&asked(3, &numero, fecha)).await;
     }
-    let (status, headers, _) = visitor.get(&format!("/anexos?cuo=1&ruc={OTRA}")).await;
+    let (status, headers, _) = visitor.get(&asked(1, &numero, fecha)).await;
     assert_eq!((status, headers["retry-after"].to_str().unwrap()), (429, "60"));
+}
+
+#[tokio::test]
+async fn there_is_no_form_unless_the_configuration_says_so() {
+    let visitor = Visitor::new().await;
+    let without = router(Annexes::new(visitor.world.exchange.clone(), &config::Anexos::default()));
+    for path in ["/anexos".to_owned(), format!("/anexos?cuo=1&ruc={OTRA}&numero=1&fecha=2026-11-20")] {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        assert_eq!(without.clone().oneshot(request).await.unwrap().status(), 404);
+    }
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, header};
 use http_body::Body as _;
 use reqwest::Url;
 
-use super::{Api, failure, fields::Fields, json, query, view};
+use super::{Api, failure, fields::Fields, json, query, retention::not_purged, view};
 use crate::{
     domain::{Documento, recepcion::AnexoTraido},
     http::{Acceso, Code, FieldError, Problem},
@@ -74,6 +74,7 @@ pub async fn file(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let recepcion = api.recepcion(&acceso, &id).await?;
+    not_purged(recepcion.purga.as_deref())?;
     let found = recepcion.anexos_traidos.iter().find(|traido| traido.sha256.as_str() == sha256);
     let found = found.ok_or_else(|| query::not_found(&sha256))?;
     let AnexoTraido { nombre, bytes, sha256, .. } = found.clone();

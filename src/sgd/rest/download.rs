@@ -64,10 +64,17 @@ pub(in crate::sgd) fn pieces(reader: BlobReader) -> impl futures_util::Stream<It
     })
 }
 
+/// Whether a character is not seen but changes what is: those that turn the direction of writing, and those without width. A
+/// name with them reads otherwise than it is.
+pub(in crate::sgd) fn hidden(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
 /// `Content-Disposition` with a name that is safe as a file's name: RFC 6266, the plain form for old clients.
 pub(in crate::sgd) fn disposition(name: &str) -> String {
-    let safe: String =
-        name.chars().map(|c| if c.is_control() || "/\\:*?\"<>|".contains(c) { '_' } else { c }).collect();
+    let seen = name.chars().filter(|c| !hidden(*c));
+    let safe: String = seen.map(|c| if c.is_control() || "/\\:*?\"<>|".contains(c) { '_' } else { c }).collect();
     let safe = safe.trim().trim_start_matches('.');
     let safe = if safe.is_empty() { "documento.pdf" } else { safe };
     let plain: String = safe.chars().map(|c| if c.is_ascii() && c != '%' { c } else { '_' }).collect();
@@ -93,6 +100,8 @@ mod tests {
             ("año 1.pdf", "attachment; filename=\"a_o 1.pdf\"; filename*=UTF-8''a%C3%B1o%201.pdf"),
             ("../../etc/passwd", "attachment; filename=\"_.._etc_passwd\"; filename*=UTF-8''_.._etc_passwd"),
             ("a\"\r\nX-Evil: 1", "attachment; filename=\"a___X-Evil_ 1\"; filename*=UTF-8''a___X-Evil_%201"),
+            ("a\u{202e}fdp\u{200b}.exe", "attachment; filename=\"afdp.exe\"; filename*=UTF-8''afdp.exe"),
+            ("\u{2066}\u{feff}", "attachment; filename=\"documento.pdf\"; filename*=UTF-8''documento.pdf"),
             ("  ", "attachment; filename=\"documento.pdf\"; filename*=UTF-8''documento.pdf"),
         ] {
             assert_eq!(disposition(name), expected);

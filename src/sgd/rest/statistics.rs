@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, header};
 use jiff::{SignedDuration, Timestamp, civil::Date};
 use schemars::JsonSchema;
 use serde::Serialize;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
     Api, csv, failure, json,
@@ -34,7 +34,7 @@ const DAYS_MAX: i64 = 366;
 pub const RECORDS_MAX: usize = 200_000;
 /// Records read at a time; between two batches others have their turn.
 const BATCH: usize = 200;
-/// Counts under way at once; others wait.
+/// Counts under way at once; others are told to come again.
 static COUNTING: Semaphore = Semaphore::const_new(2);
 
 /// What the rows are of.
@@ -118,7 +118,7 @@ pub async fn count(
     let por = por.unwrap_or(Por::Dia);
     let entidades = entities(&api, &acceso, &params)?;
     let (desde, hasta) = range(&params, api.exchange.now())?;
-    let _turn = COUNTING.acquire().await.map_err(|error| Problem::internal(&error))?;
+    let _turn = turn(&COUNTING)?;
     let mut counter = Counter { desde, hasta, por, rows: BTreeMap::new(), totals: Row::default(), left: RECORDS_MAX };
     for entidad in &entidades {
         counter.all::<Despacho>(&api, entidad).await?;
@@ -128,6 +128,11 @@ pub async fn count(
     let counted = counter.finish(&names);
     let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     Ok(if accepted.contains("text/csv") { as_csv(&counted) } else { json(&counted) })
+}
+
+fn turn(places: &Semaphore) -> Result<SemaphorePermit<'_>, Problem> {
+    let busy = "Se están calculando otras estadísticas: vuelva a intentarlo en unos segundos";
+    places.try_acquire().map_err(|_| Problem::new(Code::ServicioOcupado, busy))
 }
 
 /// The own entities to count: those that the caller sees, or the one it names.
@@ -373,6 +378,15 @@ fn cells(row: &Row) -> [String; 22] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn more_counts_than_have_a_place_are_refused_and_none_waits() {
+        let places = Semaphore::new(1);
+        let held = turn(&places).unwrap();
+        assert_eq!(turn(&places).unwrap_err().code(), Code::ServicioOcupado);
+        drop(held);
+        assert!(turn(&places).is_ok());
+    }
 
     #[test]
     fn times_are_ranks_of_what_was_seen() {

@@ -243,6 +243,11 @@ fn fixed() -> Vec<Limit> {
         ("anexos.fetches_max", count(annexes::fetch::AT_ONCE, "descargas"), "de esos anexos a la vez"),
         ("bridge.token_max", bytes(bridge::TOKEN_BYTES_MAX), "token del puente"),
         ("bridge.access_max", Bytes(bridge::ACCESS_BYTES_MAX), "petición de un token del puente"),
+        (
+            "bridge.wrong_max",
+            Count(bridge::WRONG_PER_MINUTE.into(), "llaves/min"),
+            "equivocadas por dirección IP, en el puente",
+        ),
         ("bridge.access_timeout", Time(bridge::ACCESS_TIME_MAX), "para que llegue"),
         (
             "bridge.numbered_max",

@@ -41,13 +41,16 @@ impl From<Peer> for Caller {
     fn from(peer: Peer) -> Self {
         match peer {
             Peer::Local => Self::Local,
-            Peer::Network(address) => Self::Network(match address.ip().to_canonical() {
-                IpAddr::V6(ip) => {
-                    IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << (128 - IPV6_NETWORK_BITS))))
-                }
-                ip => ip,
-            }),
+            Peer::Network(address) => Self::Network(network(address.ip())),
         }
+    }
+}
+
+/// Who an address is counted as: of IPv6 one network is one caller.
+pub fn network(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << (128 - IPV6_NETWORK_BITS)))),
+        ip => ip,
     }
 }
 

@@ -1,13 +1,13 @@
 //! The entities of a category, from the directory that is kept here.
 
 use axum::{
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
 
 use super::{
-    Bridge, Caller,
+    Bridge, Caller, Parted,
     answer::{self, Failure},
 };
 use crate::domain::{Categoria, Ruc};
@@ -21,7 +21,7 @@ struct Listed<'a> {
 pub async fn list(
     State(bridge): State<Bridge>,
     caller: Caller,
-    Path((categoria, _)): Path<(String, String)>,
+    Parted((categoria, _)): Parted<(String, String)>,
 ) -> Response {
     entities(&bridge, &caller, &categoria).await.unwrap_or_else(Failure::into_response)
 }

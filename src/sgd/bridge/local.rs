@@ -2,14 +2,14 @@
 //! milliseconds since 1970, as the existing bridge writes them.
 
 use axum::{
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Bridge, Caller,
+    Bridge, Caller, Parted,
     answer::{self, Failure},
     directory::name_of,
 };
@@ -21,9 +21,9 @@ use crate::{
 
 const NOT_FOUND: &str = "E001";
 
-type Asked = Path<(String, String)>;
+type Asked = Parted<(String, String)>;
 
-pub async fn sent(State(bridge): State<Bridge>, caller: Caller, Path((numero, _)): Asked) -> Response {
+pub async fn sent(State(bridge): State<Bridge>, caller: Caller, Parted((numero, _)): Asked) -> Response {
     let answered = async {
         let despacho = despacho(&bridge, &caller, &numero).await?;
         let nombre = name_of(&bridge, &despacho.destino).await?;
@@ -34,7 +34,7 @@ pub async fn sent(State(bridge): State<Bridge>, caller: Caller, Path((numero, _)
     answered.await.unwrap_or_else(Failure::into_response)
 }
 
-pub async fn received(State(bridge): State<Bridge>, caller: Caller, Path((numero, _)): Asked) -> Response {
+pub async fn received(State(bridge): State<Bridge>, caller: Caller, Parted((numero, _)): Asked) -> Response {
     let answered = async {
         let recepcion = recepcion(&bridge, &caller, &numero).await?;
         let pdf = open(&bridge, recepcion.purga.as_deref(), Some(&recepcion.documento)).await?;
@@ -43,7 +43,7 @@ pub async fn received(State(bridge): State<Bridge>, caller: Caller, Path((numero
     answered.await.unwrap_or_else(Failure::into_response)
 }
 
-pub async fn cargo_of_sent(State(bridge): State<Bridge>, caller: Caller, Path((numero, _)): Asked) -> Response {
+pub async fn cargo_of_sent(State(bridge): State<Bridge>, caller: Caller, Parted((numero, _)): Asked) -> Response {
     let answered = async {
         let despacho = despacho(&bridge, &caller, &numero).await?;
         let cargo = despacho.cargo.as_ref();
@@ -61,7 +61,7 @@ pub async fn cargo_of_sent(State(bridge): State<Bridge>, caller: Caller, Path((n
     answered.await.unwrap_or_else(Failure::into_response)
 }
 
-pub async fn cargo_of_received(State(bridge): State<Bridge>, caller: Caller, Path((numero, _)): Asked) -> Response {
+pub async fn cargo_of_received(State(bridge): State<Bridge>, caller: Caller, Parted((numero, _)): Asked) -> Response {
     let answered = async {
         let recepcion = recepcion(&bridge, &caller, &numero).await?;
         let documento = recepcion.cargo.as_ref().and_then(|cargo| cargo.documento.as_ref());

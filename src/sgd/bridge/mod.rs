@@ -8,6 +8,7 @@ mod answer;
 mod body;
 mod cargo;
 mod directory;
+mod guesses;
 mod local;
 mod query;
 mod send;
@@ -19,21 +20,24 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, FromRequestParts, Request, State},
+    extract::{DefaultBodyLimit, FromRequestParts, Path, Request, State},
     middleware::{Next, from_fn_with_state, map_response},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use http::{Method, StatusCode, header, request::Parts};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use answer::Failure;
+pub use guesses::WRONG_PER_MINUTE;
+use guesses::{Closed, Guesses};
 pub use token::TOKEN_BYTES_MAX;
 use token::Tokens;
 
 use crate::{
     config::{self, Config},
-    domain::{Ambiente, Contenido, Despacho, Recepcion, Ruc},
+    domain::{Ambiente, Contenido, Despacho, Id, Recepcion, Ruc},
     exchange::{Actor, Exchange, Rechazo},
     http::{
         limits::{BodyLimits, Intake},
@@ -48,6 +52,7 @@ use crate::{
 pub struct Bridge {
     api: Api,
     doors: Arc<[Arc<Door>]>,
+    guesses: Arc<Guesses>,
 }
 
 /// The way in of one entity.
@@ -61,7 +66,7 @@ impl Bridge {
     /// `None`: no entity's SGD speaks this way.
     pub fn from_config(config: &Config, api: Api) -> Option<Self> {
         let doors: Vec<Arc<Door>> = config.bridge.iter().filter_map(|one| door(config, one)).map(Arc::new).collect();
-        (!doors.is_empty()).then(|| Self { api, doors: doors.into() })
+        (!doors.is_empty()).then(|| Self { api, doors: doors.into(), guesses: Arc::default() })
     }
 
     fn exchange(&self) -> &Exchange {
@@ -125,12 +130,16 @@ pub fn router(bridge: Bridge, intake: Intake) -> Router {
         .route("/local/documento/despachado/{numero}/{token}", get(local::sent))
         .route("/local/documento/recepcionado/{numero}/{token}", get(local::received))
         .route("/local/cargo/despachado/{numero}/{token}", get(local::cargo_of_sent))
-        .route("/local/cargo/recepcionado/{numero}/{token}", get(local::cargo_of_received));
+        .route("/local/cargo/recepcionado/{numero}/{token}", get(local::cargo_of_received))
+        .fallback(nowhere)
+        .method_not_allowed_fallback(nowhere);
     let strangers = Router::new()
         .route("/pide/autenticacion", post(authenticate))
+        .method_not_allowed_fallback(nowhere)
         .layer(from_fn_with_state(of_strangers(&intake), bound));
+    let rest = routes.layer(from_fn_with_state(intake, bound)).merge(strangers);
     Router::new()
-        .nest("/componente-proxy/rest", routes.layer(from_fn_with_state(intake, bound)).merge(strangers))
+        .nest("/componente-proxy", Router::new().nest("/rest", rest).fallback(nowhere))
         .with_state(bridge)
         .layer(DefaultBodyLimit::disable())
         .layer(map_response(private))
@@ -167,6 +176,9 @@ async fn ping(State(bridge): State<Bridge>) -> &'static str {
 /// Gives a token to who knows an entity's `userAccessApi`.
 async fn authenticate(State(bridge): State<Bridge>, request: Request) -> Response {
     let peer = request.extensions().get::<Peer>().copied();
+    if let Err(closed) = bridge.guesses.open(peer, bridge.exchange().now()) {
+        return too_often(&bridge, closed);
+    }
     let none = Place { member: &[], part: "", annexes: None };
     let members = match bridge.receive(request, &none).await {
         Ok(received) => received.members,
@@ -175,13 +187,28 @@ async fn authenticate(State(bridge): State<Bridge>, request: Request) -> Respons
     let Some(stated) = body::Body::new(members).text("userAccessApi").filter(|text| !text.is_empty()) else {
         return refused(&bridge, Rechazo::SinClave, peer, "No se encontró usuario");
     };
+    let now = bridge.exchange().now();
     // All are looked at, so that the time it takes says nothing.
-    let known =
-        bridge.doors.iter().fold(None, |known, door| if door.tokens.lets_in(&stated) { Some(door) } else { known });
-    match known.and_then(|door| door.tokens.issue(bridge.exchange().now())) {
-        Some(token) => answer::done("0000", token),
-        None => refused(&bridge, Rechazo::Desconocida, peer, "Usuario no autorizado"),
+    let look =
+        || bridge.doors.iter().fold(None, |known, door| if door.tokens.lets_in(&stated) { Some(door) } else { known });
+    match bridge.guesses.judge(peer, now, look) {
+        Ok(known) => match known.and_then(|door| door.tokens.issue(now)) {
+            Some(token) => answer::done("0000", token),
+            None => refused(&bridge, Rechazo::Desconocida, peer, "Usuario no autorizado"),
+        },
+        Err(closed) => too_often(&bridge, closed),
     }
+}
+
+fn too_often(bridge: &Bridge, Closed(wait): Closed) -> Response {
+    bridge.api.metrics.refused("api", "requests", "peer");
+    let what = "Demasiadas llaves equivocadas desde su dirección: espere un minuto y vuelva a intentarlo";
+    (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, wait.as_secs().to_string())], what).into_response()
+}
+
+/// No address of the bridge, or not that way. The address is not repeated: it may end in a token.
+async fn nowhere() -> Failure {
+    Failure::unexpected("La dirección o el método no existe en el puente: revise la ruta que llama su SGD")
 }
 
 /// Whoever is not let in is told in plain text, as SGDs expect it.
@@ -200,6 +227,11 @@ struct Caller(Arc<Door>);
 impl Caller {
     fn entidad(&self) -> &Ruc {
         self.0.tokens.entidad()
+    }
+
+    /// Whose haste is bounded: an entity's, as a key's is. No key's id is so small.
+    fn bucket(&self) -> Id {
+        Id::from_u128(self.entidad().as_str().parse().unwrap_or_default())
     }
 
     fn actor(&self) -> Actor {
@@ -222,7 +254,28 @@ impl FromRequestParts<Bridge> for Caller {
         let now = bridge.exchange().now();
         let door = bridge.doors.iter().find(|door| door.tokens.accepts(token, now));
         let found = door.map(|door| Self(Arc::clone(door)));
-        found.ok_or_else(|| refused(bridge, Rechazo::Desconocida, peer, "El token no es válido"))
+        let caller = found.ok_or_else(|| refused(bridge, Rechazo::Desconocida, peer, "El token no es válido"))?;
+        bridge.api.rates.take(caller.bucket()).map_err(|wait| {
+            bridge.api.metrics.refused("api", "requests", "key");
+            let seconds = wait.as_secs().saturating_add(1);
+            let what =
+                format!("Demasiadas peticiones de la entidad: esta no se atendió; repítala dentro de {seconds} s");
+            Failure::unexpected(what).into_response()
+        })?;
+        Ok(caller)
+    }
+}
+
+/// The parts of an address, told of as everything else where they are no text.
+struct Parted<T>(T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<Bridge> for Parted<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, bridge: &Bridge) -> Result<Self, Failure> {
+        let read = Path::<T>::from_request_parts(parts, bridge).await;
+        read.map(|Path(parts)| Self(parts))
+            .map_err(|_| Failure::unexpected("La dirección no es válida: sus partes deben ser texto UTF-8"))
     }
 }
 

@@ -1,13 +1,13 @@
 //! Asks the receiver for the state of a document that was sent. What it tells is taken: its cargo closes the despacho.
 
 use axum::{
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value, json};
 
 use super::{
-    Bridge, Caller,
+    Bridge, Caller, Parted,
     answer::{self, Failure},
     local::{milliseconds, open},
 };
@@ -22,7 +22,7 @@ const NOT_SYNCHRONISED: &str = "0001";
 pub async fn ask(
     State(bridge): State<Bridge>,
     caller: Caller,
-    Path((ruc, numero, _)): Path<(String, String, String)>,
+    Parted((ruc, numero, _)): Parted<(String, String, String)>,
 ) -> Response {
     consult(&bridge, &caller, ruc.trim(), numero.trim()).await.unwrap_or_else(Failure::into_response)
 }

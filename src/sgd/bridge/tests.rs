@@ -31,6 +31,7 @@ struct Sgd {
     world: World,
     router: Router,
     token: String,
+    rates: Rates,
     _folder: tempfile::TempDir,
 }
 
@@ -55,6 +56,7 @@ impl Sgd {
             export: None,
             timestamper: None,
         };
+        let rates = Rates::new(&config::Limits::default());
         let api = Api {
             exchange: world.exchange.clone(),
             audit: Log::open(Arc::clone(world.exchange.store()), audit).unwrap(),
@@ -62,7 +64,7 @@ impl Sgd {
             webhooks: Webhooks::default(),
             streams: Streams::default(),
             fetching: crate::sgd::annexes::fetch::Fetching::default(),
-            rates: Rates::new(&config::Limits::default()),
+            rates: rates.clone(),
             reload: None,
             json_bytes_max: 20_000,
             checks: Arc::new([Check::new("almacen", || async { Ok(()) })]),
@@ -70,7 +72,7 @@ impl Sgd {
         };
         let intake = Intake::new(&config::Limits::default(), 3_000_000, InFlight::new(10_000_000));
         let router = router(Bridge::from_config(&written(), api).unwrap(), intake);
-        let mut sgd = Self { world, router, token: String::new(), _folder: folder };
+        let mut sgd = Self { world, router, token: String::new(), rates, _folder: folder };
         sgd.enter().await;
         sgd
     }
@@ -561,5 +563,59 @@ async fn what_strangers_send_is_bounded_before_it_is_read_and_other_bodies_are_n
         });
         let request = Request::post(format!("/componente-proxy/rest/{path}")).header("authorization", "Bearer x.y.z");
         assert_eq!(sgd.send(request.body(Body::from_stream(never)).unwrap()).await.0, 401, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn who_guesses_is_not_listened_to_and_who_has_a_token_goes_on() {
+    let sgd = Sgd::new().await;
+    let ask = async |from: &str, access: &str| {
+        let body = Body::from(json!({ "userAccessApi": access }).to_string());
+        let mut request = Request::post("/componente-proxy/rest/pide/autenticacion").body(body).unwrap();
+        request.extensions_mut().insert(Peer::Network(from.parse().unwrap()));
+        sgd.send(request).await
+    };
+    let (guesser, other) = ("192.0.2.1:5", "192.0.2.2:5");
+    for n in 0..WRONG_PER_MINUTE {
+        assert_eq!(ask(guesser, &format!("llave_{n}")).await.0, 401);
+    }
+    let (status, text) = ask(guesser, ACCESS).await;
+    assert!(status == 429 && text.contains("espere un minuto"), "{status} {text}");
+    assert_eq!(ask(other, ACCESS).await.0, 200);
+    assert_eq!(sgd.get("local/documento/despachado/1").await["estado"], "E001");
+    sgd.world.advance(Duration::from_secs(60));
+    assert_eq!(ask(guesser, ACCESS).await.0, 200);
+}
+
+#[tokio::test]
+async fn an_entity_asks_as_often_as_a_key_may() {
+    let sgd = Sgd::new().await;
+    sgd.rates.set(&config::Limits { key_rate: 1, key_burst: 1, ..config::Limits::default() });
+    assert_eq!(sgd.get("local/documento/despachado/1").await["estado"], "E001");
+    let (estado, texto) = said(&sgd.post_idle(SEND, &despacho("1", "Asunto")).await);
+    assert!(estado == "-1" && texto.contains("repítala dentro de"), "{estado} {texto}");
+    assert!(sgd.despachos("1").await.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_no_address_is_answered_as_all_else_and_no_token_is_repeated() {
+    let sgd = Sgd::new().await;
+    let token = &sgd.token;
+    for (method, path) in [
+        (Method::GET, format!("rest/local/documento/despachado/%FF/{token}")),
+        (Method::GET, format!("rest/pide/consultar/lista/entidades/%FF/{token}")),
+        (Method::GET, format!("rest/pide/consultar/recepcion/%FF/1/{token}")),
+        (Method::GET, format!("rest/nada/{token}")),
+        (Method::GET, format!("otra/{token}")),
+        (Method::PUT, format!("rest/local/cargo/despachado/1/{token}")),
+        (Method::GET, "rest/pide/autenticacion".to_owned()),
+        (Method::GET, "rest/pide/despacho/enviado".to_owned()),
+        (Method::DELETE, "rest/pide/ping".to_owned()),
+    ] {
+        let request = Request::builder().method(method).uri(format!("/componente-proxy/{path}"));
+        let (status, text) = sgd.send(request.body(Body::empty()).unwrap()).await;
+        let (estado, texto) = said(&serde_json::from_str(&text).unwrap_or_default());
+        assert!(status == 200 && estado == "-1" && texto.contains("La dirección"), "{path}: {status} {text}");
+        assert!(!text.contains(token.as_str()), "{path}");
     }
 }

@@ -55,7 +55,9 @@ pub enum ClaseDocumento {
     Otro,
 }
 
-/// Size and digest of a record as JSON, as the journal has it.
+/// Size and digest of a record as it was before its purge: of its JSON as this program writes it. Those are the journal's own
+/// bytes where the same version of the program wrote the record's last entry; a field that came since is in one and not in the
+/// other.
 #[derive(Debug, Clone, PartialEq, Eq, schemars::JsonSchema, Serialize, Deserialize)]
 pub struct RegistroPurgado {
     pub version: u32,

@@ -262,7 +262,7 @@ impl Despacho {
             }
             // A cargo proves that the document arrived, whatever our own send was told.
             (E::Pendiente | E::Enviando | E::PorConfirmar | E::Enviado | E::Fallido, Suceso::Respondido { cargo })
-                if (self.cuo.is_some() || !self.cuos_inciertos.is_empty()) && !self.fallido_por_cuo() =>
+                if self.espera_cargo() =>
             {
                 self.respondido(cargo, at);
             }
@@ -302,6 +302,11 @@ impl Despacho {
     /// Whether no send under `cuo` ended unclearly.
     pub fn cuo_limpio(&self, cuo: &Cuo) -> bool {
         !self.cuos_inciertos.contains(cuo)
+    }
+
+    /// Whether it may have arrived, as far as it knows itself: a cargo that comes for it is taken.
+    pub fn espera_cargo(&self) -> bool {
+        (self.cuo.is_some() || !self.cuos_inciertos.is_empty()) && !self.fallido_por_cuo()
     }
 
     /// It failed because its present CUO was refused outright.

@@ -91,7 +91,7 @@ impl Exchange {
 
     /// When "not found" begins to prove something: a delivery that is still under way must have had the time to end. A send
     /// of this process may last as long as an attempt; one begun before it started ended with its process.
-    fn may_ask_at(&self, despacho: &Despacho) -> Timestamp {
+    pub(super) fn may_ask_at(&self, despacho: &Despacho) -> Timestamp {
         let policy = &self.settings.retry;
         let begun = despacho.envio_iniciado_en.unwrap_or(despacho.actualizado_en);
         let ended = match (despacho.estado, despacho.envio_incierto_en) {

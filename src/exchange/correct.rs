@@ -89,7 +89,8 @@ impl Exchange {
     }
 
     /// Asks the receiver now, and takes what it tells: that it arrived, or its cargo. Returns the answer and the despacho
-    /// as it is after it. A "not found" is left to the worker, which knows when to send again.
+    /// as it is after it. A "not found" is left to the worker, which knows when to send again; of one that failed
+    /// it is put on record.
     pub async fn consultar(&self, entidad: Option<&Ruc>, id: Id) -> Result<(Respuesta, Despacho), ExchangeError> {
         let despacho = self.despacho_propio(entidad, id).await?;
         if despacho.cuo.is_none() {
@@ -99,6 +100,15 @@ impl Exchange {
         let told = found.answer.respuesta.clone();
         if told.codigo() == "0000" {
             self.take_answer(&despacho, found).await?;
+        }
+        // Nothing follows from it but that it has ended: a retry asks again.
+        if told.codigo() == "0001"
+            && despacho.estado == EstadoDespacho::Fallido
+            && self.now() >= self.may_ask_at(&despacho)
+        {
+            let detalle = Some("la entidad receptora respondió que no lo tiene".to_owned());
+            let fact = events::despacho(&despacho, events::DESPACHO_NO_LLEGO, &Actor::chasqui(), self.now(), detalle);
+            self.store.commit(Change { facts: vec![fact], ..Change::default() }).await?;
         }
         Ok((told, self.despacho_propio(entidad, id).await?))
     }

@@ -30,9 +30,14 @@ impl Exchange {
         self.hold(actor, entidad, id, motivo, false).await
     }
 
-    /// Exchanges under a hold, oldest first.
-    pub async fn bloqueados(&self, after: Option<Id>, limit: usize) -> Result<Page<Record>, StoreError> {
-        self.store.kept(Kept::Held, after, limit).await
+    /// Exchanges under a hold, oldest first; of one entity if given.
+    pub async fn bloqueados(
+        &self,
+        entidad: Option<&Ruc>,
+        after: Option<Id>,
+        limit: usize,
+    ) -> Result<Page<Record>, StoreError> {
+        self.kept_of(Kept::Held, entidad, after, limit).await
     }
 
     /// A despacho or a recepcion that the caller may see.
@@ -113,13 +118,13 @@ mod tests {
         assert_eq!(held.bloqueo().map(|b| (b.motivo.as_str(), b.por.as_str())), Some(("Proceso 12-2026", "local")));
         let again = exchange.bloquear(&actor, None, id, "otro").await.unwrap_err();
         assert!(again.to_string().contains("Ya está bloqueado") && again.to_string().contains("12-2026"), "{again}");
-        let listed = exchange.bloqueados(None, 10).await.unwrap();
+        let listed = exchange.bloqueados(None, None, 10).await.unwrap();
         assert_eq!(listed.items.iter().map(Record::id).collect::<Vec<_>>(), [id]);
 
         let lifted = exchange.desbloquear(&actor, None, id, "Archivado").await.unwrap();
         assert_eq!(lifted.bloqueo(), None);
         assert!(exchange.desbloquear(&actor, None, id, "x").await.is_err());
-        assert!(exchange.bloqueados(None, 10).await.unwrap().items.is_empty());
+        assert!(exchange.bloqueados(None, None, 10).await.unwrap().items.is_empty());
         let told = exchange.store().facts_of(id).await.unwrap();
         let told: Vec<_> = told.iter().map(|at| (at.fact.tipo.as_str(), at.fact.detalle.as_deref())).collect();
         assert!(told.contains(&("despacho.bloqueado", Some("Proceso 12-2026"))), "{told:?}");

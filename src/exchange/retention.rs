@@ -2,7 +2,10 @@
 //! long enough ago leaves its record without what names people, and the certificate of what went; its documents go unless
 //! another exchange names them. One that has not ended, is under a hold, or has work pending is left alone.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
@@ -14,7 +17,7 @@ use crate::{
         Despacho, EstadoDespacho, EstadoRecepcion, Id, Purga, Recepcion, Ruc, Sha256,
         conservacion::{ClaseDocumento, DocumentoPurgado, RegistroPurgado},
     },
-    store::{Change, CommitError, Fact, Job, JobKind, Kept, Page, Record, StoreError},
+    store::{Change, CommitError, Fact, FactAt, Job, JobKind, Kept, Page, Record, StoreError},
 };
 
 /// Exchanges read at a time.
@@ -289,9 +292,67 @@ impl Exchange {
         Ok(done)
     }
 
-    /// What remains of exchanges that were purged, with their certificates.
-    pub async fn purgados(&self, after: Option<Id>, limit: usize) -> Result<Page<Record>, StoreError> {
-        self.store.kept(Kept::Purged, after, limit).await
+    /// What remains of exchanges that were purged, with their certificates; of one entity if given.
+    pub async fn purgados(
+        &self,
+        entidad: Option<&Ruc>,
+        after: Option<Id>,
+        limit: usize,
+    ) -> Result<Page<Record>, StoreError> {
+        self.kept_of(Kept::Purged, entidad, after, limit).await
+    }
+
+    /// A page of those of one entity. Its `next` is the last looked at of that entity, never another's.
+    pub(super) async fn kept_of(
+        &self,
+        which: Kept,
+        entidad: Option<&Ruc>,
+        mut after: Option<Id>,
+        limit: usize,
+    ) -> Result<Page<Record>, StoreError> {
+        let Some(entidad) = entidad else { return self.store.kept(which, after, limit).await };
+        let mut items: Vec<Record> = Vec::new();
+        loop {
+            let page = self.store.kept(which, after, PAGE).await?;
+            for record in page.items.into_iter().filter(|record| record.entidad() == Some(entidad)) {
+                if items.len() == limit.max(1) {
+                    return Ok(Page { next: items.last().map(Record::id), items });
+                }
+                items.push(record);
+            }
+            if page.next.is_none() {
+                return Ok(Page { items, next: None });
+            }
+            after = page.next;
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// When an exchange was purged, if it was.
+    pub async fn purgado_en(&self, id: Id) -> Result<Option<Timestamp>, StoreError> {
+        // Looked for among the purged, in order of id: for what is newer than all of them no record is read.
+        let before = id.as_u128().checked_sub(1).map(Id::from_u128);
+        let found = self.store.kept(Kept::Purged, before, 1).await?.items.into_iter().next();
+        Ok(found.filter(|record| record.id() == id).and_then(|record| record.purga().map(|purga| purga.en)))
+    }
+
+    /// Of each of these facts, whether its words are told still: not of an exchange that was purged since, for they may name
+    /// people. That it happened, and to which documents, is; and so is what was purged.
+    pub async fn se_cuentan(&self, facts: &[FactAt]) -> Result<Vec<bool>, StoreError> {
+        let mut known: HashMap<Id, Option<Timestamp>> = HashMap::new();
+        let mut told = Vec::with_capacity(facts.len());
+        for Fact { at, tipo, sujeto, detalle, .. } in facts.iter().map(|at| &at.fact) {
+            if detalle.is_none() || [events::DESPACHO_PURGADO, events::RECEPCION_PURGADA].contains(&tipo.as_str()) {
+                told.push(true);
+                continue;
+            }
+            let purged = match known.get(sujeto) {
+                Some(purged) => *purged,
+                None => *known.entry(*sujeto).or_insert(self.purgado_en(*sujeto).await?),
+            };
+            told.push(purged.is_none_or(|purged| *at > purged));
+        }
+        Ok(told)
     }
 
     /// Purges at its hours, in small parts, until it is told to stop.
@@ -346,7 +407,8 @@ impl Exchange {
     async fn despacho_ended(&self, despacho: &Despacho) -> Result<Option<Timestamp>, StoreError> {
         use EstadoDespacho as E;
         let ended = match despacho.estado {
-            E::Recepcionado | E::Subsanado | E::Anulado | E::Fallido => true,
+            E::Recepcionado | E::Subsanado | E::Anulado => true,
+            E::Fallido => !despacho.espera_cargo() || self.surely_not_there(despacho).await?,
             E::Observado => match despacho.subsanado_por {
                 None => true,
                 Some(id) => {
@@ -357,6 +419,17 @@ impl Exchange {
             E::Pendiente | E::Enviando | E::PorConfirmar | E::Enviado => false,
         };
         Ok(ended.then_some(despacho.actualizado_en))
+    }
+
+    /// Whether the receiver said that it does not have it, after the last send under its one CUO.
+    async fn surely_not_there(&self, despacho: &Despacho) -> Result<bool, StoreError> {
+        if despacho.cuos_inciertos.iter().any(|cuo| despacho.cuo.as_ref() != Some(cuo)) {
+            return Ok(false);
+        }
+        let facts = self.store.facts_of(despacho.id).await?;
+        let last = facts.iter().rev().map(|at| at.fact.tipo.as_str());
+        let mut last = last.filter(|tipo| [events::DESPACHO_NO_LLEGO, events::DESPACHO_ENVIO_INICIADO].contains(tipo));
+        Ok(last.next() == Some(events::DESPACHO_NO_LLEGO))
     }
 
     /// Every document of an exchange that is in the store: those of its record, of its facts, and the messages.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::world::{NUESTRA, OTRA, World, arrival, cargo, respuesta, ruc};
+use super::world::{NUESTRA, OTRA, World, arrival, cargo, respuesta, ruc, told};
 use crate::{
-    domain::{Consulta, Cuo, Desenlace, Id},
+    domain::{Consulta, Cuo, Desenlace, EstadoDespacho, Id, cargo::Respuesta},
     exchange::{
         Actor, ExchangeError,
         retention::{Corrida, Politica},
@@ -161,6 +161,74 @@ async fn annexes_go_with_their_document_and_a_late_word_about_them_keeps_nothing
 }
 
 #[tokio::test]
+async fn a_failed_one_that_may_have_arrived_stays_until_its_receiver_said_that_it_does_not_have_it() {
+    let world = world(Some(30), None).await;
+    world
+        .platform
+        .sends
+        .lock()
+        .unwrap()
+        .push_back(Ok(Respuesta::nueva("0003", "asunto de documento excede el tamaño permitido")));
+    let refused = world.dispatch().await;
+    world.run_due().await;
+    let failed = world.despacho(refused).await;
+    assert_eq!((failed.estado, failed.intentos), (EstadoDespacho::Fallido, 1));
+    // One that never began cannot have arrived.
+    let mut second = super::world::nuevo();
+    second.numero_registro = Some("2026-000125".into());
+    let withdrawn = world.dispatch_as(second).await;
+    world.exchange.retirar(&Actor::local(), None, withdrawn, "ya no").await.unwrap();
+    world.advance(DAY * 40);
+    assert_eq!(purge(&world).await.intercambios, 1);
+    assert!(world.despacho(withdrawn).await.purga.is_some() && world.despacho(refused).await.purga.is_none());
+    let plan = world.exchange.planear_purga(None, None).await.unwrap();
+    assert_eq!(plan.despachos.no_terminados, 1);
+    // Had it arrived, its cargo would be taken even now. Its receiver says that it did not.
+    world.platform.consultas.lock().unwrap().push_back(Ok(told("0001", "")));
+    world.exchange.consultar(None, refused).await.unwrap();
+    assert_eq!(world.history(refused).await.last().unwrap(), "despacho.no_llego");
+    assert_eq!(purge(&world).await.intercambios, 1);
+}
+
+#[tokio::test]
+async fn what_facts_told_of_an_exchange_before_its_purge_is_not_told_any_more() {
+    let world = world(Some(30), Some(30)).await;
+    let (gone, stays) = (sent(&world).await, received(&world).await);
+    world.exchange.bloquear(&Actor::local(), None, stays, "Proceso 12").await.unwrap();
+    world.exchange.bloquear(&Actor::local(), None, gone, "Proceso de Juan").await.unwrap();
+    world.exchange.desbloquear(&Actor::local(), None, gone, "Archivado").await.unwrap();
+    let words = async |id| {
+        let facts = world.exchange.store().facts_of(id).await.unwrap();
+        let told = world.exchange.se_cuentan(&facts).await.unwrap();
+        let told = facts.iter().zip(told).filter(|(at, told)| *told && at.fact.detalle.is_some());
+        told.map(|(at, _)| at.fact.tipo.clone()).collect::<Vec<_>>()
+    };
+    let before = words(gone).await;
+    assert!(before.contains(&"despacho.bloqueado".to_owned()), "{before:?}");
+    let others = words(stays).await;
+    world.advance(DAY * 40);
+    assert_eq!(purge(&world).await.intercambios, 1);
+    assert_eq!(words(gone).await, ["despacho.purgado"]);
+    assert_eq!(words(stays).await, others);
+    assert!(others.contains(&"recepcion.bloqueada".to_owned()), "{others:?}");
+}
+
+#[tokio::test]
+async fn an_entity_pages_through_its_own_and_learns_no_others_id() {
+    let world = world(Some(30), Some(30)).await;
+    let ids = [sent(&world).await, received(&world).await];
+    world.advance(DAY * 40);
+    assert_eq!(purge(&world).await.intercambios, 2);
+    let page = async |of, after| {
+        let page = world.exchange.purgados(Some(&ruc(of)), after, 1).await.unwrap();
+        (page.items.iter().map(Record::id).collect::<Vec<_>>(), page.next)
+    };
+    assert_eq!(page(OTRA, None).await, (vec![], None), "nothing, and no cursor of ours");
+    assert_eq!(page(NUESTRA, None).await, (vec![ids[0]], Some(ids[0])));
+    assert_eq!(page(NUESTRA, Some(ids[0])).await, (vec![ids[1]], None));
+}
+
+#[tokio::test]
 async fn the_other_side_is_answered_as_before_about_what_was_purged() {
     let world = world(Some(30), Some(30)).await;
     sent(&world).await;
@@ -200,6 +268,6 @@ async fn the_daemon_purges_at_its_hours_in_parts() {
     assert!(first.siguiente.is_some());
     let rest = world.exchange.purgar(&Actor::local(), None, Some(first.id), first.siguiente).await.unwrap();
     assert_eq!((rest.id, rest.intercambios, rest.siguiente), (first.id, 6, None));
-    let purged = world.exchange.purgados(None, 100).await.unwrap();
+    let purged = world.exchange.purgados(None, None, 100).await.unwrap();
     assert_eq!(purged.items.iter().filter_map(Record::purga).filter(|p| p.corrida == first.id).count(), 70);
 }

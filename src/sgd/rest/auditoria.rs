@@ -94,14 +94,18 @@ pub async fn list(State(api): State<Api>, acceso: Acceso, params: Params) -> Res
             }
         }
     }
-    let items = found.iter().map(|(entry, facts)| AsientoView {
-        asiento: entry.seq,
-        hoja: Sha256::from_digest(&audit::log::leaf(entry).hash),
-        hechos_sha256: Sha256::from_digest(&merkle::hash(&[&entry.facts])),
-        cambio_sha256: Sha256::from_digest(&merkle::hash(&[&entry.change])),
-        hechos: facts.iter().map(view::fact).collect(),
-    });
-    Ok(json(&view::Items { items: items.collect(), next_cursor: Some(after.to_string()) }))
+    let mut items = Vec::with_capacity(found.len());
+    for (entry, facts) in &found {
+        let told = api.exchange.se_cuentan(facts).await.map_err(failure::store)?;
+        items.push(AsientoView {
+            asiento: entry.seq,
+            hoja: Sha256::from_digest(&audit::log::leaf(entry).hash),
+            hechos_sha256: Sha256::from_digest(&merkle::hash(&[&entry.facts])),
+            cambio_sha256: Sha256::from_digest(&merkle::hash(&[&entry.change])),
+            hechos: facts.iter().zip(told).map(|(at, told)| view::fact(at, told)).collect(),
+        });
+    }
+    Ok(json(&view::Items { items, next_cursor: Some(after.to_string()) }))
 }
 
 fn facts(entry: &RawEntry) -> Result<Vec<FactAt>, Problem> {

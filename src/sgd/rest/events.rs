@@ -51,7 +51,8 @@ pub async fn page(
         None => format!("{}.{}", after.seq, after.n),
     };
     let next = facts.last().map_or_else(same, view::cursor);
-    let items = facts.iter().map(view::fact).collect();
+    let told = api.exchange.se_cuentan(&facts).await.map_err(failure::store)?;
+    let items = view::facts(&facts, &told).collect();
     Ok(json(&view::Items { items, next_cursor: Some(next) }))
 }
 

@@ -112,7 +112,8 @@ impl Api {
     /// The history of one exchange.
     async fn history(&self, id: Id) -> Result<Response, Problem> {
         let facts = self.exchange.store().facts_of(id).await.map_err(failure::store)?;
-        Ok(json(&view::Items::whole(facts.iter().map(view::fact))))
+        let told = self.exchange.se_cuentan(&facts).await.map_err(failure::store)?;
+        Ok(json(&view::Items::whole(view::facts(&facts, &told))))
     }
 }
 

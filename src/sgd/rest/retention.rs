@@ -134,12 +134,13 @@ pub async fn lift_recepcion(
 /// Exchanges under a hold.
 pub async fn held(State(api): State<Api>, acceso: Acceso, params: Params) -> Result<Response, Problem> {
     let params = params.only(&["limit", "cursor"])?;
-    let page = api.exchange.bloqueados(params.cursor()?, params.limit()?).await.map_err(failure::store)?;
+    let entidad = acceso.entidad.as_ref();
+    let page = api.exchange.bloqueados(entidad, params.cursor()?, params.limit()?).await.map_err(failure::store)?;
     let items = visible(&page.items, &acceso);
     Ok(json(&view::Items { items, next_cursor: page.next.map(|id| id.to_string()) }))
 }
 
-/// Of a page of every entity's exchanges those that the caller may see: it may be shorter, and its cursor goes on.
+/// Those of a page that the caller may see.
 fn visible<'a>(records: &'a [Record], acceso: &Acceso) -> Vec<IntercambioView<'a>> {
     let reached = |record: &&Record| record.entidad().is_some_and(|ruc| acceso.alcanza(ruc));
     records.iter().filter(reached).filter_map(intercambio).collect()
@@ -260,7 +261,8 @@ pub async fn purge(State(api): State<Api>, acceso: Acceso, request: Request) -> 
 /// What remains of purged exchanges, with their certificates.
 pub async fn certificates(State(api): State<Api>, acceso: Acceso, params: Params) -> Result<Response, Problem> {
     let params = params.only(&["limit", "cursor"])?;
-    let page = api.exchange.purgados(params.cursor()?, params.limit()?).await.map_err(failure::store)?;
+    let entidad = acceso.entidad.as_ref();
+    let page = api.exchange.purgados(entidad, params.cursor()?, params.limit()?).await.map_err(failure::store)?;
     let items = visible(&page.items, &acceso);
     Ok(json(&view::Items { items, next_cursor: page.next.map(|id| id.to_string()) }))
 }

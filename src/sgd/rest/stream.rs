@@ -156,7 +156,9 @@ impl Follower {
             self.rest = found.len() < PAGE;
             if let Some(last) = found.last() {
                 self.after = last.cursor;
-                return Some(found.iter().map(event).collect());
+                let told = self.api.exchange.se_cuentan(&found).await;
+                let told = told.inspect_err(|error| tracing::warn!(%error, "a stream of events was cut")).ok()?;
+                return Some(found.iter().zip(told).map(|(at, told)| event(at, told)).collect());
             }
             tokio::select! {
                 changed = self.news.changed() => changed.ok()?,
@@ -174,9 +176,9 @@ impl Follower {
     }
 }
 
-fn event(at: &FactAt) -> String {
+fn event(at: &FactAt, told: bool) -> String {
     // JSON has no line breaks outside its texts, and within them they are escaped.
-    let data = serde_json::to_string(&view::fact(at)).unwrap_or_default();
+    let data = serde_json::to_string(&view::fact(at, told)).unwrap_or_default();
     let mut text = String::with_capacity(data.len() + 100);
     // Writing to a String cannot fail.
     let _ = write!(text, "id: {}\nevent: {}\ndata: {data}\n\n", view::cursor(at), at.fact.tipo);

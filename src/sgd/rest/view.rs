@@ -353,7 +353,12 @@ pub fn mark(fact: &Fact) -> u32 {
     serde_json::to_vec(fact).map_or(0, |bytes| crc32c::crc32c(&bytes))
 }
 
-pub fn fact(at: &FactAt) -> FactView<'_> {
+/// Facts, each with its words where they are told still.
+pub fn facts<'a>(facts: &'a [FactAt], told: &'a [bool]) -> impl Iterator<Item = FactView<'a>> {
+    facts.iter().zip(told).map(|(at, told)| fact(at, *told))
+}
+
+pub fn fact(at: &FactAt, told: bool) -> FactView<'_> {
     let f = &at.fact;
     FactView {
         cursor: cursor(at),
@@ -364,7 +369,7 @@ pub fn fact(at: &FactAt) -> FactView<'_> {
         sujeto: f.sujeto,
         cuo: f.cuo.as_deref(),
         estado: f.estado.as_deref(),
-        detalle: f.detalle.as_deref(),
+        detalle: f.detalle.as_deref().filter(|_| told),
         documentos: &f.documentos,
     }
 }

@@ -1,12 +1,15 @@
 //! What a webhook is told of an event: `{type, timestamp, data}`, with the despacho or recepcion as the API shows it now.
 
+use std::slice;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
     domain::{Id, Ruc, Sha256, lima},
+    exchange::Exchange,
     sgd::rest::view::{self, DespachoView, RecepcionView},
-    store::{FactAt, Store, StoreError},
+    store::{FactAt, StoreError},
 };
 
 /// The type of a message that tries whether a webhook works.
@@ -44,8 +47,11 @@ pub fn id(at: &FactAt) -> String {
 }
 
 /// The body that tells an event.
-pub async fn body(store: &dyn Store, at: &FactAt) -> Result<Vec<u8>, StoreError> {
+pub async fn body(exchange: &Exchange, at: &FactAt) -> Result<Vec<u8>, StoreError> {
+    let store = &**exchange.store();
     let fact = &at.fact;
+    // The replay of an old one tells no more of it than the API does.
+    let told = exchange.se_cuentan(slice::from_ref(at)).await? == [true];
     let despacho = match fact.tipo.starts_with("despacho.") {
         true => store.despacho(fact.sujeto).await?,
         false => None,
@@ -60,7 +66,7 @@ pub async fn body(store: &dyn Store, at: &FactAt) -> Result<Vec<u8>, StoreError>
         entidad: fact.entidad.as_ref(),
         cuo: fact.cuo.as_deref(),
         estado: fact.estado.as_deref(),
-        detalle: fact.detalle.as_deref(),
+        detalle: fact.detalle.as_deref().filter(|_| told),
         documentos: &fact.documentos,
         despacho: despacho.as_ref().map(view::despacho),
         recepcion: recepcion.as_ref().map(view::recepcion),

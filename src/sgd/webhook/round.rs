@@ -232,7 +232,7 @@ impl Endpoint {
         let store = &**exchange.store();
         let said = match &self.speech {
             Speech::Signed(keys) => {
-                let body = message::body(store, at).await.map_err(|error| ours(&error))?;
+                let body = message::body(exchange, at).await.map_err(|error| ours(&error))?;
                 let signed = keys.sign(message::id(at), exchange.now(), body);
                 filed_as(&self.transport.post(signed.into()).await?.answer)
             }

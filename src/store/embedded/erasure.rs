@@ -35,11 +35,12 @@ impl Committer {
         let mut erased = 0_u64;
         loop {
             match self.erase_step() {
-                Ok(0) => {
+                Ok(None) => break,
+                Ok(Some(0)) => {
                     self.unerased = false;
                     break;
                 }
-                Ok(count) => {
+                Ok(Some(count)) => {
                     erased += count;
                     if !all {
                         break;
@@ -58,16 +59,16 @@ impl Committer {
         }
     }
 
-    /// How many were done with; 0: none is left.
-    fn erase_step(&mut self) -> io::Result<u64> {
+    /// How many were done with; 0: none is left; `None`: without an index that cannot be told now.
+    fn erase_step(&mut self) -> io::Result<Option<u64>> {
         let shared = std::sync::Arc::clone(&self.shared);
         let pending = {
             let state = shared.index.read().unwrap_or_else(PoisonError::into_inner);
-            let IndexState::Ready(index) = &*state else { return Ok(0) };
+            let IndexState::Ready(index) = &*state else { return Ok(None) };
             Pending::of(&**index).map_err(failed)?
         };
         if pending.done.is_empty() {
-            return Ok(0);
+            return Ok(Some(0));
         }
         failpoint::reach("erase.begin");
         self.erase_in_packs(&pending.packs)?;
@@ -79,7 +80,7 @@ impl Committer {
         if let IndexState::Ready(index) = &*state {
             index.apply(writes).map_err(failed)?;
         }
-        Ok(count)
+        Ok(Some(count))
     }
 
     fn erase_in_packs(&self, packs: &BTreeMap<u32, Vec<(InPack, Sha256, u64)>>) -> io::Result<()> {

@@ -1,10 +1,19 @@
 //! Purging: what goes from the disk, what stays, and what a start makes of a purge that was cut short.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use proptest::prelude::*;
 
-use super::{super::verify_dir, *};
+use super::{
+    super::{
+        index::{Direction, Index, IndexError, Keeping, Visitor, Writes},
+        verify_dir,
+    },
+    *,
+};
 use crate::{
     domain::{Despacho, Sha256},
     store::{
@@ -179,6 +188,58 @@ async fn a_start_finishes_what_a_purge_left_on_the_disk() {
         whole(&store).await;
         assert_eq!(verified(dir.path()).remarks, Vec::<String>::new());
     }
+}
+
+/// An index whose next change fails when it is told so.
+struct Frail(Box<dyn Index>);
+
+static FAIL: AtomicBool = AtomicBool::new(false);
+
+impl Frail {
+    fn open(path: &Path, cache_bytes: u64, keeping: Keeping) -> Result<Box<dyn Index>, IndexError> {
+        Ok(Box::new(Self(MapIndex::open(path, cache_bytes, keeping)?)))
+    }
+}
+
+impl Index for Frail {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
+        self.0.get(key)
+    }
+
+    fn scan(&self, of: &[u8], after: Option<&[u8]>, to: Direction, each: &mut Visitor<'_>) -> Result<(), IndexError> {
+        self.0.scan(of, after, to, each)
+    }
+
+    fn apply(&self, writes: Writes) -> Result<(), IndexError> {
+        if FAIL.swap(false, Ordering::SeqCst) { Err(IndexError::new("a test")) } else { self.0.apply(writes) }
+    }
+
+    fn flush(&self) -> Result<(), IndexError> {
+        self.0.flush()
+    }
+
+    fn holds(&self) -> bool {
+        self.0.holds()
+    }
+
+    fn settle(&self) -> Result<(), IndexError> {
+        self.0.settle()
+    }
+}
+
+#[tokio::test]
+async fn what_was_purged_while_the_index_failed_goes_once_there_is_one_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(dir.path(), Options { index: Frail::open, ..options() }).unwrap();
+    let content = bytes(14, 700);
+    let kept = keep(&store, &content).await;
+    FAIL.store(true, Ordering::SeqCst);
+    // Durable it is, whatever its caller is told.
+    let _ = store.commit(purge(&kept, 700, false)).await;
+    assert!(!FAIL.load(Ordering::SeqCst) && on_disk(&dir.path().join("packs"), &content));
+    keep(&store, &bytes(15, 700)).await;
+    erased(&store).await;
+    assert!(!on_disk(&dir.path().join("packs"), &content));
 }
 
 #[tokio::test]

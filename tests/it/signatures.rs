@@ -138,6 +138,10 @@ fn a_timestamp_comes_over_http_and_its_absence_is_told() {
     let done = run(dir, &["pdf", "sign", "in.pdf", "--out", "bare.pdf", "--level", "b-t"]);
     assert_eq!(done.status.code(), Some(1), "{}", said(&done));
     assert!(String::from_utf8_lossy(&done.stderr).contains("sin sello de tiempo: no se pudo consultar"));
+    let again = run(dir, &["pdf", "sign", "in.pdf", "--out", "bare.pdf"]);
+    assert_eq!(again.status.code(), Some(2), "{}", said(&again));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("ya existe"), "nothing is overwritten: {}", said(&again));
+    std::fs::remove_file(dir.join("bare.pdf")).unwrap();
     let done = run(dir, &["pdf", "sign", "in.pdf", "--out", "bare.pdf"]);
     assert!(done.status.success() && String::from_utf8_lossy(&done.stderr).contains("sin sello de tiempo"));
     judged(dir, "bare.pdf", 1, 1, false);

@@ -497,6 +497,11 @@ async fn a_purged_document_that_arrived_after_all_is_not_sent_again() {
     let mut sgd = Sgd::new().await;
     sgd.world.platform.sends.lock().unwrap().push_back(Ok(Respuesta::nueva("0003", "Asunto no válido")));
     assert_eq!(said(&sgd.post(SEND, &despacho("50", "Asunto")).await).0, "E004");
+    // Its receiver says that it has nothing, so it has ended and is purged; later it finds it all the same.
+    sgd.world.advance(Duration::from_secs(86_400));
+    sgd.world.platform.consultas.lock().unwrap().push_back(Ok(told("0001", "")));
+    let id = sgd.despachos("50").await[0].id;
+    sgd.world.exchange.consultar(None, id).await.unwrap();
     sgd.purged().await;
     sgd.world.platform.consultas.lock().unwrap().push_back(Ok(told("0000", "P")));
     let (estado, texto) = said(&sgd.post(SEND, &despacho("50", "Asunto")).await);

@@ -6,7 +6,7 @@ use super::{
     entry,
     frame::{Frame, Parts},
     index::{
-        Direction::{Back, Forward},
+        Direction::{self, Back, Forward},
         Index, IndexError,
     },
     keys::{self, Listed},
@@ -82,19 +82,26 @@ impl<'a> Lookup<'a> {
         after: Option<Id>,
         limit: usize,
     ) -> Result<(Vec<Id>, bool), IndexError> {
-        self.newest_first(keys::listing(kind, entidad, estado), after, limit)
+        self.page(keys::listing(kind, entidad, estado), Back, after, limit)
     }
 
     /// The same of those under a number of registration.
     pub fn numbered(&self, kind: Listed, numbered: &Numbered) -> Result<(Vec<Id>, bool), IndexError> {
         let Numbered { entidad, numero, after, limit } = numbered;
-        self.newest_first(keys::numbered(kind, entidad, numero), *after, *limit)
+        self.page(keys::numbered(kind, entidad, numero), Back, *after, *limit)
     }
 
-    fn newest_first(&self, prefix: Vec<u8>, after: Option<Id>, limit: usize) -> Result<(Vec<Id>, bool), IndexError> {
+    /// A page of the ids that a list holds, and whether there are more.
+    fn page(
+        &self,
+        prefix: Vec<u8>,
+        direction: Direction,
+        after: Option<Id>,
+        limit: usize,
+    ) -> Result<(Vec<Id>, bool), IndexError> {
         let after = after.map(|id| keys::with(prefix.clone(), id.as_bytes()));
         let (mut ids, mut more) = (Vec::new(), false);
-        self.index.scan(&prefix, after.as_deref(), Back, &mut |key, _| {
+        self.index.scan(&prefix, after.as_deref(), direction, &mut |key, _| {
             more = ids.len() == limit.max(1);
             if more {
                 return ControlFlow::Break(());
@@ -219,18 +226,7 @@ impl<'a> Lookup<'a> {
 
     /// Ids of a list of the kept, oldest first, and whether there are more.
     pub fn kept(&self, which: Kept, after: Option<Id>, limit: usize) -> Result<(Vec<Id>, bool), IndexError> {
-        let prefix = keys::kept(which);
-        let after = after.map(|id| keys::with(prefix.clone(), id.as_bytes()));
-        let (mut ids, mut more) = (Vec::new(), false);
-        self.index.scan(&prefix, after.as_deref(), Forward, &mut |key, _| {
-            more = ids.len() == limit.max(1);
-            if more {
-                return ControlFlow::Break(());
-            }
-            ids.extend(keys::id_of(key));
-            ControlFlow::Continue(())
-        })?;
-        Ok((ids, more))
+        self.page(keys::kept(which), Forward, after, limit)
     }
 
     /// A stored document and who names it.

@@ -82,11 +82,13 @@ impl Api {
         let exchange = exchange.map_err(|error| Failure::Failed(error.to_string()))?;
         let audit = daemon::audit_log(config, &exchange).map_err(|error| Failure::Failed(error.to_string()))?;
         let webhooks = daemon::webhooks(config).map_err(|error| Failure::Failed(error.to_string()))?;
+        let tablas = daemon::tablas(config).map_err(|error| Failure::Failed(error.to_string()))?;
+        let told = daemon::Told { webhooks: &webhooks, tablas: &tablas };
         let metrics = Arc::new(Metrics::default());
         let rates = Rates::new(&config.limits);
         let running = daemon::Running { stop: CancellationToken::new(), rates, reload: None };
         let in_flight = InFlight::new(config.limits.bytes_in_flight_max.bytes());
-        let router = daemon::api_router(config, &exchange, &audit, &metrics, &webhooks, in_flight, &running);
+        let router = daemon::api_router(config, &exchange, &audit, &metrics, &told, in_flight, &running);
         Ok(Self::Here { router, exchange: Box::new(exchange) })
     }
 

@@ -45,6 +45,7 @@ use crate::{
         annexes::{self, Annexes, fetch::Fetching},
         bridge::{self, Bridge},
         rest::{self, Api, Reload, Reloaded, Streams},
+        tables::Tablas,
         webhook::Webhooks,
     },
     signing::timestamp::Timestamper,
@@ -90,6 +91,8 @@ pub enum StartError {
     Trust(String),
     #[error("no se puede usar el {0}")]
     Webhook(String),
+    #[error("no se pueden usar las {0}")]
+    Tablas(String),
     #[error("el registro de auditoría no se puede abrir: {0}")]
     Audit(#[from] AuditError),
 }
@@ -158,6 +161,8 @@ impl Daemon {
         tell_configuration(config, &exchange).await;
         let webhooks = webhooks(config)?;
         webhooks.prepare(&exchange).await;
+        let tablas = tablas(config)?;
+        tablas.prepare(&exchange).await;
         let (soap, soap_address) = bind("listen.soap", config.listen.soap).await?;
         let (api, api_address) = bind("listen.api", config.listen.api).await?;
         let control = config.data_dir.join(CONTROL_SOCKET);
@@ -181,6 +186,7 @@ impl Daemon {
             audit: &audit,
             metrics: &metrics,
             webhooks: &webhooks,
+            tablas: &tablas,
             running: &running,
         };
         let inside = shared.in_flight(API);
@@ -193,7 +199,8 @@ impl Daemon {
             },
         ];
         let worker = tokio::spawn(Worker::new(exchange.clone()).run(stop.clone()));
-        let telling = webhooks.spawn(&exchange, &stop);
+        let mut telling = webhooks.spawn(&exchange, &stop);
+        telling.extend(tablas.spawn(&exchange, &stop));
         let clock = exchange.clone();
         let every = config.audit.checkpoint_every;
         let auditing = tokio::spawn(Arc::clone(&audit).run(Arc::new(move || clock.now()), every, stop.clone()));
@@ -296,6 +303,7 @@ struct Shared<'a> {
     audit: &'a Arc<Log>,
     metrics: &'a Arc<Metrics>,
     webhooks: &'a Webhooks,
+    tablas: &'a Tablas,
     running: &'a Running,
 }
 
@@ -347,8 +355,15 @@ impl Shared<'_> {
 
     /// What the SGD and people reach.
     fn api_router(&self, in_flight: InFlight) -> Router {
-        api_router(self.config, self.exchange, self.audit, self.metrics, self.webhooks, in_flight, self.running)
+        let told = Told { webhooks: self.webhooks, tablas: self.tablas };
+        api_router(self.config, self.exchange, self.audit, self.metrics, &told, in_flight, self.running)
     }
+}
+
+/// The entities' systems that are told what happens, other than by asking.
+pub struct Told<'a> {
+    pub webhooks: &'a Webhooks,
+    pub tablas: &'a Tablas,
 }
 
 /// What the API has of the daemon that runs it.
@@ -365,7 +380,7 @@ pub fn api_router(
     exchange: &Exchange,
     audit: &Arc<Log>,
     metrics: &Arc<Metrics>,
-    webhooks: &Webhooks,
+    told: &Told<'_>,
     in_flight: InFlight,
     running: &Running,
 ) -> Router {
@@ -373,7 +388,8 @@ pub fn api_router(
         exchange: exchange.clone(),
         audit: Arc::clone(audit),
         metrics: Arc::clone(metrics),
-        webhooks: webhooks.clone(),
+        webhooks: told.webhooks.clone(),
+        tablas: told.tablas.clone(),
         fetching: Fetching::new(&config.anexos),
         json_bytes_max: config.limits.json_max.in_memory(),
         checks: Arc::new([ready::disk(config.data_dir.clone(), Arc::clone(exchange.store()))]),
@@ -392,6 +408,11 @@ pub fn api_router(
 /// The webhooks as the configuration wants them.
 pub fn webhooks(config: &Config) -> Result<Webhooks, StartError> {
     Webhooks::from_config(config).map_err(StartError::Webhook)
+}
+
+/// The tables of the entities' systems as the configuration wants them.
+pub fn tablas(config: &Config) -> Result<Tablas, StartError> {
+    Tablas::from_config(config).map_err(StartError::Tablas)
 }
 
 /// The audit log over the open store; its key is made at the first start.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Config, Size, StoreKind, bridge, webhook};
+use super::{Config, Size, StoreKind, bridge, tables, webhook};
 use crate::domain::{
     EmisionCargo, Ruc,
     respuestas::{REGLAS_MAX, Regla, ReglaInvalida},
@@ -25,6 +25,7 @@ pub fn check(config: &Config) -> Vec<Found> {
     rules(config, &mut found);
     webhook::check(config, &mut found);
     bridge::check(config, &mut found);
+    tables::check(config, &mut found);
     if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&config.log.level) {
         found.push(("log.level".into(), format!("«{}» no es un nivel ni un filtro: {error}", config.log.level)));
     }

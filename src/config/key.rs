@@ -5,13 +5,14 @@ use std::sync::LazyLock;
 use toml::{Table, Value};
 
 /// Keys whose value may be in a file of its own, named by `KEY_file`.
-pub const SECRETS: [&str; 6] = [
+pub const SECRETS: [&str; 7] = [
     "store.url",
     "entity.identity.password",
     "webhook.secret",
     "bridge.user_access_api",
     "bridge.jwt_secret",
     "bridge.password",
+    "tables.url",
 ];
 
 /// The example with its optional keys uncommented: every known key with a value of its type.

@@ -11,6 +11,7 @@ mod error;
 mod key;
 mod load;
 mod source;
+mod tables;
 pub mod unit;
 pub mod webhook;
 mod words;
@@ -29,6 +30,7 @@ pub use error::ConfigError;
 pub use key::nearest;
 pub use load::{EMBEDDED, load};
 pub use source::{Loaded, Origin, parse};
+pub use tables::Tables;
 pub use unit::{Secret, Size};
 pub use webhook::Webhook;
 
@@ -66,6 +68,8 @@ pub struct Config {
     pub webhook: Vec<Webhook>,
     /// Whose SGD speaks as it does to the bridge that exists.
     pub bridge: Vec<Bridge>,
+    /// Whose SGD reads and writes the tables of the reference component.
+    pub tables: Vec<Tables>,
     pub anexos: Anexos,
     pub audit: Audit,
     pub retention: Retention,
@@ -358,6 +362,7 @@ impl Default for Config {
             retry: Retry::default(),
             webhook: Vec::new(),
             bridge: Vec::new(),
+            tables: Vec::new(),
             anexos: Anexos::default(),
             audit: Audit::default(),
             retention: Retention::default(),

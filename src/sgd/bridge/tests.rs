@@ -62,6 +62,7 @@ impl Sgd {
             audit: Log::open(Arc::clone(world.exchange.store()), audit).unwrap(),
             metrics: Arc::new(Metrics::default()),
             webhooks: Webhooks::default(),
+            tablas: Default::default(),
             streams: Streams::default(),
             fetching: crate::sgd::annexes::fetch::Fetching::default(),
             rates: rates.clone(),

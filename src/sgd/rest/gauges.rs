@@ -7,7 +7,10 @@ use jiff::Timestamp;
 
 use crate::{
     exchange::health::{Circuito, Salud, SaludPlataforma},
-    sgd::webhook::{Situacion, WebhookView},
+    sgd::{
+        tables::{TablasSituacion, TablasView},
+        webhook::{Situacion, WebhookView},
+    },
     store::{JobKind, Stage, Standing},
 };
 
@@ -110,6 +113,47 @@ pub fn add_webhooks(page: &mut String, all: &[WebhookView], now: Timestamp) {
         for one in all {
             let _ = writeln!(text, "chasqui_webhook_{name}{{name=\"{}\"}} {}", one.nombre, value(one, now));
         }
+    }
+    insert(page, &text);
+}
+
+/// How work on the SGDs' tables is going, by name. Names come from the configuration.
+pub fn add_tables(page: &mut String, all: &[TablasView]) {
+    type Value = fn(&TablasView) -> f64;
+    fn count<N: TryInto<u32>>(n: N) -> f64 {
+        f64::from(n.try_into().unwrap_or(u32::MAX))
+    }
+    let families: [(&str, &str, Value); 11] = [
+        ("connected", "1 while the database is reached", |t| {
+            count(u32::from(t.situacion != TablasSituacion::SinConexion))
+        }),
+        ("lag_events", "Events of the feed not written yet, up to 1000", |t| count(t.atraso)),
+        ("held_exchanges", "Exchanges that the database refuses", |t| count(t.retenidos)),
+        ("rows_to_send", "Rows that wait for the platform", |t| count(t.por_enviar)),
+        ("rows_to_deliver", "Answered rows whose cargo is not delivered", |t| count(t.por_entregar)),
+        ("rows_failed", "Rows that wait for a correction, up to 20", |t| count(t.filas_con_error.len())),
+        ("rows_unknown", "Answered rows of documents not known here", |t| count(t.desconocidas)),
+        ("handed_over", "Rows handed over since the start", |t| count(t.despachados)),
+        ("received", "Documents written since the start", |t| count(t.recibidos)),
+        ("answered", "Answers taken since the start", |t| count(t.cargos)),
+        ("texts_cut", "Rows of which a text did not fit, since the start", |t| count(t.recortes)),
+    ];
+    let mut text = String::new();
+    for (name, help, value) in families {
+        let _ = writeln!(text, "# HELP chasqui_tables_{name} {help}.\n# TYPE chasqui_tables_{name} gauge");
+        for one in all {
+            let _ = writeln!(text, "chasqui_tables_{name}{{name=\"{}\"}} {}", one.nombre, value(one));
+        }
+    }
+    let help = "Share of a smallint key that is used up";
+    let _ = writeln!(text, "# HELP chasqui_tables_key_used_ratio {help}.\n# TYPE chasqui_tables_key_used_ratio gauge");
+    for (one, key) in all.iter().flat_map(|one| one.llaves.iter().map(move |key| (one, key))) {
+        let used = count(key.ultima.max(0)) / count(key.maximo.max(1));
+        let _ = writeln!(
+            text,
+            "chasqui_tables_key_used_ratio{{name=\"{}\",table=\"{}\"}} {used}",
+            one.nombre, key.tabla
+        );
     }
     insert(page, &text);
 }

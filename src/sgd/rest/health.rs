@@ -86,5 +86,10 @@ pub async fn metrics(State(api): State<Api>) -> Result<Response, Problem> {
         webhooks.extend(endpoint.view(exchange).await.ok());
     }
     gauges::add_webhooks(&mut page, &webhooks, now);
+    let mut tablas = Vec::new();
+    for one in api.tablas.all() {
+        tablas.extend(one.view(exchange).await.ok());
+    }
+    gauges::add_tables(&mut page, &tablas);
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], page).into_response())
 }

@@ -69,7 +69,7 @@ use crate::{
         problem::{no_method, no_route},
         rates::Rates,
     },
-    sgd::{annexes::fetch::Fetching, webhook::Webhooks},
+    sgd::{annexes::fetch::Fetching, tables::Tablas, webhook::Webhooks},
     telemetry::Metrics,
 };
 
@@ -80,6 +80,7 @@ pub struct Api {
     pub audit: Arc<Log>,
     pub metrics: Arc<Metrics>,
     pub webhooks: Webhooks,
+    pub tablas: Tablas,
     /// How annexes of received documents are downloaded.
     pub fetching: Fetching,
     /// Largest JSON of a request beside its documents, in bytes.

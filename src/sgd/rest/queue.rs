@@ -17,7 +17,7 @@ use crate::{
         health::{Salud, SaludPlataforma},
     },
     http::{Acceso, Problem},
-    sgd::webhook::WebhookView,
+    sgd::{tables::TablasView, webhook::WebhookView},
     store::JobKind,
 };
 
@@ -122,15 +122,20 @@ pub async fn discard(
 pub struct SaludView {
     plataforma: SaludPlataforma,
     webhooks: Vec<WebhookView>,
+    tablas: Vec<TablasView>,
     #[serde(flatten)]
     items: Items<Salud>,
 }
 
-/// The health of the platform, of webhooks, and of every counterpart tried since the start.
+/// The health of the platform, of webhooks and tables, and of every counterpart tried since the start.
 pub async fn health(State(api): State<Api>, acceso: Acceso) -> Result<Response, Problem> {
     let (health, now) = (api.exchange.health(), api.exchange.now());
     let webhooks = webhooks::views(&api, &acceso).await?;
-    Ok(json(&SaludView { plataforma: health.plataforma(now), webhooks, items: Items::whole(health.todas(now)) }))
+    let mut tablas = Vec::new();
+    for one in api.tablas.of(&acceso) {
+        tablas.push(one.view(&api.exchange).await.map_err(failure::store)?);
+    }
+    Ok(json(&SaludView { plataforma: health.plataforma(now), webhooks, tablas, items: Items::whole(health.todas(now)) }))
 }
 
 #[derive(Serialize, JsonSchema)]

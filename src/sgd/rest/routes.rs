@@ -263,7 +263,7 @@ fn operation() -> Vec<Operacion> {
             .toma::<MotivoObligatorio>(MOTIVO)
             .con(204, Contenido::Nada)
             .fallas(&[Code::EstadoNoPermite]),
-        get("/api/v1/salud", queue::health, "Cómo están la plataforma, las demás entidades y los webhooks")
+        get("/api/v1/salud", queue::health, "Cómo están la plataforma, las demás entidades, los webhooks y las tablas")
             .responde::<queue::SaludView>(200),
         get("/api/v1/salud/textos", queue::texts, "Lo que dijeron otros y el catálogo no conoce")
             .responde::<Items<queue::TextoView<'static>>>(200),

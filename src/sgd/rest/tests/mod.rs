@@ -173,6 +173,7 @@ fn world_at(base: Option<&str>) -> World {
         audit: Log::open(Arc::clone(exchange.store()), audit).unwrap(),
         metrics: Arc::new(Metrics::default()),
         webhooks: Webhooks::default(),
+        tablas: Default::default(),
         fetching: Fetching::default(),
         json_bytes_max: 20_000,
         checks: Arc::new([Check::new("almacen", || async { Ok(()) })]),

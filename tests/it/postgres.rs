@@ -1,0 +1,106 @@
+//! A PostgreSQL server of a test's own, in a temporary folder, that ends with its test.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use tokio_postgres::{Client, NoTls};
+
+use crate::{patience::until, port::Port};
+
+/// The tables of the reference component.
+const COMPONENT: &str = include_str!("tables/component.sql");
+
+/// Dropped, it ends and its folder is removed.
+#[derive(Debug)]
+pub struct Postgres {
+    server: Child,
+    port: Port,
+    _dir: tempfile::TempDir,
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // At once, but in order: its children and its shared memory go with it.
+        Command::new("kill").args(["-QUIT", &self.server.id().to_string()]).status().ok();
+        self.server.wait().ok();
+    }
+}
+
+impl Postgres {
+    pub async fn start() -> Self {
+        let dir = tempfile::Builder::new().prefix("chasqui-pg-").tempdir().expect("a temporary folder");
+        let (bin, port, data) = (programs(), Port::reserve(), dir.path().join("data"));
+        if is_root() {
+            assert!(Command::new("chown").arg("postgres").arg(dir.path()).status().unwrap().success());
+        }
+        let made = command(dir.path(), &bin.join("initdb"))
+            .args(["-U", "sgd", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "-D"])
+            .arg(&data)
+            .output()
+            .expect("initdb starts");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let log = fs::File::create(dir.path().join("server.log")).unwrap();
+        let number = port.address().port().to_string();
+        let server = command(dir.path(), &bin.join("postgres"))
+            .arg("-D")
+            .arg(&data)
+            .args(["-p", &number, "-k", "", "-c", "listen_addresses=127.0.0.1", "-c", "shared_buffers=16MB"])
+            .stderr(log.try_clone().unwrap())
+            .stdout(log)
+            .spawn()
+            .expect("postgres starts");
+        let server = Self { server, port, _dir: dir };
+        until("the database answers", 60, || async {
+            server.client("postgres").await.map(drop).map_err(|error| error.to_string())
+        })
+        .await;
+        server
+    }
+
+    /// A new database with the component's tables.
+    pub async fn component(&self, name: &str) -> Client {
+        let server = self.client("postgres").await.unwrap();
+        server.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
+        let client = self.client(name).await.unwrap();
+        client.batch_execute(COMPONENT).await.unwrap();
+        client
+    }
+
+    pub async fn client(&self, database: &str) -> Result<Client, tokio_postgres::Error> {
+        let (client, connection) = tokio_postgres::connect(&self.url(database), NoTls).await?;
+        tokio::spawn(connection);
+        Ok(client)
+    }
+
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://sgd@{}/{database}", self.port.address())
+    }
+}
+
+/// Where Debian has them, or where the search path finds them.
+fn programs() -> PathBuf {
+    let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = debian.map(|entry| entry.path().join("bin")).collect();
+    found.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+    let found = found.into_iter().find(|bin| bin.join("initdb").exists() && bin.join("postgres").exists());
+    found.expect("PostgreSQL's server is not installed (Debian: postgresql)")
+}
+
+/// PostgreSQL does not run as root; and none of it outlives its test.
+fn command(dir: &Path, program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "QUIT"]);
+    if is_root() {
+        command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]);
+    }
+    command.arg(program).current_dir(dir).stdin(Stdio::null());
+    command
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
+}

@@ -1,0 +1,317 @@
+//! SGDs that know nothing but the reference component's tables, on whole daemons and a real PostgreSQL: what they put there goes
+//! out once, what arrives is there once, and cargos come and go, also where daemons and SGDs die at any moment.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use tokio_postgres::Client;
+
+use crate::{
+    daemon::{CUSCO, Daemon, Entity, LIMA, Setup},
+    patience::until,
+    pdf::pdf,
+    platform::Platform,
+    postgres::Postgres,
+    rest::client,
+};
+
+/// An entity's `[[tables]]`, looked at as often as a test can wait for.
+fn tables(postgres: &Postgres, database: &str) -> String {
+    format!("[[tables]]\nname = \"tramite\"\nurl = \"{}\"\nevery = \"200ms\"\n", postgres.url(database))
+}
+
+fn setup(entity: Entity, postgres: &Postgres, database: &str) -> Setup {
+    Setup::of(&[entity]).with_identity("agente-municipalidad").with(&tables(postgres, database))
+}
+
+/// What such an SGD does to have a document sent: rows in four tables, in one transaction.
+async fn send(sgd: &mut Client, numero: &str, destino: Entity, asunto: &str, pdf: &[u8]) -> Result<i64, tokio_postgres::Error> {
+    let tx = sgd.transaction().await?;
+    tx.batch_execute("SET LOCAL search_path TO esq_iotramite").await?;
+    let row = tx
+        .query_one(
+            "INSERT INTO iotdtc_despacho (sidemiext, vnumregstd, vanioregstd, ctipdociderem, vnumdociderem, vuniorgrem, \
+             vrucentrec, vusureg) VALUES (nextval('seq_iotdtc_despacho'), $1, '2026', '1', '40633367', 'OTI', $2, 'jperez') \
+             RETURNING sidemiext::int8",
+            &[&numero, &destino.ruc],
+        )
+        .await?;
+    let id: i64 = row.get(0);
+    let row = tx
+        .query_one(
+            "INSERT INTO iotdtm_doc_externo (siddocext, ccodtipdoc, vnumdoc, dfecdoc, vuniorgdst, vnomdst, vnomcardst, vasu, \
+             snumanx, snumfol, vurldocanx, sidemiext) VALUES (nextval('seq_iotdtm_doc_externo'), '01', $1, \
+             '2026-01-02 03:04:05', 'MESA DE PARTES', 'ROSA ÑAHUI', 'GERENTE', $2, 1, 3, 'https://lima.gob.pe/anexos/1', \
+             CAST($3::int8 AS smallint)) RETURNING siddocext::int8",
+            &[&format!("OFICIO {numero}"), &asunto, &id],
+        )
+        .await?;
+    let externo: i64 = row.get(0);
+    tx.execute(
+        "INSERT INTO iotdtd_doc_principal VALUES (nextval('seq_iotdtd_doc_principal'), CAST($1::int8 AS smallint), 'oficio.pdf', $2)",
+        &[&externo, &pdf],
+    )
+    .await?;
+    tx.execute(
+        "INSERT INTO iotdtd_anexo VALUES (nextval('seq_iotdtd_anexo'), CAST($1::int8 AS smallint), 'plano.dwg')",
+        &[&externo],
+    )
+    .await?;
+    tx.commit().await?;
+    Ok(id)
+}
+
+/// Mesa de partes answers every document that waits, under its own numbers; with its own PDF or with none.
+async fn answer(sgd: &Client, cargo: Option<&[u8]>) -> Result<u64, tokio_postgres::Error> {
+    sgd.execute(
+        "UPDATE esq_iotramite.iotdtc_recepcion SET cflgest = 'R', vnumregstd = 'E-' || sidrecext, vanioregstd = '2026', \
+         vuniorgstd = 'GERENCIA', dfecregstd = timezone('America/Lima', now()) - interval '1 minute', vusuregstd = 'ROSA ÑAHUI', \
+         bcarstd = $1 WHERE cflgest = 'P'",
+        &[&cargo],
+    )
+    .await
+}
+
+async fn text(sgd: &Client, sql: &str) -> Option<String> {
+    sgd.query_one(sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}")).get(0)
+}
+
+/// Waits until what a statement gives is `wanted`.
+async fn becomes(sgd: &Client, sql: &str, wanted: &str) {
+    until(&format!("{sql} gives {wanted}"), 60, || async {
+        match text(sgd, sql).await {
+            Some(found) if found == wanted => Ok(()),
+            found => Err(format!("{found:?}")),
+        }
+    })
+    .await;
+}
+
+async fn health(daemon: &mut Daemon) -> Value {
+    daemon.api().get("/api/v1/salud").await.expect(200)["tablas"][0].clone()
+}
+
+struct Two {
+    lima: Client,
+    cusco: Client,
+    daemons: Vec<Daemon>,
+    _platform: Platform,
+    postgres: Postgres,
+}
+
+impl Two {
+    async fn start() -> Self {
+        let postgres = Postgres::start().await;
+        let (lima, cusco) = (postgres.component("lima").await, postgres.component("cusco").await);
+        let setups = [setup(LIMA, &postgres, "lima"), setup(CUSCO, &postgres, "cusco")];
+        let (platform, daemons) = Platform::with(setups).await;
+        Self { lima, cusco, daemons, _platform: platform, postgres }
+    }
+}
+
+#[tokio::test]
+async fn a_document_goes_from_tables_to_tables_and_its_cargo_back() {
+    let mut two = Two::start().await;
+    let (document, cargo) = (pdf(1, 900_000), pdf(2, 300_000));
+    let row = send(&mut two.lima, "000123", CUSCO, "Remito información «Ñandú»", &document).await.unwrap();
+    let sent = format!("FROM esq_iotramite.iotdtc_despacho WHERE sidemiext = {row}");
+    becomes(&two.lima, &format!("SELECT cflgest::text || cflgenv {sent}"), "ES").await;
+    let cuo = text(&two.lima, &format!("SELECT vcuo::text {sent}")).await.unwrap();
+    assert!(text(&two.lima, &format!("SELECT dfecenv::text {sent}")).await.is_some());
+
+    becomes(&two.cusco, "SELECT count(*)::text FROM esq_iotramite.iotdtc_recepcion", "1").await;
+    let arrived = "SELECT concat_ws('|', vrucentrem, vuniorgrem, vnumdociderem, vcuo, r.cflgest, cflgenvcar, vnomentemi, ccodtipdoc, \
+                   vnumdoc, dfecdoc, vnomdst, vasu, snumanx, snumfol, vurldocanx, p.vnomdoc, a.vnomdoc) \
+                   FROM esq_iotramite.iotdtc_recepcion r JOIN esq_iotramite.iotdtm_doc_externo e USING (sidrecext) \
+                   JOIN esq_iotramite.iotdtd_doc_principal p USING (siddocext) JOIN esq_iotramite.iotdtd_anexo a USING (siddocext)";
+    let wanted = format!(
+        "{}|OTI|40633367|{cuo}|P|N|{}|01|OFICIO 000123|2026-01-02 03:04:05|ROSA ÑAHUI|Remito información «Ñandú»|1|3|\
+         https://lima.gob.pe/anexos/1|oficio.pdf|plano.dwg",
+        LIMA.ruc, LIMA.name
+    );
+    assert_eq!(text(&two.cusco, arrived).await.unwrap(), wanted);
+    let stored = two.cusco.query_one("SELECT bpdfdoc FROM esq_iotramite.iotdtd_doc_principal", &[]).await.unwrap();
+    assert!(stored.get::<_, Vec<u8>>(0) == document, "the bytes are those sent");
+
+    answer(&two.cusco, Some(&cargo)).await.unwrap();
+    becomes(&two.lima, &format!("SELECT cflgest::text {sent}"), "R").await;
+    let told = format!("SELECT concat_ws('|', vnumregstdrec, vanioregstdrec, vuniorgstdrec, vusuregstdrec, vobs) {sent}");
+    assert_eq!(text(&two.lima, &told).await.unwrap(), "E-1|2026|GERENCIA|ROSA ÑAHUI");
+    let stored = two.lima.query_one(&format!("SELECT bcarstdrec {sent}"), &[]).await.unwrap();
+    assert!(stored.get::<_, Vec<u8>>(0) == cargo, "the cargo's bytes are those given");
+    becomes(&two.cusco, "SELECT cflgenvcar::text FROM esq_iotramite.iotdtc_recepcion", "S").await;
+
+    let seen = health(&mut two.daemons[0]).await;
+    assert_eq!((seen["situacion"].as_str(), seen["despachados"].as_u64()), (Some("bien"), Some(1)), "{seen}");
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_sent_says_why_and_goes_out_once_it_is_corrected() {
+    let mut two = Two::start().await;
+    let document = pdf(3, 20_000);
+    let wrong = send(&mut two.lima, "000001", CUSCO, "", &document).await.unwrap();
+    let row = |id: i64| format!("FROM esq_iotramite.iotdtc_despacho WHERE sidemiext = {id}");
+    becomes(&two.lima, &format!("SELECT cflgest::text || cflgenv {}", row(wrong)), "PE").await;
+    let why = text(&two.lima, &format!("SELECT vobs::text {}", row(wrong))).await.unwrap();
+    assert_eq!(why, "chasqui: Asunto de documento no especificado");
+    let seen = health(&mut two.daemons[0]).await;
+    assert_eq!(seen["filas_con_error"][0]["motivo"], "Asunto de documento no especificado", "{seen}");
+
+    two.lima.batch_execute("UPDATE esq_iotramite.iotdtm_doc_externo SET vasu = 'Con asunto'").await.unwrap();
+    two.lima.batch_execute("UPDATE esq_iotramite.iotdtc_despacho SET cflgenv = 'N'").await.unwrap();
+    becomes(&two.lima, &format!("SELECT cflgest::text || cflgenv || coalesce(vobs, '-') {}", row(wrong)), "ES-").await;
+
+    let twice = send(&mut two.lima, "000001", CUSCO, "Otro", &pdf(4, 20_000)).await.unwrap();
+    becomes(&two.lima, &format!("SELECT cflgest::text || cflgenv {}", row(twice)), "PE").await;
+    let why = text(&two.lima, &format!("SELECT vobs::text {}", row(twice))).await.unwrap();
+    assert!(why.contains("no se envía dos veces"), "{why}");
+
+    // An observation without its text is no answer; with it, it is.
+    becomes(&two.cusco, "SELECT count(*)::text FROM esq_iotramite.iotdtc_recepcion", "1").await;
+    let observe = "UPDATE esq_iotramite.iotdtc_recepcion SET cflgest = 'O', vnumregstd = '77', vuniorgstd = 'GERENCIA', \
+                   vusuregstd = 'ROSA'";
+    two.cusco.batch_execute(observe).await.unwrap();
+    becomes(&two.cusco, "SELECT cflgenvcar::text FROM esq_iotramite.iotdtc_recepcion", "E").await;
+    let correct = "UPDATE esq_iotramite.iotdtc_recepcion SET vobs = 'Falta la firma', cflgenvcar = 'N'";
+    two.cusco.batch_execute(correct).await.unwrap();
+    // It gave no PDF: the cargo is made and signed here.
+    becomes(&two.lima, &format!("SELECT cflgest::text || vobs {}", row(wrong)), "OFalta la firma").await;
+    let cargo = two.lima.query_one(&format!("SELECT bcarstdrec {}", row(wrong)), &[]).await.unwrap();
+    assert!(cargo.get::<_, Vec<u8>>(0).starts_with(b"%PDF"));
+    becomes(&two.cusco, "SELECT cflgenvcar::text FROM esq_iotramite.iotdtc_recepcion", "S").await;
+}
+
+#[tokio::test]
+async fn another_schema_with_fewer_and_narrower_columns_works_and_a_key_that_ends_is_told() {
+    let postgres = Postgres::start().await;
+    let (mut lima, cusco) = (postgres.component("lima").await, postgres.component("cusco").await);
+    cusco
+        .batch_execute(
+            "ALTER SCHEMA esq_iotramite RENAME TO idosgd; SET search_path TO idosgd; \
+             ALTER TABLE iotdtc_recepcion DROP COLUMN cflganu, DROP COLUMN cflgestobs, DROP COLUMN dfecmod; \
+             ALTER TABLE iotdtm_doc_externo ALTER vasu TYPE varchar(10), ALTER dfecdoc TYPE date, DROP COLUMN cindtup; \
+             ALTER TABLE iotdtc_recepcion ALTER sidrecext SET DEFAULT nextval('seq_iotdtc_recepcion'); \
+             SELECT setval('seq_iotdtc_recepcion', 27000); \
+             INSERT INTO iotdtc_recepcion (vrucentrem, vcuo, cflgest, cflgenvcar) VALUES ('20406325815', '1', 'R', 'S')",
+        )
+        .await
+        .unwrap();
+    let setups = [setup(LIMA, &postgres, "lima"), setup(CUSCO, &postgres, "cusco")];
+    let (_platform, mut daemons) = Platform::with(setups).await;
+    send(&mut lima, "000009", CUSCO, "Un asunto más largo que su columna", &pdf(5, 30_000)).await.unwrap();
+    becomes(&cusco, "SELECT max(vasu)::text FROM idosgd.iotdtm_doc_externo", "Un asunto ").await;
+    let seen = health(&mut daemons[1]).await;
+    assert_eq!((seen["esquema"].as_str(), seen["recortes"].as_u64()), (Some("idosgd"), Some(1)), "{seen}");
+    assert_eq!(seen["situacion"], "con_errores", "{seen}");
+    let alerts = daemons[1].api().get("/api/v1/eventos?limit=500").await.expect(200);
+    assert!(alerts.to_string().contains("La llave sidrecext de iotdtc_recepcion va por 27001 de 32767"), "{alerts}");
+    let page = client().get(format!("http://{}/metrics", daemons[1].api_address())).send().await.unwrap();
+    let page = page.text().await.unwrap();
+    assert!(page.contains("chasqui_tables_connected{name=\"tramite\"} 1"), "{page}");
+    assert!(page.contains("chasqui_tables_key_used_ratio{name=\"tramite\",table=\"iotdtc_recepcion\"} 0.8"), "{page}");
+}
+
+/// A small generator of our own: the seed is printed, and repeats a run.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n
+    }
+}
+
+/// Documents that each side sends.
+const EACH: usize = 24;
+
+#[tokio::test]
+async fn every_document_is_once_on_both_sides_whoever_dies_when() {
+    let seed = std::env::var("CHASQUI_CRASH_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(7);
+    let mut chance = Chance(seed);
+    let mut two = Two::start().await;
+    for n in 0..EACH {
+        let numero = format!("{n:06}");
+        for (name, destino) in [("lima", CUSCO), ("cusco", LIMA)] {
+            let document = pdf(n as u64 * 2 + u64::from(name == "cusco"), 10_000 + 40_000 * (n % 7));
+            // The SGD dies in the middle of it, and begins anew.
+            if chance.below(4) == 0 {
+                let mut dying = two.postgres.client(name).await.unwrap();
+                let wait = std::time::Duration::from_millis(chance.below(6));
+                tokio::time::timeout(wait, send(&mut dying, &numero, destino, "Asunto", &document)).await.ok();
+                drop(dying);
+            }
+            let mut sgd = two.postgres.client(name).await.unwrap();
+            let there = format!("SELECT count(*)::text FROM esq_iotramite.iotdtc_despacho WHERE vnumregstd = '{numero}'");
+            if text(&sgd, &there).await.as_deref() == Some("0") {
+                send(&mut sgd, &numero, destino, "Asunto", &document).await.unwrap();
+            }
+        }
+        answer(&two.lima, None).await.unwrap();
+        answer(&two.cusco, Some(&pdf(1000 + n as u64, 5_000))).await.unwrap();
+        match chance.below(4) {
+            0 | 1 => {
+                let which = usize::try_from(chance.below(2)).unwrap();
+                let points = ["", "", "tables.handed_over", "tables.answered", "tables.written"];
+                two.daemons[which].kill();
+                let point = points[usize::try_from(chance.below(5)).unwrap()];
+                two.daemons[which].environment().clear();
+                if !point.is_empty() {
+                    // It dies by itself at the next one, at whatever moment that is.
+                    two.daemons[which].environment().push(("CHASQUI_FAILPOINT".into(), point.into()));
+                    two.daemons[which].start();
+                    tokio::time::sleep(std::time::Duration::from_millis(400 + chance.below(1200))).await;
+                    two.daemons[which].kill();
+                    two.daemons[which].environment().clear();
+                }
+                two.daemons[which].run().await;
+            }
+            2 => {
+                let cut = "SELECT count(pg_terminate_backend(pid))::text FROM pg_stat_activity WHERE application_name = 'chasqui'";
+                text(&two.lima, cut).await;
+            }
+            _ => {}
+        }
+    }
+    for sgd in [&two.lima, &two.cusco] {
+        until("everything ended", 180, || async {
+            answer(sgd, None).await.unwrap();
+            let open = "SELECT concat_ws(' ', (SELECT count(*) FROM esq_iotramite.iotdtc_despacho WHERE cflgest <> 'R'), \
+                        (SELECT count(*) FROM esq_iotramite.iotdtc_recepcion WHERE cflgest <> 'R' OR cflgenvcar <> 'S'), \
+                        (SELECT count(*) FROM esq_iotramite.iotdtc_recepcion))";
+            match text(sgd, open).await {
+                Some(found) if found == format!("0 0 {EACH}") => Ok(()),
+                found => {
+                    answer(&two.lima, None).await.unwrap();
+                    answer(&two.cusco, None).await.unwrap();
+                    Err(format!("{found:?}"))
+                }
+            }
+        })
+        .await;
+    }
+    // Each number once on either side, under the same CUO, with the same bytes.
+    for (from, to) in [(&two.lima, &two.cusco), (&two.cusco, &two.lima)] {
+        let sent = "SELECT d.vcuo::text, md5(p.bpdfdoc), d.vnumregstdrec::text, md5(d.bcarstdrec) FROM esq_iotramite.iotdtc_despacho d \
+                    JOIN esq_iotramite.iotdtm_doc_externo e USING (sidemiext) JOIN esq_iotramite.iotdtd_doc_principal p USING (siddocext)";
+        let received = "SELECT r.vcuo::text, md5(p.bpdfdoc), r.vnumregstd::text, md5(r.bcarstd) FROM esq_iotramite.iotdtc_recepcion r \
+                        JOIN esq_iotramite.iotdtm_doc_externo e USING (sidrecext) JOIN esq_iotramite.iotdtd_doc_principal p USING (siddocext)";
+        let (sent, received) = (all(from, sent).await, all(to, received).await);
+        assert_eq!(sent.len(), EACH);
+        assert_eq!(sent.keys().collect::<Vec<_>>(), received.keys().collect::<Vec<_>>(), "seed {seed}");
+        for (cuo, (document, number, cargo)) in &sent {
+            let (there, filed, given) = &received[cuo];
+            assert_eq!((document, number), (there, filed), "{cuo}, seed {seed}");
+            assert!(cargo.is_some() && given.as_ref().is_none_or(|given| Some(given) == cargo.as_ref()), "{cuo}, seed {seed}");
+        }
+    }
+}
+
+type Document = (Option<String>, Option<String>, Option<String>);
+
+async fn all(sgd: &Client, sql: &str) -> BTreeMap<String, Document> {
+    let rows = sgd.query(sql, &[]).await.unwrap();
+    let found: BTreeMap<String, Document> =
+        rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2), row.get(3)))).collect();
+    assert_eq!(found.len(), rows.len(), "no document is twice there");
+    found
+}

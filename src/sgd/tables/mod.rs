@@ -84,11 +84,12 @@ fn said(error: &tokio_postgres::Error) -> String {
 }
 
 impl Failure {
-    /// Whether another row could do better: the database refused what was said of this one.
+    /// Whether another row could do better: the database refused what was said of this one, or somebody holds it.
     fn of_this_row(&self) -> bool {
         let Self::Database(error) = self else { return false };
-        let class = error.code().and_then(|code| code.code().get(..2));
-        class.is_some_and(|class| matches!(class, "21" | "22" | "23" | "42" | "44" | "P0"))
+        let code = error.code().map_or("", |code| code.code());
+        let class = code.get(..2).unwrap_or_default();
+        matches!(class, "21" | "22" | "23" | "40" | "42" | "44" | "55" | "P0") || code == "57014"
     }
 
     /// Whether the session is of no more use.

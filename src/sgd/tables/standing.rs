@@ -143,6 +143,7 @@ impl Conexion {
         let scarce = known.llaves.iter().any(Llave::por_agotarse);
         let situacion = match known.conectada {
             false => TablasSituacion::SinConexion,
+            true if known.ultimo_fallo > known.ultimo_exito => TablasSituacion::ConErrores,
             true if !estado.retenidos.is_empty() || !known.filas.is_empty() || scarce => TablasSituacion::ConErrores,
             true => TablasSituacion::Bien,
         };

@@ -16,8 +16,7 @@ use crate::{
     sgd::{
         annexes, bridge,
         rest::{ANNEXES_MAX, listing, statistics, stream},
-        tables,
-        webhook,
+        tables, webhook,
     },
     signing::{trusted_list, xml},
     soap::{self, envelope},
@@ -234,7 +233,11 @@ fn fixed() -> Vec<Limit> {
         ("webhook.held_max", count(webhook::HELD_MAX, "documentos"), "retenidos en un webhook; con más, espera entero"),
         ("webhook.page_max", count(webhook::PAGE, "sucesos"), "que se leen y se avisan cada vez"),
         ("webhook.answer_max", bytes(webhook::ANSWER_BYTES_MAX), "respuesta de un webhook que se lee"),
-        ("tables.held_max", count(tables::HELD_MAX, "documentos"), "que la base de datos rechaza; con más, espera todo"),
+        (
+            "tables.held_max",
+            count(tables::HELD_MAX, "documentos"),
+            "que la base de datos rechaza; con más, espera todo",
+        ),
         ("tables.page_max", count(tables::PAGE, "sucesos"), "que se leen y se escriben en las tablas cada vez"),
         ("tables.piece_max", bytes(tables::PIECE_BYTES), "pedazo de un PDF hacia o desde las tablas"),
         ("rest.anexos_max", count(ANNEXES_MAX, "anexos"), "con su archivo en un despacho"),

@@ -100,7 +100,8 @@ fn one(config: &Config, n: usize, tables: &Tables) -> Vec<(&'static str, String)
     }
     let url = tables.url.as_ref().map_or("", Secret::reveal);
     if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-        let what = "falta la dirección de la base de datos: postgres://usuario:clave@servidor/base, o url_file con su archivo";
+        let what =
+            "falta la dirección de la base de datos: postgres://usuario:clave@servidor/base, o url_file con su archivo";
         found.push(("url", what.into()));
     }
     if tables.every < EVERY_MIN || tables.every > EVERY_MAX {
@@ -133,7 +134,7 @@ mod tests {
     use super::*;
     use crate::config::parse;
 
-    const URL: &str = "url = \"postgres://sgd:clave@10.1.1.1/tramite\"\n";
+    const URL: &str = "url = \"postgres://sgd:abracadabra@10.1.1.1/tramite\"\n";
 
     fn read(entities: &[&str], sections: &[&str]) -> Result<Config, String> {
         let mut text = String::new();
@@ -157,7 +158,7 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_told_and_never_shows_the_password() {
         for (more, said) in [
-            ("url = \"mysql://x:clave@y/z\"\n", "falta la dirección"),
+            ("url = \"mysql://x:abracadabra@y/z\"\n", "falta la dirección"),
             (&format!("{URL}every = \"1ms\"\n"), "entre 100 ms y 1 hora"),
             (&format!("{URL}schema = \"a;b\"\n"), "no es el nombre de un esquema"),
             (&format!("{URL}channel = \"a b\"\n"), "no es un nombre"),
@@ -165,7 +166,7 @@ mod tests {
             (&format!("{URL}entity = \"20131312955\"\n"), "no es el RUC de ninguna"),
         ] {
             let error = read(&["20168999926"], &[more]).unwrap_err();
-            assert!(error.contains(said) && !error.contains("clave@"), "{more}: {error}");
+            assert!(error.contains(said) && !error.contains("abracadabra"), "{more}: {error}");
         }
         let twice = read(&["20168999926"], &[URL, URL]).unwrap_err();
         assert!(twice.contains("ya hay unas tablas"), "{twice}");

@@ -19,7 +19,7 @@ const COMPONENT: &str = include_str!("tables/component.sql");
 pub struct Postgres {
     server: Child,
     port: Port,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Drop for Postgres {
@@ -53,7 +53,7 @@ impl Postgres {
             .stdout(log)
             .spawn()
             .expect("postgres starts");
-        let server = Self { server, port, _dir: dir };
+        let server = Self { server, port, dir };
         until("the database answers", 60, || async {
             server.client("postgres").await.map(drop).map_err(|error| error.to_string())
         })
@@ -68,6 +68,31 @@ impl Postgres {
         let client = self.client(name).await.unwrap();
         client.batch_execute(COMPONENT).await.unwrap();
         client
+    }
+
+    /// Encrypts connections from now on. Gives the certificate of who vouches for the server.
+    pub async fn encrypt(&self) -> PathBuf {
+        let dir = self.dir.path();
+        fs::write(dir.join("server.ext"), "subjectAltName = IP:127.0.0.1\nbasicConstraints = CA:FALSE\n").unwrap();
+        for args in [
+            "req -x509 -newkey rsa:2048 -nodes -subj /CN=prueba -keyout ca.key -out ca.pem -days 2",
+            "req -newkey rsa:2048 -nodes -subj /CN=127.0.0.1 -keyout data/server.key -out server.csr",
+            "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile server.ext -out data/server.crt -days 2",
+        ] {
+            let made = command(dir, Path::new("openssl")).args(args.split(' ')).output().expect("openssl starts");
+            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        }
+        let server = self.client("postgres").await.unwrap();
+        server.batch_execute("ALTER SYSTEM SET ssl = on").await.unwrap();
+        server.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+        until("connections are encrypted", 30, || async {
+            let client = self.client("postgres").await.map_err(|error| error.to_string())?;
+            let row = client.query_one("SHOW ssl", &[]).await.map_err(|error| error.to_string())?;
+            let on: String = row.get(0);
+            if on == "on" { Ok(()) } else { Err(on) }
+        })
+        .await;
+        dir.join("ca.pem")
     }
 
     pub async fn client(&self, database: &str) -> Result<Client, tokio_postgres::Error> {

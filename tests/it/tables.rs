@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_postgres::Client;
 
 use crate::{
-    daemon::{Daemon, Entity, LIMA, Setup},
+    daemon::{Daemon, Entity, LIMA, PUNO, Setup},
     patience::until,
     pdf::pdf,
     platform::Platform,
@@ -29,15 +29,33 @@ fn setup(entity: Entity, postgres: &Postgres, database: &str) -> Setup {
 }
 
 /// What such an SGD does to have a document sent: rows in four tables, in one transaction.
-async fn send(sgd: &mut Client, numero: &str, destino: Entity, asunto: &str, pdf: &[u8]) -> Result<i64, tokio_postgres::Error> {
+async fn send(
+    sgd: &mut Client,
+    numero: &str,
+    destino: Entity,
+    asunto: &str,
+    pdf: &[u8],
+) -> Result<i64, tokio_postgres::Error> {
+    correct(sgd, numero, destino, asunto, pdf, None).await
+}
+
+/// The same; `corrects` is the CUO of an observed document.
+async fn correct(
+    sgd: &mut Client,
+    numero: &str,
+    destino: Entity,
+    asunto: &str,
+    pdf: &[u8],
+    corrects: Option<String>,
+) -> Result<i64, tokio_postgres::Error> {
     let tx = sgd.transaction().await?;
     tx.batch_execute("SET LOCAL search_path TO esq_iotramite").await?;
     let row = tx
         .query_one(
             "INSERT INTO iotdtc_despacho (sidemiext, vnumregstd, vanioregstd, ctipdociderem, vnumdociderem, vuniorgrem, \
-             vrucentrec, vusureg) VALUES (nextval('seq_iotdtc_despacho'), $1, '2026', '1', '40633367', 'OTI', $2, 'jperez') \
-             RETURNING sidemiext::int8",
-            &[&numero, &destino.ruc],
+             vrucentrec, vusureg, vcuoref) VALUES (nextval('seq_iotdtc_despacho'), $1, '2026', '1', '40633367', 'OTI', $2, \
+             'jperez', $3) RETURNING sidemiext::int8",
+            &[&numero, &destino.ruc, &corrects],
         )
         .await?;
     let id: i64 = row.get(0);
@@ -140,7 +158,8 @@ async fn a_document_goes_from_tables_to_tables_and_its_cargo_back() {
 
     answer(&two.cusco, Some(&cargo)).await.unwrap();
     becomes(&two.lima, &format!("SELECT cflgest::text {sent}"), "R").await;
-    let told = format!("SELECT concat_ws('|', vnumregstdrec, vanioregstdrec, vuniorgstdrec, vusuregstdrec, vobs) {sent}");
+    let told =
+        format!("SELECT concat_ws('|', vnumregstdrec, vanioregstdrec, vuniorgstdrec, vusuregstdrec, vobs) {sent}");
     assert_eq!(text(&two.lima, &told).await.unwrap(), "E-1|2026|GERENCIA|ROSA ÑAHUI");
     let stored = two.lima.query_one(&format!("SELECT bcarstdrec {sent}"), &[]).await.unwrap();
     assert!(stored.get::<_, Vec<u8>>(0) == cargo, "the cargo's bytes are those given");
@@ -177,13 +196,92 @@ async fn a_row_that_cannot_be_sent_says_why_and_goes_out_once_it_is_corrected() 
                    vusuregstd = 'ROSA'";
     two.cusco.batch_execute(observe).await.unwrap();
     becomes(&two.cusco, "SELECT cflgenvcar::text FROM esq_iotramite.iotdtc_recepcion", "E").await;
-    let correct = "UPDATE esq_iotramite.iotdtc_recepcion SET vobs = 'Falta la firma', cflgenvcar = 'N'";
-    two.cusco.batch_execute(correct).await.unwrap();
+    let corrected = "UPDATE esq_iotramite.iotdtc_recepcion SET vobs = 'Falta la firma', cflgenvcar = 'N'";
+    two.cusco.batch_execute(corrected).await.unwrap();
     // It gave no PDF: the cargo is made and signed here.
     becomes(&two.lima, &format!("SELECT cflgest::text || vobs {}", row(wrong)), "OFalta la firma").await;
     let cargo = two.lima.query_one(&format!("SELECT bcarstdrec {}", row(wrong)), &[]).await.unwrap();
     assert!(cargo.get::<_, Vec<u8>>(0).starts_with(b"%PDF"));
     becomes(&two.cusco, "SELECT cflgenvcar::text FROM esq_iotramite.iotdtc_recepcion", "S").await;
+
+    // What corrects it names its CUO, and ends it.
+    let cuo = text(&two.lima, &format!("SELECT vcuo::text {}", row(wrong))).await;
+    let again = correct(&mut two.lima, "000002", CUSCO, "Subsano", &pdf(6, 20_000), cuo).await.unwrap();
+    becomes(&two.lima, &format!("SELECT cflgest::text {}", row(again)), "E").await;
+    becomes(&two.lima, &format!("SELECT cflgest::text {}", row(wrong)), "S").await;
+}
+
+#[tokio::test]
+async fn a_trigger_tells_at_once_and_the_connection_is_encrypted_if_the_server_is_believed() {
+    let postgres = Postgres::start().await;
+    let ca = postgres.encrypt().await;
+    let mut lima = postgres.component("lima").await;
+    lima.batch_execute(
+        "CREATE FUNCTION avisar_chasqui() RETURNS trigger LANGUAGE plpgsql AS \
+         $$ BEGIN NOTIFY chasqui; RETURN NULL; END $$; \
+         CREATE TRIGGER avisar_chasqui AFTER INSERT OR UPDATE ON esq_iotramite.iotdtc_despacho \
+         EXECUTE FUNCTION avisar_chasqui()",
+    )
+    .await
+    .unwrap();
+    let url = format!("{}?sslmode=require", postgres.url("lima"));
+    let section = format!("[[tables]]\nname = \"tramite\"\nurl = \"{url}\"\nevery = \"1h\"\n");
+    let trusting = format!("{section}ca_file = {ca:?}\n");
+    let (_platform, daemons) =
+        Platform::with([Setup::of(&[LIMA]).with(&trusting), Setup::of(&[PUNO]).with(&section)]).await;
+    until("the tables are reached", 60, || async {
+        let seen = health(&daemons[0]).await;
+        if seen["situacion"] == "bien" { Ok(()) } else { Err(seen.to_string()) }
+    })
+    .await;
+    let used = "SELECT bool_and(ssl)::text FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+                WHERE application_name = 'chasqui'";
+    assert_eq!(text(&lima, used).await.as_deref(), Some("true"));
+    let row = send(&mut lima, "000001", PUNO, "Asunto", &pdf(8, 20_000)).await.unwrap();
+    let sent = format!("SELECT cflgest::text FROM esq_iotramite.iotdtc_despacho WHERE sidemiext = {row}");
+    becomes(&lima, &sent, "E").await;
+    // Who vouches for nobody believes nobody.
+    let seen = health(&daemons[1]).await;
+    assert_eq!(seen["situacion"], "sin_conexion", "{seen}");
+    assert!(seen["ultimo_error"].as_str().unwrap().contains("UnknownIssuer"), "{seen}");
+}
+
+#[tokio::test]
+async fn only_one_daemon_works_on_the_tables_and_the_next_takes_over() {
+    let postgres = Postgres::start().await;
+    let mut lima = postgres.component("lima").await;
+    let both = [Setup::of(&[LIMA]), Setup::of(&[PUNO])].map(|setup| setup.with(&tables(&postgres, "lima")));
+    let (platform, mut daemons) = Platform::with(both).await;
+    let situation = |seen: &Value| seen["situacion"].as_str().unwrap_or_default().to_owned();
+    let first = until("one of them works on the tables", 60, || async {
+        let seen = [health(&daemons[0]).await, health(&daemons[1]).await];
+        match seen.each_ref().map(situation) {
+            [one, other] if one == "bien" && other == "sin_conexion" => Ok(0),
+            [one, other] if other == "bien" && one == "sin_conexion" => Ok(1),
+            _ => Err(format!("{seen:?}")),
+        }
+    })
+    .await;
+    let other = 1 - first;
+    let refused = health(&daemons[other]).await;
+    assert!(refused["ultimo_error"].as_str().unwrap().contains("otro servicio de chasqui"), "{refused}");
+    daemons[first].kill();
+    let destination = if other == 0 { PUNO } else { LIMA };
+    platform.faults(&json!({"falla": [{"falla": "error_503", "operacion": "cuo"}]})).await;
+    let row = send(&mut lima, "000001", destination, "Asunto", &pdf(9, 20_000)).await.unwrap();
+    until("the other works on them", 60, || async {
+        let seen = health(&daemons[other]).await;
+        if seen["despachados"] == 1 { Ok(()) } else { Err(seen.to_string()) }
+    })
+    .await;
+    // The SGD takes it back before it left.
+    let of_row = format!("FROM esq_iotramite.iotdtc_despacho WHERE sidemiext = {row}");
+    let take_back = format!("UPDATE esq_iotramite.iotdtc_despacho SET cflganu = 'S' WHERE sidemiext = {row}");
+    lima.batch_execute(&take_back).await.unwrap();
+    becomes(&lima, &format!("SELECT left(vdesanu, 9)::text {of_row}"), "chasqui: ").await;
+    let api = daemons[other].api();
+    let found = api.get("/api/v1/despachos?numero_registro=2026-000001").await.expect(200);
+    assert_eq!(found["items"][0]["estado"], "anulado", "{found}");
 }
 
 #[tokio::test]
@@ -246,7 +344,8 @@ async fn every_document_is_once_on_both_sides_whoever_dies_when() {
                 drop(dying);
             }
             let mut sgd = two.postgres.client(name).await.unwrap();
-            let there = format!("SELECT count(*)::text FROM esq_iotramite.iotdtc_despacho WHERE vnumregstd = '{numero}'");
+            let there =
+                format!("SELECT count(*)::text FROM esq_iotramite.iotdtc_despacho WHERE vnumregstd = '{numero}'");
             if text(&sgd, &there).await.as_deref() == Some("0") {
                 send(&mut sgd, &numero, destino, "Asunto", &document).await.unwrap();
             }
@@ -305,7 +404,10 @@ async fn every_document_is_once_on_both_sides_whoever_dies_when() {
         for (cuo, (document, number, cargo)) in &sent {
             let (there, filed, given) = &received[cuo];
             assert_eq!((document, number), (there, filed), "{cuo}, seed {seed}");
-            assert!(cargo.is_some() && given.as_ref().is_none_or(|given| Some(given) == cargo.as_ref()), "{cuo}, seed {seed}");
+            assert!(
+                cargo.is_some() && given.as_ref().is_none_or(|given| Some(given) == cargo.as_ref()),
+                "{cuo}, seed {seed}"
+            );
         }
     }
 }

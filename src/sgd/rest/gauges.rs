@@ -149,11 +149,8 @@ pub fn add_tables(page: &mut String, all: &[TablasView]) {
     let _ = writeln!(text, "# HELP chasqui_tables_key_used_ratio {help}.\n# TYPE chasqui_tables_key_used_ratio gauge");
     for (one, key) in all.iter().flat_map(|one| one.llaves.iter().map(move |key| (one, key))) {
         let used = count(key.ultima.max(0)) / count(key.maximo.max(1));
-        let _ = writeln!(
-            text,
-            "chasqui_tables_key_used_ratio{{name=\"{}\",table=\"{}\"}} {used}",
-            one.nombre, key.tabla
-        );
+        let _ =
+            writeln!(text, "chasqui_tables_key_used_ratio{{name=\"{}\",table=\"{}\"}} {used}", one.nombre, key.tabla);
     }
     insert(page, &text);
 }

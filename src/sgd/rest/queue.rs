@@ -135,7 +135,12 @@ pub async fn health(State(api): State<Api>, acceso: Acceso) -> Result<Response, 
     for one in api.tablas.of(&acceso) {
         tablas.push(one.view(&api.exchange).await.map_err(failure::store)?);
     }
-    Ok(json(&SaludView { plataforma: health.plataforma(now), webhooks, tablas, items: Items::whole(health.todas(now)) }))
+    Ok(json(&SaludView {
+        plataforma: health.plataforma(now),
+        webhooks,
+        tablas,
+        items: Items::whole(health.todas(now)),
+    }))
 }
 
 #[derive(Serialize, JsonSchema)]

@@ -135,7 +135,9 @@ fn refusal(error: ExchangeError) -> Result<String, Failure> {
             let text = |defecto: &crate::domain::validation::Defecto| format!("{} ({})", defecto.texto, defecto.campo);
             Ok(found.iter().map(text).collect::<Vec<_>>().join("; "))
         }
-        error @ (ExchangeError::Firmas(_) | ExchangeError::Estado(_) | ExchangeError::SinCargo(_)) => Ok(error.to_string()),
+        error @ (ExchangeError::Firmas(_) | ExchangeError::Estado(_) | ExchangeError::SinCargo(_)) => {
+            Ok(error.to_string())
+        }
         other => Err(other.into()),
     }
 }

@@ -94,7 +94,14 @@ impl Conexion {
                         return Err(failure);
                     }
                     let now = exchange.now();
-                    let new = Retenido { sujeto, desde: last, creado_en: now, proximo_en: now, intentos: 0, ultimo_error: None };
+                    let new = Retenido {
+                        sujeto,
+                        desde: last,
+                        creado_en: now,
+                        proximo_en: now,
+                        intentos: 0,
+                        ultimo_error: None,
+                    };
                     estado.retenidos.push(self.held(new, &failure, now));
                 }
             }
@@ -121,18 +128,17 @@ impl Conexion {
         found
     }
 
-    async fn try_held(
-        &self,
-        exchange: &Exchange,
-        session: &mut Session,
-        memory: &mut Memory,
-    ) -> Result<(), Failure> {
+    async fn try_held(&self, exchange: &Exchange, session: &mut Session, memory: &mut Memory) -> Result<(), Failure> {
         let mut estado = self.place(exchange).await?;
         let now = exchange.now();
         // What is further off than any wait was given by a clock that has been set back.
         let furthest = later(now, WAITS[WAITS.len() - 1].saturating_mul(2));
-        let due: Vec<Retenido> =
-            estado.retenidos.iter().filter(|held| held.proximo_en <= now || held.proximo_en > furthest).cloned().collect();
+        let due: Vec<Retenido> = estado
+            .retenidos
+            .iter()
+            .filter(|held| held.proximo_en <= now || held.proximo_en > furthest)
+            .cloned()
+            .collect();
         if due.is_empty() {
             return Ok(());
         }

@@ -59,10 +59,19 @@ impl Conexion {
                      secuencia y las columnas que la nombran"
                 ),
             ),
-            false => ("llave_con_espacio", format!("La llave {columna} de {tabla} vuelve a tener espacio ({ultima} de {maximo})")),
+            false => (
+                "llave_con_espacio",
+                format!("La llave {columna} de {tabla} vuelve a tener espacio ({ultima} de {maximo})"),
+            ),
         };
         if scarce {
-            tracing::warn!(tables = self.options.nombre, table = tabla, key = columna, last = ultima, "a key is running out");
+            tracing::warn!(
+                tables = self.options.nombre,
+                table = tabla,
+                key = columna,
+                last = ultima,
+                "a key is running out"
+            );
         }
         let entidad = Some(self.options.entidad.clone());
         let news = Noticia { tipo: ALERTA, sujeto, entidad, estado: estado.into(), detalle };

@@ -32,6 +32,8 @@ const INCOMPLETE: Duration = Duration::from_secs(300);
 /// The wait before a row that could not be judged is looked at again, and one that was withdrawn.
 const AGAIN: Duration = Duration::from_secs(60);
 const WITHDRAWN_AGAIN: Duration = Duration::from_secs(3600);
+/// Among what is looked at later: rows that were taken back.
+const TAKEN_BACK: &str = "iotdtc_despacho.cflganu";
 /// The user of a row that names none.
 const USER: &str = "sgd";
 
@@ -78,7 +80,11 @@ impl Conexion {
             for row in &rows {
                 let (id, annulled): (i64, bool) = (row.try_get(0)?, row.try_get(1)?);
                 (after, seen) = (id, seen + 1);
-                if memory.waits(DESPACHO, id) || (!annulled && memory.flying.contains_key(&id)) {
+                let seen_before = match annulled {
+                    true => memory.waits(TAKEN_BACK, id),
+                    false => memory.waits(DESPACHO, id) || memory.flying.contains_key(&id),
+                };
+                if seen_before {
                     continue;
                 }
                 let done = match annulled {
@@ -150,7 +156,8 @@ impl Conexion {
     }
 
     async fn judge(&self, exchange: &Exchange, session: &mut Session, row: i64) -> Result<Found, Failure> {
-        let reading = session.client.build_transaction().read_only(true).isolation_level(IsolationLevel::RepeatableRead);
+        let reading =
+            session.client.build_transaction().read_only(true).isolation_level(IsolationLevel::RepeatableRead);
         let tx = reading.start().await?;
         let Some((asked, document)) = read(&tx, &session.schema, row).await? else { return Ok(Found::Incomplete) };
         let holder = self.holder(exchange, &asked).await?;
@@ -209,7 +216,8 @@ impl Conexion {
     async fn was_told(&self, exchange: &Exchange, despacho: &Despacho) -> Result<bool, Failure> {
         let estado = self.place(exchange).await?;
         let history = exchange.store().facts_of(despacho.id).await?;
-        let ended = history.iter().rev().find(|at| matches!(at.fact.tipo.as_str(), "despacho.fallido" | "despacho.anulado"));
+        let ended =
+            history.iter().rev().find(|at| matches!(at.fact.tipo.as_str(), "despacho.fallido" | "despacho.anulado"));
         let held = estado.retenidos.iter().any(|held| held.sujeto == despacho.id);
         Ok(!held && ended.is_none_or(|at| at.cursor <= estado.hasta))
     }
@@ -244,13 +252,16 @@ impl Conexion {
         memory: &mut Memory,
         row: i64,
     ) -> Result<(), Failure> {
-        memory.look_later(DESPACHO, row, WITHDRAWN_AGAIN);
         let reading = session.client.build_transaction().read_only(true);
         let tx = reading.start().await?;
         let asked = read(&tx, &session.schema, row).await?;
         tx.rollback().await?;
-        let Some((asked, _)) = asked else { return Ok(()) };
-        let Some(known) = self.holder(exchange, &asked).await? else { return Ok(()) };
+        let known = match asked {
+            Some((asked, _)) => self.holder(exchange, &asked).await?,
+            None => None,
+        };
+        memory.look_later(TAKEN_BACK, row, WITHDRAWN_AGAIN);
+        let Some(known) = known else { return Ok(()) };
         if !known.estado.en_curso() || self.row_of(exchange, known.id).await? != Some(row) {
             return Ok(());
         }
@@ -291,9 +302,7 @@ fn taken(known: &Despacho) -> String {
 /// What the SGD can correct; anything else is no refusal of the row.
 fn refusal(error: ExchangeError) -> Result<String, Failure> {
     match error {
-        ExchangeError::Defectos(found) => {
-            Ok(found.iter().map(|defecto| defecto.texto).collect::<Vec<_>>().join("; "))
-        }
+        ExchangeError::Defectos(found) => Ok(found.iter().map(|defecto| defecto.texto).collect::<Vec<_>>().join("; ")),
         error @ (ExchangeError::Firmas(_)
         | ExchangeError::Estado(_)
         | ExchangeError::SubsanacionEnCurso { .. }
@@ -317,17 +326,29 @@ struct Document {
 }
 
 /// What a row and its document say, but for the PDF. `None`: there is no row, or no document yet.
-async fn read(
-    tx: &Transaction<'_>,
-    schema: &Schema,
-    row: i64,
-) -> Result<Option<(Asked, Option<Document>)>, Failure> {
+async fn read(tx: &Transaction<'_>, schema: &Schema, row: i64) -> Result<Option<(Asked, Option<Document>)>, Failure> {
     const OF_ROW: [&str; 10] = [
-        "vnumregstd", "vanioregstd", "vrucentrec", "vuniorgrem", "vcoduniorgrem", "vusureg", "ctipdociderem",
-        "vnumdociderem", "vcuoref", "vnomentrec",
+        "vnumregstd",
+        "vanioregstd",
+        "vrucentrec",
+        "vuniorgrem",
+        "vcoduniorgrem",
+        "vusureg",
+        "ctipdociderem",
+        "vnumdociderem",
+        "vcuoref",
+        "vnomentrec",
     ];
     const OF_DOCUMENT: [&str; 10] = [
-        "ccodtipdoc", "vnumdoc", "dfecdoc", "vuniorgdst", "vnomdst", "vnomcardst", "vasu", "snumanx", "snumfol",
+        "ccodtipdoc",
+        "vnumdoc",
+        "dfecdoc",
+        "vuniorgdst",
+        "vnomdst",
+        "vnomcardst",
+        "vasu",
+        "snumanx",
+        "snumfol",
         "vurldocanx",
     ];
     let (despacho, externo) = (schema.table(DESPACHO)?, schema.table(EXTERNO)?);
@@ -357,7 +378,11 @@ async fn read(
         codigo_unidad_remitente: said("vcoduniorgrem")?,
         usuario: Some(said("vusureg")?.unwrap_or_else(|| USER.to_owned())),
         remitente: Persona { tipo_documento: some("ctipdociderem")?, numero_documento: some("vnumdociderem")? },
-        destinatario: Destinatario { unidad: some("vuniorgdst")?, nombre: some("vnomdst")?, cargo: some("vnomcardst")? },
+        destinatario: Destinatario {
+            unidad: some("vuniorgdst")?,
+            nombre: some("vnomdst")?,
+            cargo: some("vnomcardst")?,
+        },
         tipo_documento: said("ccodtipdoc")?,
         numero_documento: said("vnumdoc")?,
         fecha_documento: said("dfecdoc")?,

@@ -50,7 +50,8 @@ impl Drop for Session {
 impl Address {
     pub fn new(url: &str, ca_file: Option<&Path>) -> Result<Self, String> {
         // The error may repeat the text, with its password.
-        let mut config: Config = url.parse().map_err(|_| "la dirección de la base de datos no se entiende".to_owned())?;
+        let mut config: Config =
+            url.parse().map_err(|_| "la dirección de la base de datos no se entiende".to_owned())?;
         config.application_name("chasqui");
         config.connect_timeout(CONNECT_TIMEOUT).keepalives_idle(KEEPALIVE).tcp_user_timeout(UNANSWERED);
         let hosts = config.get_hosts().iter().map(|host| match host {

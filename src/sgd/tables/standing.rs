@@ -213,7 +213,13 @@ impl Conexion {
         known.filas.retain(|known| known.tabla != table || known.fila != row);
         if !cut.is_empty() {
             let columns = cut.join(", ");
-            tracing::warn!(tables = self.options.nombre, table, row, columns, "texts were cut to the length of their columns");
+            tracing::warn!(
+                tables = self.options.nombre,
+                table,
+                row,
+                columns,
+                "texts were cut to the length of their columns"
+            );
             known.recortes = known.recortes.saturating_add(1);
         }
     }

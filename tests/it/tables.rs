@@ -118,7 +118,7 @@ struct Two {
     lima: Client,
     cusco: Client,
     daemons: Vec<Daemon>,
-    _platform: Platform,
+    platform: Platform,
     postgres: Postgres,
 }
 
@@ -128,7 +128,7 @@ impl Two {
         let (lima, cusco) = (postgres.component("lima").await, postgres.component("cusco").await);
         let setups = [setup(LIMA, &postgres, "lima"), setup(CUSCO, &postgres, "cusco")];
         let (platform, daemons) = Platform::with(setups).await;
-        Self { lima, cusco, daemons, _platform: platform, postgres }
+        Self { lima, cusco, daemons, platform, postgres }
     }
 }
 
@@ -209,6 +209,45 @@ async fn a_row_that_cannot_be_sent_says_why_and_goes_out_once_it_is_corrected() 
     let again = correct(&mut two.lima, "000002", CUSCO, "Subsano", &pdf(6, 20_000), cuo).await.unwrap();
     becomes(&two.lima, &format!("SELECT cflgest::text {}", row(again)), "E").await;
     becomes(&two.lima, &format!("SELECT cflgest::text {}", row(wrong)), "S").await;
+}
+
+#[tokio::test]
+async fn what_the_receiver_refused_is_sent_anew_once_the_row_says_so_and_a_row_waits_for_its_document() {
+    let mut two = Two::start().await;
+    let refuses = json!({"falla": "codigo", "operacion": "recepcionar", "valor": "0003", "entregada": false, "primeras": 1,
+                         "texto": "Nombre de cargo del destino no especificado"});
+    two.platform.faults(&json!({"falla": [refuses]})).await;
+    let row = send(&mut two.lima, "000001", CUSCO, "Asunto", &pdf(1, 20_000)).await.unwrap();
+    let of_row = format!("FROM esq_iotramite.iotdtc_despacho WHERE sidemiext = {row}");
+    becomes(&two.lima, &format!("SELECT cflgest::text || cflgenv {of_row}"), "PE").await;
+    let why = text(&two.lima, &format!("SELECT vobs::text {of_row}")).await.unwrap();
+    assert!(why.starts_with("chasqui: ") && why.contains("Nombre de cargo del destino"), "{why}");
+    assert_eq!(text(&two.cusco, "SELECT count(*)::text FROM esq_iotramite.iotdtc_recepcion").await.unwrap(), "0");
+    two.lima.batch_execute("UPDATE esq_iotramite.iotdtc_despacho SET cflgenv = 'N'").await.unwrap();
+    becomes(&two.lima, &format!("SELECT cflgest::text || cflgenv {of_row}"), "ES").await;
+
+    // An SGD that adds the row first and its document afterwards.
+    let alone = "INSERT INTO esq_iotramite.iotdtc_despacho (sidemiext, vnumregstd, vanioregstd, ctipdociderem, vnumdociderem, \
+                 vuniorgrem, vrucentrec) SELECT nextval('esq_iotramite.seq_iotdtc_despacho'), '000002', '2026', '1', '40633367', \
+                 'OTI', vrucentrec FROM esq_iotramite.iotdtc_despacho WHERE vnumregstd = '000001'";
+    two.lima.batch_execute(alone).await.unwrap();
+    until("it was seen", 60, || async {
+        let seen = health(&two.daemons[0]).await;
+        if seen["por_enviar"] == 1 { Ok(()) } else { Err(seen.to_string()) }
+    })
+    .await;
+    let document = "WITH externo AS (INSERT INTO esq_iotramite.iotdtm_doc_externo (siddocext, ccodtipdoc, vnumdoc, dfecdoc, \
+                    vuniorgdst, vnomdst, vnomcardst, vasu, snumfol, sidemiext) \
+                    SELECT nextval('esq_iotramite.seq_iotdtm_doc_externo'), ccodtipdoc, 'OFICIO 2', dfecdoc, vuniorgdst, vnomdst, \
+                    vnomcardst, vasu, snumfol, (SELECT sidemiext FROM esq_iotramite.iotdtc_despacho WHERE vnumregstd = '000002') \
+                    FROM esq_iotramite.iotdtm_doc_externo RETURNING siddocext) \
+                    INSERT INTO esq_iotramite.iotdtd_doc_principal \
+                    SELECT nextval('esq_iotramite.seq_iotdtd_doc_principal'), (SELECT siddocext FROM externo), vnomdoc, bpdfdoc \
+                    FROM esq_iotramite.iotdtd_doc_principal";
+    two.lima.batch_execute(document).await.unwrap();
+    let sent = "SELECT cflgest::text || cflgenv FROM esq_iotramite.iotdtc_despacho WHERE vnumregstd = '000002'";
+    becomes(&two.lima, sent, "ES").await;
+    becomes(&two.cusco, "SELECT count(*)::text FROM esq_iotramite.iotdtc_recepcion", "2").await;
 }
 
 #[tokio::test]
@@ -376,6 +415,9 @@ async fn every_document_is_once_on_both_sides_whoever_dies_when() {
             _ => {}
         }
     }
+    let logs = two.daemons.iter().map(|daemon| std::fs::read_to_string(daemon.dir().join("serve.log")).unwrap());
+    let died: usize = logs.map(|log| log.matches("because a test asked for it").count()).sum();
+    eprintln!("seed {seed}: {died} daemons died within a step");
     for sgd in [&two.lima, &two.cusco] {
         until("everything ended", 180, || async {
             let open = "SELECT concat_ws(' ', (SELECT count(*) FROM esq_iotramite.iotdtc_despacho WHERE cflgest <> 'R'), \

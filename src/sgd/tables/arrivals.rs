@@ -100,21 +100,7 @@ async fn insert(
         .set("cflganu", Some("N"))
         .set("dfecreg", Some(at.as_str()));
     let recibido = row.insert(tx).await?;
-    let mut external = Values::of(schema.table(EXTERNO)?);
-    external
-        .set("vnomentemi", Some(r.remitente.nombre.as_str()))
-        .set("ccodtipdoc", Some(r.tipo_documento.as_str()))
-        .set("vnumdoc", Some(r.numero_documento.as_str()))
-        .set("dfecdoc", Some(time(r.fecha_documento.unwrap_or(r.recibido_en))))
-        .set("vuniorgdst", Some(r.destinatario.unidad.as_str()))
-        .set("vnomdst", Some(r.destinatario.nombre.as_str()))
-        .set("vnomcardst", Some(r.destinatario.cargo.as_str()))
-        .set("vasu", Some(r.asunto.as_str()))
-        .set("snumanx", number(i64::try_from(r.anexos.len()).unwrap_or(i64::MAX)))
-        .set("snumfol", r.folios.and_then(number))
-        .set("vurldocanx", r.url_anexos.clone())
-        .set("dfecreg", Some(at.as_str()))
-        .set("sidrecext", number(recibido));
+    let mut external = external(schema, r, recibido, &at)?;
     let externo = external.insert(tx).await?;
     pieces::put(tx, document).await?;
     let mut principal = Values::of(schema.table(PRINCIPAL)?);
@@ -135,6 +121,27 @@ async fn insert(
         cut.append(&mut values.cut);
     }
     Ok(recibido)
+}
+
+/// What is said of its document.
+fn external<'a>(schema: &'a Schema, r: &Recepcion, row: i64, at: &str) -> Result<Values<'a>, Failure> {
+    let number = |n: i64| Some(n.to_string());
+    let mut external = Values::of(schema.table(EXTERNO)?);
+    external
+        .set("vnomentemi", Some(r.remitente.nombre.as_str()))
+        .set("ccodtipdoc", Some(r.tipo_documento.as_str()))
+        .set("vnumdoc", Some(r.numero_documento.as_str()))
+        .set("dfecdoc", Some(time(r.fecha_documento.unwrap_or(r.recibido_en))))
+        .set("vuniorgdst", Some(r.destinatario.unidad.as_str()))
+        .set("vnomdst", Some(r.destinatario.nombre.as_str()))
+        .set("vnomcardst", Some(r.destinatario.cargo.as_str()))
+        .set("vasu", Some(r.asunto.as_str()))
+        .set("snumanx", number(i64::try_from(r.anexos.len()).unwrap_or(i64::MAX)))
+        .set("snumfol", r.folios.and_then(number))
+        .set("vurldocanx", r.url_anexos.clone())
+        .set("dfecreg", Some(at))
+        .set("sidrecext", number(row));
+    Ok(external)
 }
 
 /// What was done here, and not by the SGD in the tables: the number it was filed under, the answer, and that the cargo arrived.

@@ -156,10 +156,11 @@ impl Conexion {
     }
 
     async fn judge(&self, exchange: &Exchange, session: &mut Session, row: i64) -> Result<Found, Failure> {
-        let reading =
-            session.client.build_transaction().read_only(true).isolation_level(IsolationLevel::RepeatableRead);
-        let tx = reading.start().await?;
-        let Some((asked, document)) = read(&tx, &session.schema, row).await? else { return Ok(Found::Incomplete) };
+        // No transaction is open while others are asked.
+        let tx = session.client.build_transaction().read_only(true).start().await?;
+        let found = read(&tx, &session.schema, row).await?;
+        tx.rollback().await?;
+        let Some((asked, document)) = found else { return Ok(Found::Later) };
         let holder = self.holder(exchange, &asked).await?;
         if let Some(known) = &holder {
             let ours = self.row_of(exchange, known.id).await? == Some(row);
@@ -176,10 +177,15 @@ impl Conexion {
                 return Ok(found);
             }
         }
-        let Some(document) = document else { return Ok(Found::Incomplete) };
-        let asked = with_pdf(&tx, &session.schema, exchange, asked, document).await?;
-        tx.rollback().await?;
-        self.hand_over(exchange, asked, row, holder).await
+        if document.is_none() {
+            return Ok(Found::Incomplete);
+        }
+        match whole(exchange, session, row).await? {
+            // The SGD changed which document it is meanwhile.
+            Some(now) if now.numero != asked.numero || now.destino != asked.destino => Ok(Found::Later),
+            Some(now) => self.hand_over(exchange, now, row, holder).await,
+            None => Ok(Found::Later),
+        }
     }
 
     async fn hand_over(
@@ -411,6 +417,16 @@ async fn main_document(tx: &Transaction<'_>, schema: &Schema, externo: i64) -> R
     let found: Option<Row> = tx.query_opt(sql.as_str(), &[]).await?;
     let principal = found.map(|row| row.try_get(0)).transpose()?;
     Ok(principal.map(|principal| Document { externo, principal }))
+}
+
+/// A row with its PDF, all of one moment.
+async fn whole(exchange: &Exchange, session: &mut Session, row: i64) -> Result<Option<Asked>, Failure> {
+    let reading = session.client.build_transaction().read_only(true).isolation_level(IsolationLevel::RepeatableRead);
+    let tx = reading.start().await?;
+    let Some((asked, Some(document))) = read(&tx, &session.schema, row).await? else { return Ok(None) };
+    let asked = with_pdf(&tx, &session.schema, exchange, asked, document).await?;
+    tx.rollback().await?;
+    Ok(Some(asked))
 }
 
 /// With its PDF in the store, and the names of its annexes.

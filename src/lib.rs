@@ -12,12 +12,14 @@
 //! - [`sgd`] (5): how a document system plugs in.
 //! - [`wsiotramite`] (5): the SOAP service the platform calls.
 //! - [`simulator`] (5): a platform on loopback.
+//! - [`conformance`] (5): the suite that judges an entity's component from outside.
 //! - [`cli`] (6): the commands, and the daemon composed of all the above.
 //! - [`config`] and [`telemetry`], beside the house: what the operator decides, and what he sees.
 
 pub mod audit;
 pub mod cli;
 pub mod config;
+pub mod conformance;
 pub mod contract;
 pub mod domain;
 pub mod exchange;

@@ -1,9 +1,10 @@
-//! Which jobs are due: one queue per destination, so that one that is dead or slow holds up only itself. In memory, filled
-//! from the index at start: pending work is small, and claiming must cost nothing. Leases are here too and nowhere else: a
-//! restart frees them, and a job's next step asks before it repeats.
+//! Which jobs are due: one queue per destination, so that one that is dead or slow holds up only itself; in each, the hosted
+//! entities take turns, so that one that sends much delays nobody else. In memory, filled from the index at start: pending work
+//! is small, and claiming must cost nothing. Leases are here too and nowhere else: a restart frees them, and a job's next step
+//! asks before it repeats.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     time::Duration,
 };
 
@@ -22,13 +23,18 @@ pub struct Queue {
     places: HashMap<Id, Place>,
     /// Jobs given up, which nobody claims: their kind and when they were made.
     dead: HashMap<Id, (JobKind, Timestamp)>,
-    /// The destination served last: the next round begins behind it.
-    served: Option<Ruc>,
+    /// The hosted entity and the destination served last: the next rounds begin behind them.
+    entidad_served: Option<Ruc>,
+    destino_served: Option<Ruc>,
 }
+
+/// The jobs of one hosted entity that are due at one destination, by age.
+type Due = BTreeSet<(Timestamp, Id)>;
 
 #[derive(Debug, Clone)]
 struct Place {
     destino: Ruc,
+    entidad: Ruc,
     /// Jobs of a destination go out in the order in which they were made.
     creado_en: Timestamp,
     proximo_en: Timestamp,
@@ -41,8 +47,8 @@ struct Place {
 struct Destino {
     /// Not due yet, by time.
     waiting: BTreeSet<(Timestamp, Id)>,
-    /// Due, by age.
-    due: BTreeSet<(Timestamp, Id)>,
+    /// Due, by hosted entity. No set is empty.
+    due: BTreeMap<Ruc, Due>,
     /// Claimed, with the end of the lease by the clock that nobody sets.
     leased: BTreeMap<Id, Duration>,
 }
@@ -68,6 +74,7 @@ impl Queue {
         }
         let place = Place {
             destino: job.destino.clone(),
+            entidad: job.entidad.clone(),
             creado_en: job.creado_en,
             proximo_en: job.proximo_en,
             intentos: job.intentos,
@@ -93,41 +100,46 @@ impl Queue {
         }
     }
 
-    /// Claims jobs, one of each destination in turn, and tells when the next could be claimed.
+    /// Claims jobs, one of each hosted entity in turn and of each of its destinations in turn, and tells when the next could be
+    /// claimed.
     pub fn claim(&mut self, claim: &Claim) -> (Vec<Id>, Option<Timestamp>) {
-        let until = claim.uptime.saturating_add(claim.lease);
-        let mut next = None;
         for destino in self.destinos.values_mut() {
             destino.settle(claim, &self.places);
         }
         let mut claimed = Vec::new();
-        let order = self.round();
-        let mut progress = true;
-        while claimed.len() < claim.limit && progress {
-            progress = false;
-            for ruc in &order {
-                if claimed.len() == claim.limit {
-                    break;
-                }
-                let Some(destino) = self.destinos.get_mut(ruc) else { continue };
-                let taken = if claim.in_doubt.contains(ruc) {
-                    destino.take_least_tried(claim.allowed(ruc), until, &self.places)
-                } else {
-                    destino.take(claim.allowed(ruc), until)
-                };
-                if let Some(id) = taken {
-                    claimed.push(id);
-                    self.served = Some(ruc.clone());
-                    progress = true;
-                }
+        let mut turns = self.turns();
+        while claimed.len() < claim.limit
+            && let Some((entidad, mut destinos)) = turns.pop_front()
+        {
+            while let Some(ruc) = destinos.pop_front() {
+                let Some(id) = self.take(&ruc, &entidad, claim) else { continue };
+                claimed.push(id);
+                destinos.push_back(ruc.clone());
+                self.destino_served = Some(ruc);
+                self.entidad_served = Some(entidad.clone());
+                turns.push_back((entidad, destinos));
+                break;
             }
         }
-        for (ruc, destino) in &self.destinos {
-            if let Some(at) = destino.next(claim.allowed(ruc), claim) {
-                next = Some(next.map_or(at, |first: Timestamp| first.min(at)));
-            }
-        }
+        let next = self.destinos.iter().filter_map(|(ruc, destino)| destino.next(claim.allowed(ruc), claim)).min();
         (claimed, next)
+    }
+
+    /// What a destination allows of one entity's jobs.
+    fn take(&mut self, ruc: &Ruc, entidad: &Ruc, claim: &Claim) -> Option<Id> {
+        let until = claim.uptime.saturating_add(claim.lease);
+        let destino = self.destinos.get_mut(ruc)?;
+        if destino.leased.len() >= claim.allowed(ruc) {
+            return None;
+        }
+        let id = if claim.in_doubt.contains(ruc) {
+            destino.least_tried(&self.places)?
+        } else {
+            destino.due.get(entidad)?.first()?.1
+        };
+        destino.forget(id, self.places.get(&id)?);
+        destino.leased.insert(id, until);
+        Some(id)
     }
 
     /// Gives a lease back: the job can be claimed when its time has come.
@@ -142,14 +154,14 @@ impl Queue {
     /// Makes all that waits for another attempt due: at one destination, or at all.
     pub fn wake(&mut self, destino: Option<&Ruc>) {
         // Questions for a cargo wait for a day that was chosen, not for a destination to come back.
-        let retries = |id: &Id| self.places.get(id).filter(|p| p.kind != JobKind::PreguntarCargo).map(|p| p.creado_en);
+        let retries = |id: &Id| self.places.get(id).filter(|p| p.kind != JobKind::PreguntarCargo);
         let woken = self.destinos.iter_mut().filter(|(ruc, _)| destino.is_none_or(|wanted| wanted == *ruc));
         for (_, destino) in woken {
             for (at, id) in std::mem::take(&mut destino.waiting) {
                 match retries(&id) {
-                    Some(made) => destino.due.insert((made, id)),
-                    None => destino.waiting.insert((at, id)),
-                };
+                    Some(place) => destino.make_due(id, place),
+                    None => drop(destino.waiting.insert((at, id))),
+                }
             }
         }
     }
@@ -177,14 +189,19 @@ impl Queue {
         counts.into_iter().map(standing).collect()
     }
 
-    /// The destinations, beginning behind the one served last.
-    fn round(&self) -> Vec<Ruc> {
-        let mut order: Vec<Ruc> = self.destinos.keys().cloned().collect();
-        if let Some(served) = &self.served {
-            let behind = order.partition_point(|ruc| ruc <= served);
-            order.rotate_left(behind);
+    /// Whose turn it is, beginning behind who was served last: the entities that have jobs due, and where.
+    fn turns(&self) -> VecDeque<(Ruc, VecDeque<Ruc>)> {
+        let mut lanes: BTreeMap<&Ruc, VecDeque<Ruc>> = BTreeMap::new();
+        let behind = |ruc: &Ruc| self.destino_served.as_ref().is_some_and(|served| ruc > served);
+        let (first, last): (Vec<_>, Vec<_>) = self.destinos.iter().partition(|(ruc, _)| behind(ruc));
+        for (ruc, destino) in first.into_iter().chain(last) {
+            for entidad in destino.due.keys() {
+                lanes.entry(entidad).or_default().push_back(ruc.clone());
+            }
         }
-        order
+        let behind = |ruc: &Ruc| self.entidad_served.as_ref().is_some_and(|served| ruc > served);
+        let (first, last): (Vec<_>, Vec<_>) = lanes.into_iter().partition(|(entidad, _)| behind(entidad));
+        first.into_iter().chain(last).map(|(entidad, destinos)| (entidad.clone(), destinos)).collect()
     }
 }
 
@@ -192,7 +209,6 @@ impl Destino {
     /// Moves what has become due, and what a lease held for too long.
     fn settle(&mut self, claim: &Claim, places: &HashMap<Id, Place>) {
         let now = claim.now;
-        let made = |id: &Id| places.get(id).map_or(Timestamp::MAX, |place| place.creado_en);
         let expired: Vec<Id> =
             self.leased.iter().filter(|(_, until)| **until <= claim.uptime).map(|(id, _)| *id).collect();
         for id in expired {
@@ -205,38 +221,30 @@ impl Destino {
             && at <= now
         {
             self.waiting.pop_first();
-            self.due.insert((made(&id), id));
+            if let Some(place) = places.get(&id) {
+                self.make_due(id, place);
+            }
         }
         let latest = now.checked_add(claim.wait_max).unwrap_or(Timestamp::MAX);
         while let Some((at, id)) = self.waiting.last().copied()
             && at > latest
         {
             self.waiting.pop_last();
-            self.due.insert((made(&id), id));
+            if let Some(place) = places.get(&id) {
+                self.make_due(id, place);
+            }
         }
     }
 
-    /// The oldest that is due.
-    fn take(&mut self, allowed: usize, until: Duration) -> Option<Id> {
-        if self.leased.len() >= allowed {
-            return None;
-        }
-        let (_, id) = self.due.pop_first()?;
-        self.leased.insert(id, until);
-        Some(id)
+    fn make_due(&mut self, id: Id, place: &Place) {
+        self.due.entry(place.entidad.clone()).or_default().insert((place.creado_en, id));
     }
 
-    /// The one that was tried least, the oldest of these: where the destination is in doubt, a document that fails whatever
-    /// its neighbours do must not be the one that speaks for all.
-    fn take_least_tried(&mut self, allowed: usize, until: Duration, places: &HashMap<Id, Place>) -> Option<Id> {
-        if self.leased.len() >= allowed {
-            return None;
-        }
+    /// The one that was tried least, the oldest of these, whoever sends it: where the destination is in doubt, a document that
+    /// fails whatever its neighbours do must not be the one that speaks for all.
+    fn least_tried(&self, places: &HashMap<Id, Place>) -> Option<Id> {
         let tries = |id: &Id| places.get(id).map_or(u32::MAX, |place| place.intentos);
-        let chosen = self.due.iter().copied().min_by_key(|(made, id)| (tries(id), *made))?;
-        self.due.remove(&chosen);
-        self.leased.insert(chosen.1, until);
-        Some(chosen.1)
+        self.due.values().flatten().min_by_key(|(made, id)| (tries(id), *made)).map(|(_, id)| *id)
     }
 
     /// When a job of this destination could be claimed. Of one that is not allowed any, or is at its limit, only the end of
@@ -255,7 +263,12 @@ impl Destino {
 
     fn forget(&mut self, id: Id, place: &Place) {
         self.waiting.remove(&(place.proximo_en, id));
-        self.due.remove(&(place.creado_en, id));
+        if let Some(due) = self.due.get_mut(&place.entidad) {
+            due.remove(&(place.creado_en, id));
+            if due.is_empty() {
+                self.due.remove(&place.entidad);
+            }
+        }
         self.leased.remove(&id);
     }
 
@@ -320,6 +333,21 @@ mod tests {
         queue.put(&job(6, 1, 0));
         assert_eq!(ids(&mut queue, &claim(1, 10)), [6], "the round goes on behind the one served last");
         assert_eq!(ids(&mut queue, &claim(9, 10)), [3]);
+    }
+
+    #[test]
+    fn an_entity_that_sends_much_delays_no_other_at_the_same_destination_or_elsewhere() {
+        let of = |n, entidad, destino| Job { entidad: ruc(entidad), ..job(n, destino, 0) };
+        // The first entity floods two destinations; the second has two documents, made last, for the first of them.
+        let flood = (1..=50).map(|n| of(n, 0, if n % 2 == 0 { 0 } else { 2 }));
+        let mut queue = filled(flood.chain([of(98, 1, 0), of(99, 1, 0)]));
+        assert_eq!(ids(&mut queue, &claim(4, 10)), [2, 98, 1, 99]);
+        assert_eq!(ids(&mut queue, &claim(3, 10)), [3, 4, 5], "what nobody else needs is the flood's");
+        queue.put(&of(97, 1, 0));
+        assert_eq!(ids(&mut queue, &claim(1, 3)), [0; 0], "a destination's limit holds for all together");
+        queue.remove(Id::from_u128(2));
+        queue.remove(Id::from_u128(4));
+        assert_eq!(ids(&mut queue, &claim(1, 3)), [97], "and who was not served last has what becomes free");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! which is what one would want. Pure but for its lock; the time is passed in.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -136,6 +136,8 @@ pub struct SaludPlataforma {
 
 #[derive(Debug, Default)]
 struct Destino {
+    /// The hosted entities that sent it something since the start: to others its health is nothing.
+    entidades: BTreeSet<Ruc>,
     ultimo_exito: Option<Timestamp>,
     ultimo_fallo: Option<Timestamp>,
     ultimo_error: Option<String>,
@@ -323,11 +325,15 @@ impl Health {
         }
     }
 
-    /// A job made at `creado_en` was taken for a destination: if it came back before that, what had waited is under way.
-    pub fn took(&self, ruc: &Ruc, creado_en: Timestamp) {
-        if let Some(destino) = self.lock().destinos.get_mut(ruc)
-            && destino.vuelto_en.is_some_and(|at| creado_en > at)
-        {
+    /// A hosted entity's job made at `creado_en` was taken for a destination: if it came back before that, what had waited is
+    /// under way.
+    pub fn took(&self, ruc: &Ruc, entidad: &Ruc, creado_en: Timestamp) {
+        let mut known = self.lock();
+        let destino = known.destinos.entry(ruc.clone()).or_default();
+        if !destino.entidades.contains(entidad) {
+            destino.entidades.insert(entidad.clone());
+        }
+        if destino.vuelto_en.is_some_and(|at| creado_en > at) {
             destino.vuelto_en = None;
         }
     }
@@ -364,8 +370,11 @@ impl Health {
         self.lock().destinos.get(ruc).map(|destino| destino.salud(ruc, now))
     }
 
-    pub fn todas(&self, now: Timestamp) -> Vec<Salud> {
-        let mut all: Vec<Salud> = self.lock().destinos.iter().map(|(ruc, destino)| destino.salud(ruc, now)).collect();
+    /// The health of the destinations that one hosted entity, or any, sent something since the start.
+    pub fn todas(&self, entidad: Option<&Ruc>, now: Timestamp) -> Vec<Salud> {
+        let known = self.lock();
+        let theirs = known.destinos.iter().filter(|(_, d)| entidad.is_none_or(|own| d.entidades.contains(own)));
+        let mut all: Vec<Salud> = theirs.map(|(ruc, destino)| destino.salud(ruc, now)).collect();
         all.sort_by(|a, b| a.ruc.cmp(&b.ruc));
         all
     }

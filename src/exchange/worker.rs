@@ -121,7 +121,7 @@ impl Worker {
         let full = claimed.jobs.len() == total;
         for job in claimed.jobs {
             let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else { break };
-            exchange.health.took(&job.destino, job.creado_en);
+            exchange.health.took(&job.destino, &job.entidad, job.creado_en);
             let attempt = attempt(exchange.clone(), job, slot, Arc::clone(&self.slow), Arc::clone(&self.freed));
             running.spawn(attempt);
         }

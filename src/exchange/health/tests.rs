@@ -67,9 +67,9 @@ fn one_answer_closes_it_again_and_says_so() {
     });
     assert!(health.record(&ruc(), doc(40), Outcome::Answered, TOOK, at(40)));
     assert_eq!(limit(&health, 40), Some(1), "what waited goes out in line");
-    health.took(&ruc(), at(39));
+    health.took(&ruc(), &ruc(), at(39));
     assert_eq!(limit(&health, 40), Some(1));
-    health.took(&ruc(), at(41));
+    health.took(&ruc(), &ruc(), at(41));
     assert_eq!(limit(&health, 40), None);
     assert!(!health.record(&ruc(), doc(41), Outcome::Answered, TOOK, at(41)));
     let salud = health.salud(&ruc(), at(41)).unwrap();

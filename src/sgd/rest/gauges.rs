@@ -201,7 +201,7 @@ mod tests {
         }
         health.record(&ruc(7), Id::from_u128(1), Outcome::Failed("no".into()), Duration::ZERO, at(500));
         let mut page = "a 1\n# EOF\n".to_owned();
-        add_to(&mut page, health.todas(at(500)));
+        add_to(&mut page, health.todas(None, at(500)));
         for line in [
             "chasqui_destination_circuit{ruc=\"20000000007\"} 0",
             "chasqui_destination_failures_in_a_row{ruc=\"20000000007\"} 1",
@@ -215,7 +215,7 @@ mod tests {
         let down = ruc(999);
         health.record(&down, Id::from_u128(1), Outcome::Failed("no".into()), Duration::ZERO, at(-9000));
         let mut page = String::new();
-        add_to(&mut page, health.todas(at(500)));
+        add_to(&mut page, health.todas(None, at(500)));
         assert!(page.contains(down.as_str()), "but not one that is down");
     }
 }

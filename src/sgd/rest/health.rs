@@ -77,7 +77,7 @@ fn word(holds: bool) -> &'static str {
 pub async fn metrics(State(api): State<Api>) -> Result<Response, Problem> {
     let mut page = api.metrics.text().map_err(|error| Problem::internal(&error))?;
     let (exchange, now) = (&api.exchange, api.exchange.now());
-    gauges::add_to(&mut page, exchange.health().todas(now));
+    gauges::add_to(&mut page, exchange.health().todas(None, now));
     gauges::add_platform(&mut page, &exchange.health().plataforma(now));
     gauges::add_queue(&mut page, &exchange.store().standing().await, now);
     let mut webhooks = Vec::new();

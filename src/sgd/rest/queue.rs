@@ -16,7 +16,7 @@ use crate::{
         Situacion, TextoListado, Trabajo,
         health::{Salud, SaludPlataforma},
     },
-    http::{Acceso, Problem},
+    http::{Acceso, Code, Problem},
     sgd::{tables::TablasView, webhook::WebhookView},
     store::JobKind,
 };
@@ -127,7 +127,8 @@ pub struct SaludView {
     items: Items<Salud>,
 }
 
-/// The health of the platform, of webhooks and tables, and of every counterpart tried since the start.
+/// The health of the platform, of webhooks and tables, and of every counterpart that the caller's entities sent something
+/// since the start.
 pub async fn health(State(api): State<Api>, acceso: Acceso) -> Result<Response, Problem> {
     let (health, now) = (api.exchange.health(), api.exchange.now());
     let webhooks = webhooks::views(&api, &acceso).await?;
@@ -135,12 +136,8 @@ pub async fn health(State(api): State<Api>, acceso: Acceso) -> Result<Response, 
     for one in api.tablas.of(&acceso) {
         tablas.push(one.view(&api.exchange).await.map_err(failure::store)?);
     }
-    Ok(json(&SaludView {
-        plataforma: health.plataforma(now),
-        webhooks,
-        tablas,
-        items: Items::whole(health.todas(now)),
-    }))
+    let items = Items::whole(health.todas(acceso.entidad.as_ref(), now));
+    Ok(json(&SaludView { plataforma: health.plataforma(now), webhooks, tablas, items }))
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -161,7 +158,12 @@ pub struct TextoView<'a> {
 }
 
 /// What other sides said that the catalogue does not know, the most frequent first.
-pub async fn texts(State(api): State<Api>) -> Result<Response, Problem> {
+pub async fn texts(State(api): State<Api>, acceso: Acceso) -> Result<Response, Problem> {
+    // They are counted for all hosted entities together.
+    if acceso.entidad.is_some() {
+        let detail = "Los textos se cuentan para todo el servicio: use una clave que no sea de una entidad";
+        return Err(Problem::new(Code::EntidadNoPermitida, detail));
+    }
     let found = api.exchange.textos().await.map_err(failure::store)?;
     Ok(json(&Items::whole(found.iter().map(texto))))
 }

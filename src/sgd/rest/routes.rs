@@ -266,7 +266,9 @@ fn operation() -> Vec<Operacion> {
         get("/api/v1/salud", queue::health, "Cómo están la plataforma, las demás entidades, los webhooks y las tablas")
             .responde::<queue::SaludView>(200),
         get("/api/v1/salud/textos", queue::texts, "Lo que dijeron otros y el catálogo no conoce")
-            .responde::<Items<queue::TextoView<'static>>>(200),
+            .detalle("De todo el servicio: con una clave que no sea de una entidad.")
+            .responde::<Items<queue::TextoView<'static>>>(200)
+            .fallas(&[Code::EntidadNoPermitida]),
         get("/api/v1/webhooks", webhooks::list, "Cómo va cada webhook").responde::<Items<WebhookView>>(200),
         get("/api/v1/webhooks/{nombre}", webhooks::show, "Cómo va un webhook").responde::<WebhookView>(200),
         post("/api/v1/webhooks/{nombre}/ping", webhooks::ping, "Prueba un webhook").responde::<webhooks::Ping>(200),

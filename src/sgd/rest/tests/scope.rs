@@ -8,6 +8,9 @@ use crate::{
 
 const ROLES: [Rol; 5] = [Rol::Sgd, Rol::MesaDePartes, Rol::Operador, Rol::Auditor, Rol::Admin];
 
+/// A counterpart that only entity A sends to.
+const SOLO_DE_A: &str = "20900000999";
+
 /// What entity A has, by which its data are known in an answer.
 struct Owned {
     despacho: String,
@@ -21,6 +24,7 @@ async fn owned(world: &World) -> Owned {
     let made = world.post(&key, "/api/v1/despachos", &despacho("SOLO-DE-A", &pdf(2000))).await.json();
     let recepcion = world.arrival("71").await;
     let cola = world.get(&key, "/api/v1/cola").await.json();
+    world.exchange.health().took(&ruc(SOLO_DE_A), &ruc(RUC_A), world.exchange.now());
     let claves = world.exchange.claves().await.unwrap();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     Owned {
@@ -48,8 +52,8 @@ impl Owned {
             .replace("{sha256}", &"0".repeat(64))
     }
 
-    fn marks(&self) -> [&str; 6] {
-        [&self.despacho, &self.recepcion, &self.trabajo, &self.clave, "SOLO-DE-A", RUC_A]
+    fn marks(&self) -> [&str; 7] {
+        [&self.despacho, &self.recepcion, &self.trabajo, &self.clave, "SOLO-DE-A", RUC_A, SOLO_DE_A]
     }
 }
 

@@ -168,7 +168,8 @@ impl Bench {
     /// A signed document that nobody sent before.
     fn document(&self, seed: u64) -> (Tramite, Bytes) {
         let (unsigned, mut pdf) = (pdf::pdf(seed, DOCUMENT), Vec::new());
-        let order = Order { at: SystemClock.now(), reason: None, location: None, stamp: None, timestamper: None };
+        let order =
+            Order { at: SystemClock.now(), reason: None, location: None, stamp: None, field: None, timestamper: None };
         pades::sign(Cursor::new(unsigned), &mut pdf, &self.identity, &order).expect("a signature");
         let some = |text: &str| Some(text.to_owned());
         let tramite = Tramite {

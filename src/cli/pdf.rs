@@ -67,6 +67,9 @@ pub struct Sign {
     /// Página del sello, desde 1, o «ultima» [si no se da: 1]
     #[arg(long, value_name = "PÁGINA", requires = "stamp", default_value = "1", hide_default_value = true)]
     page: String,
+    /// Campo de firma vacío que se llena, si el PDF trae uno; la firma se ve en el recuadro que el campo tenga
+    #[arg(long, value_name = "NOMBRE", conflicts_with = "stamp")]
+    field: Option<String>,
     /// Texto que se añade al sello; se repite
     #[arg(long, value_name = "TEXTO", requires = "stamp")]
     text: Vec<String>,
@@ -135,6 +138,7 @@ impl Sign {
             reason: self.reason.as_deref(),
             location: self.location.as_deref(),
             stamp: stamp.as_ref(),
+            field: self.field.as_deref(),
             timestamper: authority.as_deref().map(|authority| authority as &dyn Timestamper),
         };
         let done = self.write(&identity, &order)?;

@@ -206,9 +206,9 @@ impl Making {
         let order = Order {
             at: self.now,
             reason: Some(reason),
-            location: None,
             stamp,
             timestamper: self.timestamper.as_deref(),
+            ..Order::default()
         };
         let mut file = tempfile::tempfile().map_err(StoreError::Io)?;
         let done = pades::sign(input, &mut file, &self.identity, &order).map_err(|error| refused(&error))?;

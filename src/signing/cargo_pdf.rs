@@ -4,24 +4,16 @@
 use jiff::Timestamp;
 
 use super::{
+    drawing::{Drawing, HAIR, INK, MARGIN, SOFT, TINT, WIDTH},
     identity::Titular,
-    sheet::{self, A4, About, Color, Element, Face, Op, Role, SheetError, Style},
+    sheet::{self, A4, About, Color, Face, Op, Role, SheetError, Style},
 };
 use crate::domain::{Cargo, Desenlace, EntidadPropia, Recepcion, entidad, lima};
 
-const MARGIN: f32 = 56.0;
-const WIDTH: f32 = A4[0] - 2.0 * MARGIN;
-/// Where the values of facts begin, from the margin.
-const VALUES: f32 = 122.0;
 /// Where the block at the foot of the page begins.
 const FOOT: f32 = A4[1] - 150.0;
 const QR_SIDE: f32 = 84.0;
 const LOGO: [f32; 2] = [130.0, 46.0];
-
-const INK: Color = [33, 37, 41];
-const SOFT: Color = [95, 99, 104];
-const HAIR: Color = [214, 217, 221];
-const TINT: Color = [245, 246, 248];
 
 /// What a cargo's page is made from.
 pub struct Page<'a> {
@@ -44,10 +36,10 @@ const TRIES: [(f32, usize); 7] = [(1.0, 12), (0.94, 12), (0.87, 12), (0.8, 8), (
 pub fn render(page: &Page<'_>) -> Result<Vec<u8>, SheetError> {
     let mut elements = Vec::new();
     for (scale, lines_max) in TRIES {
-        let mut drawing = Drawing { elements: Vec::new(), y: 0.0, scale, lines_max, accent: page.accent() };
+        let mut drawing = Drawing::one_page(scale, lines_max, page.accent());
         page.draw(&mut drawing)?;
         let fits = drawing.y <= FOOT - 12.0;
-        elements = drawing.elements;
+        elements = drawing.into_elements();
         if fits {
             break;
         }
@@ -292,78 +284,6 @@ fn thousands(n: u64) -> String {
     out
 }
 
-/// The page as it grows downwards.
-struct Drawing {
-    elements: Vec<Element>,
-    /// Baseline of the next line.
-    y: f32,
-    scale: f32,
-    lines_max: usize,
-    accent: Color,
-}
-
-impl Drawing {
-    fn element(&mut self, role: Role, ops: Vec<Op>) {
-        self.elements.push(Element { role, ops });
-    }
-
-    fn fill(&mut self, area: [f32; 4], color: Color) {
-        self.element(Role::Decoration, vec![Op::Fill { area, color }]);
-    }
-
-    /// A text from `y` downwards, which ends on the next line.
-    #[allow(clippy::too_many_arguments)] // a place, a look and a text
-    fn text(
-        &mut self,
-        role: Role,
-        x: f32,
-        room: f32,
-        face: Face,
-        size: f32,
-        color: Color,
-        text: &str,
-        lines_max: usize,
-    ) {
-        let style = Style { face, size, color };
-        let mut ops = Vec::new();
-        for line in sheet::wrap(text, face, size, room, lines_max) {
-            ops.push(Op::Text { at: [x, self.y], style, text: line });
-            self.y += size * 1.4;
-        }
-        self.element(role, ops);
-    }
-
-    fn heading(&mut self, text: &str) {
-        self.text(Role::Heading(2), MARGIN, WIDTH, Face::Bold, 11.0 * self.scale, self.accent, text, 1);
-        self.fill([MARGIN, self.y - 10.0 * self.scale, WIDTH, 0.7], HAIR);
-        self.y += 5.0 * self.scale;
-    }
-
-    fn fact(&mut self, name: &str, value: &str) {
-        let value = if value.trim().is_empty() { "—" } else { value };
-        self.row(name, value, Face::Regular, 9.5);
-    }
-
-    /// Digests are compared letter by letter: a face whose letters are all alike wide, on one line.
-    fn digest(&mut self, name: &str, value: &str) {
-        self.row(name, value, Face::Mono, 8.9);
-    }
-
-    fn row(&mut self, name: &str, value: &str, face: Face, size: f32) {
-        let (top, size) = (self.y, size * self.scale);
-        self.text(Role::Name, MARGIN, VALUES - 8.0, Face::Regular, 9.0 * self.scale, SOFT, name, 2);
-        let below = std::mem::replace(&mut self.y, top);
-        let room = WIDTH - VALUES;
-        // A digest is never cut: it is set smaller instead.
-        let size = match face {
-            Face::Mono => size.min(size * room / sheet::width(value, face, size).max(1.0)),
-            _ => size,
-        };
-        self.text(Role::Value, MARGIN + VALUES, room, face, size, INK, value, self.lines_max);
-        self.y = self.y.max(below) + 2.2 * self.scale;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Cursor;
@@ -499,7 +419,7 @@ mod tests {
                 at: at("2026-11-23T08:31:12"),
             };
             let (scale, lines_max) = TRIES[TRIES.len() - 1];
-            let mut d = Drawing { elements: Vec::new(), y: 0.0, scale, lines_max, accent: p.accent() };
+            let mut d = Drawing::one_page(scale, lines_max, p.accent());
             p.draw(&mut d).unwrap();
             assert!(d.y <= FOOT, "{}", d.y);
             let mut pdf = Pdf::open(Cursor::new(render(&p).unwrap())).unwrap();

@@ -7,6 +7,7 @@ pub mod cades;
 pub mod cargo_pdf;
 pub mod certificate;
 pub mod cms;
+pub mod drawing;
 pub mod identity;
 pub mod pades;
 pub mod pdf;

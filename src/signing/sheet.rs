@@ -1,5 +1,5 @@
-//! One page drawn from elements: text in embedded fonts, boxes, a QR code, an image. As a document it is PDF/A-2a and
-//! PDF/UA-1: every element says what it is, in the order in which it is read. Also draws the visible stamps of signatures.
+//! Pages drawn from elements: text in embedded fonts, boxes, a QR code, an image. As a document it is PDF/A-2a and
+//! PDF/UA-1 (or PDF/A-2b): every element says what it is, in the order in which it is read. Also draws the visible stamps of signatures.
 
 use std::{collections::BTreeMap, num::NonZeroU16, sync::LazyLock};
 
@@ -205,20 +205,58 @@ pub struct About {
     pub at: Timestamp,
 }
 
+/// What a document promises its readers to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// PDF/A-2a and PDF/UA-1.
+    Accessible,
+    /// PDF/A-2b: tagged as well, but something will be added to it that is in no structure, as fields for signatures are.
+    Archival,
+}
+
+/// A place in the document's outline.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bookmark {
+    pub title: String,
+    /// From 0.
+    pub page: usize,
+    /// From the page's top, in points.
+    pub y: f32,
+}
+
 /// Draws a document of one page.
 pub fn document(size: [f32; 2], elements: &[Element], about: &About) -> Result<Vec<u8>, SheetError> {
-    let configuration = ConfigurationBuilder::new()
-        .with_archival_validator(Archival::A2_A)
-        .with_accessibility_validator(Accessibility::UA1)
-        .finish()
-        .map_err(|error| SheetError::Write(format!("{error:?}")))?;
+    let whole = Bookmark { title: about.title.clone(), page: 0, y: 0.0 };
+    pages(size, &[elements], &[whole], about, Profile::Accessible)
+}
+
+/// Draws a document of several pages, all of one size.
+pub fn pages(
+    size: [f32; 2],
+    pages: &[&[Element]],
+    bookmarks: &[Bookmark],
+    about: &About,
+    profile: Profile,
+) -> Result<Vec<u8>, SheetError> {
+    let configuration = match profile {
+        Profile::Accessible => ConfigurationBuilder::new()
+            .with_archival_validator(Archival::A2_A)
+            .with_accessibility_validator(Accessibility::UA1),
+        Profile::Archival => ConfigurationBuilder::new().with_archival_validator(Archival::A2_B),
+    };
+    let configuration = configuration.finish().map_err(|error| SheetError::Write(format!("{error:?}")))?;
     let settings = SerializeSettings { configuration, enable_tagging: true, ..SerializeSettings::default() };
     let mut document = Document::new_with(settings);
     let mut tree = TagTree::new().with_lang(Some(LANGUAGE.into()));
-    page(&mut document, size, elements, Some(&mut tree))?;
+    for (index, elements) in pages.iter().enumerate() {
+        page(&mut document, size, elements, Some((index, &mut tree)))?;
+    }
     document.set_tag_tree(tree);
     let mut outline = Outline::new();
-    outline.push_child(OutlineNode::new(about.title.clone(), XyzDestination::new(0, Point::from_xy(0.0, 0.0))));
+    for mark in bookmarks {
+        let place = XyzDestination::new(mark.page, Point::from_xy(0.0, mark.y));
+        outline.push_child(OutlineNode::new(mark.title.clone(), place));
+    }
     document.set_outline(outline);
     document.set_metadata(
         Metadata::new()
@@ -261,12 +299,12 @@ fn page(
     document: &mut Document,
     [width, height]: [f32; 2],
     elements: &[Element],
-    tree: Option<&mut TagTree>,
+    tree: Option<(usize, &mut TagTree)>,
 ) -> Result<(), SheetError> {
     let settings = PageSettings::from_wh(width, height).ok_or_else(|| SheetError::Write("sin tamaño".into()))?;
     let mut page = document.start_page_with(settings);
     let mut surface = page.surface();
-    let mut tags = Tags::default();
+    let mut tags = Tags { page: tree.as_ref().map_or(0, |(index, _)| *index), ..Tags::default() };
     for element in elements {
         let mut leaves = Vec::new();
         if matches!(element.role, Role::Paragraph | Role::Heading(_) | Role::Name | Role::Value) {
@@ -286,7 +324,7 @@ fn page(
     }
     surface.finish();
     page.finish();
-    if let Some(tree) = tree {
+    if let Some((_, tree)) = tree {
         tags.finish().into_iter().for_each(|group| tree.push(group));
     }
     Ok(())
@@ -295,6 +333,7 @@ fn page(
 /// The structure as it grows: rows in a row become one table.
 #[derive(Default)]
 struct Tags {
+    page: usize,
     groups: Vec<TagGroup>,
     row: Option<TagGroup>,
     table: Option<TagGroup>,
@@ -329,7 +368,7 @@ impl Tags {
                 with(TagGroup::new(Tag::Hn(level, Some(element.words()))))
             }
             Role::Figure(words) => {
-                let area = element.ops.first().and_then(Op::area).map(|area| BBox::new(0, area));
+                let area = element.ops.first().and_then(Op::area).map(|area| BBox::new(self.page, area));
                 with(TagGroup::new(Tag::Figure(Some(words.clone())).with_bbox(area)))
             }
             _ => with(TagGroup::new(Tag::P)),

@@ -70,8 +70,7 @@ impl Authority {
 
     fn try_sign(&self, ruc: &str, entity: &str, pdf: &[u8], now: Timestamp) -> Result<Vec<u8>, String> {
         let identity = self.identity(ruc, entity)?;
-        let order =
-            Order { at: now, reason: Some("Cargo de recepción"), location: None, stamp: None, timestamper: None };
+        let order = Order { at: now, reason: Some("Cargo de recepción"), ..Order::default() };
         let mut signed = Vec::new();
         pades::sign(Cursor::new(pdf), &mut signed, &identity, &order).map_err(|error| error.to_string())?;
         Ok(signed)

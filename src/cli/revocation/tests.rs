@@ -183,7 +183,7 @@ impl World {
         let work = move || {
             let mut signed = Vec::new();
             let pdf = include_bytes!("../../../fixtures/oficio.pdf");
-            let order = Order { at: now, reason: None, location: None, stamp: None, timestamper: None };
+            let order = Order { at: now, reason: None, location: None, stamp: None, field: None, timestamper: None };
             pades::sign(std::io::Cursor::new(&pdf[..]), &mut signed, &signer, &order).unwrap();
             let mut trust = Trust::default();
             trust.with(&std::fs::read(pki("root.cert.pem")).unwrap(), "root").unwrap();

@@ -17,13 +17,13 @@ use crate::signing::{
 };
 
 /// Fields of a form and annotations of a page that are looked at.
-const LOOKED_AT_MAX: usize = 4096;
+pub(super) const LOOKED_AT_MAX: usize = 4096;
 
 /// Print, and do not let it be moved (ISO 32000-1, 12.5.3).
-const PRINT_AND_LOCKED: i64 = 4 + 128;
+pub(super) const PRINT_AND_LOCKED: i64 = 4 + 128;
 
 /// SignaturesExist and AppendOnly (ISO 32000-1, 12.7.2).
-const SIGNATURES_APPEND_ONLY: i64 = 3;
+pub(super) const SIGNATURES_APPEND_ONLY: i64 = 3;
 
 /// Whether a certification signature allows no change at all (DocMDP, P 1).
 pub fn changes_forbidden<R: Read + Seek>(pdf: &mut Pdf<R>) -> Result<bool, PadesError> {
@@ -72,7 +72,7 @@ pub fn add_field<R: Read + Seek>(
     }
     update.put(field, &Object::Dict(dict));
     on_its_page(pdf, update, &placed, field)?;
-    in_the_form(pdf, update, field)?;
+    in_the_form(pdf, update, &[field], SIGNATURES_APPEND_ONLY)?;
     Ok(name)
 }
 
@@ -93,7 +93,7 @@ fn free_name<R: Read + Seek>(pdf: &mut Pdf<R>) -> Result<String, PadesError> {
 }
 
 /// A field's name for comparing: ASCII as it is, also out of UTF-16.
-fn plain(bytes: &[u8]) -> String {
+pub(super) fn plain(bytes: &[u8]) -> String {
     let utf16 = bytes.strip_prefix(&[0xfe, 0xff]);
     let bytes: Vec<u8> =
         utf16.map_or_else(|| bytes.to_vec(), |units| units.iter().copied().filter(|b| *b != 0).collect());
@@ -108,20 +108,25 @@ fn on_its_page<R: Read + Seek>(
     field: Ref,
 ) -> Result<(), PadesError> {
     let mut page = placed.page.dict.clone();
-    if add_to_list(pdf, update, &mut page, "Annots", field)? {
+    if add_to_list(pdf, update, &mut page, "Annots", &[field])? {
         update.put(placed.page.id, &Object::Dict(page));
     }
     Ok(())
 }
 
-/// Puts the field into the form, which is made if there is none.
-fn in_the_form<R: Read + Seek>(pdf: &mut Pdf<R>, update: &mut Update, field: Ref) -> Result<(), PadesError> {
+/// Puts fields into the form, which is made if there is none, and raises these of its `SigFlags`.
+pub(super) fn in_the_form<R: Read + Seek>(
+    pdf: &mut Pdf<R>,
+    update: &mut Update,
+    fields: &[Ref],
+    raised: i64,
+) -> Result<(), PadesError> {
     let (root, mut catalog) = pdf.catalog()?;
     let (place, mut form) = pdf.acro_form()?.unwrap_or_default();
-    let listed_here = add_to_list(pdf, update, &mut form, "Fields", field)?;
+    let listed_here = !fields.is_empty() && add_to_list(pdf, update, &mut form, "Fields", fields)?;
     let flags = form.get("SigFlags").and_then(Object::as_int).unwrap_or(0);
-    let flagged = flags | SIGNATURES_APPEND_ONLY == flags;
-    form.set("SigFlags", Object::Int(flags | SIGNATURES_APPEND_ONLY));
+    let flagged = flags | raised == flags;
+    form.set("SigFlags", Object::Int(flags | raised));
     match place {
         Some(_) if !listed_here && flagged => {}
         Some(place) => update.put(place, &Object::Dict(form)),
@@ -137,16 +142,16 @@ fn in_the_form<R: Read + Seek>(pdf: &mut Pdf<R>, update: &mut Update, field: Ref
 
 /// Appends to a list in a dictionary. A list that is an object of its own is written there, and the dictionary stays as it
 /// was; the answer tells whether the dictionary changed.
-fn add_to_list<R: Read + Seek>(
+pub(super) fn add_to_list<R: Read + Seek>(
     pdf: &mut Pdf<R>,
     update: &mut Update,
     dict: &mut Dict,
     key: &str,
-    item: Ref,
+    added: &[Ref],
 ) -> Result<bool, PadesError> {
     let place = dict.get(key).and_then(Object::as_ref);
     let mut items = pdf.value(dict, key)?.as_array().map(<[Object]>::to_vec).unwrap_or_default();
-    items.push(Object::Ref(item));
+    items.extend(added.iter().copied().map(Object::Ref));
     match place {
         Some(place) => update.put(place, &Object::Array(items)),
         None => dict.set(key, Object::Array(items)),

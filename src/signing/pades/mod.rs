@@ -1,6 +1,7 @@
 //! Signs PDFs: PAdES baseline B, or T with a timestamp, as an incremental update. Earlier signatures stay valid, the form
 //! that holds them is kept, and the file is only read, hashed and copied on, so its size costs no memory.
 
+mod field;
 mod form;
 mod stamp;
 mod update;
@@ -10,6 +11,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use jiff::Timestamp;
 use openssl::sha::Sha256;
 
+pub use field::{EmptyField, add_empty_fields, signature_fields};
 pub use stamp::{Corner, PageChoice, VisibleStamp};
 
 use super::{
@@ -36,6 +38,9 @@ pub struct Order<'a> {
     pub location: Option<&'a str>,
     /// What is seen of the signature; without it nothing is.
     pub stamp: Option<&'a VisibleStamp>,
+    /// Full name of the empty signature field that is filled; without it a new one is added. One that is seen on its page is
+    /// filled with the stamp, or with a plain one.
+    pub field: Option<&'a str>,
     pub timestamper: Option<&'a dyn Timestamper>,
 }
 
@@ -75,12 +80,23 @@ pub enum PadesError {
     NoPage(usize),
     #[error("en esa página no queda lugar para el sello visible")]
     NoRoom,
+    #[error("el PDF no tiene un campo de firma llamado «{name}»{}", known(.empty))]
+    NoField { name: String, empty: Vec<String> },
+    #[error("el campo «{0}» ya está firmado: elija otro, o firme sin indicar el campo para añadir uno")]
+    FieldSigned(String),
     #[error("no se pudo dibujar el sello visible: {0}")]
     Stamp(String),
     #[error(transparent)]
     Identity(#[from] IdentityError),
     #[error("no se pudo leer o escribir el archivo: {0}")]
     Io(#[from] io::Error),
+}
+
+fn known(empty: &[String]) -> String {
+    match empty {
+        [] => "; tampoco hay otro por firmar".to_owned(),
+        names => format!("; por firmar están: {}", names.join(", ")),
+    }
 }
 
 /// Signs the PDF that `input` holds and writes the signed one to `output`.
@@ -150,7 +166,10 @@ fn prepared<R: Read + Seek>(
     let signature = update.reserve()?;
     let dictionary = Dictionary::new(identity, order, room);
     let place = update.put_raw(signature, &dictionary.bytes);
-    let field = form::add_field(pdf, &mut update, signature, identity, order)?;
+    let field = match order.field {
+        Some(name) => field::fill(pdf, &mut update, signature, identity, order, name)?,
+        None => form::add_field(pdf, &mut update, signature, identity, order)?,
+    };
     let mut mark = Sha256::new();
     mark.update(identity.titular().nombre.as_bytes());
     mark.update(order.at.to_string().as_bytes());

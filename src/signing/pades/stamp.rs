@@ -21,6 +21,9 @@ const MARGIN: f32 = 18.0;
 const WIDTH: f32 = 218.0;
 const PADDING: f32 = 7.0;
 const QR_SIDE: f32 = 52.0;
+/// A field's box with a shorter side shows nothing; a longer one is drawn in as if it had this side. In points.
+const SEEN_MIN: f64 = 12.0;
+const SIDE_MAX: f64 = 2000.0;
 /// Lines of one text of the stamp.
 const LINES_MAX: usize = 3;
 /// Annotations of a page and objects of a drawing that are looked at.
@@ -78,12 +81,43 @@ pub fn place<R: Read + Seek>(
     order: &Order<'_>,
 ) -> Result<Placed, PadesError> {
     let page = page(pdf, stamp.page)?;
-    let (size, elements) = card(stamp, identity, order);
+    let (size, elements) = card(stamp, identity, order, WIDTH, 1.0, 0.0);
     let view = View::new(pdf, &page)?;
     let rect = free_place(pdf, &page, &view, size, stamp.corner)?;
     let drawing = sheet::drawing(size, &elements).map_err(|error| PadesError::Stamp(error.to_string()))?;
     let appearance = take_over(drawing, update, size, view.rotate)?;
     Ok(Placed { page, rect, appearance: Some(appearance) })
+}
+
+/// Draws what is seen of a signature into the box of a field that stands on the page already. `None` for a box of no size.
+pub fn within<R: Read + Seek>(
+    pdf: &mut Pdf<R>,
+    update: &mut Update,
+    page: &Page,
+    rect: [f64; 4],
+    identity: &Identity,
+    order: &Order<'_>,
+) -> Result<Option<Ref>, PadesError> {
+    let rotate = View::new(pdf, page)?.rotate;
+    let [left, bottom, right, top] = normal(rect);
+    let (width, height) = if rotate % 180 == 0 { (right - left, top - bottom) } else { (top - bottom, right - left) };
+    if width < SEEN_MIN || height < SEEN_MIN {
+        return Ok(None);
+    }
+    #[allow(clippy::cast_possible_truncation)] // points of a page
+    let size = [width.min(SIDE_MAX) as f32, height.min(SIDE_MAX) as f32];
+    let plain = VisibleStamp { page: PageChoice::First, corner: Corner::TopLeft, title: None, lines: vec![], qr: None };
+    let stamp = order.stamp.unwrap_or(&plain);
+    let mut elements = Vec::new();
+    for scale in [1.25, 1.0, 0.9, 0.8, 0.7, 0.6, 0.5] {
+        let ([_, tall], drawn) = card(stamp, identity, order, size[0], scale, size[1]);
+        elements = drawn;
+        if tall <= size[1] {
+            break;
+        }
+    }
+    let drawing = sheet::drawing(size, &elements).map_err(|error| PadesError::Stamp(error.to_string()))?;
+    take_over(drawing, update, size, rotate).map(Some)
 }
 
 fn page<R: Read + Seek>(pdf: &mut Pdf<R>, choice: PageChoice) -> Result<Page, PadesError> {
@@ -103,17 +137,24 @@ fn page<R: Read + Seek>(pdf: &mut Pdf<R>, choice: PageChoice) -> Result<Page, Pa
     Err(PadesError::NoPage(index.saturating_add(1)))
 }
 
-/// Size and content of the card.
-fn card(stamp: &VisibleStamp, identity: &Identity, order: &Order<'_>) -> ([f32; 2], Vec<Element>) {
+/// Size and content of the card, which is `tall_min` at least.
+fn card(
+    stamp: &VisibleStamp,
+    identity: &Identity,
+    order: &Order<'_>,
+    wide: f32,
+    scale: f32,
+    tall_min: f32,
+) -> ([f32; 2], Vec<Element>) {
     let titular = identity.titular();
-    let room = WIDTH - 2.0 * PADDING - 3.0 - if stamp.qr.is_some() { QR_SIDE + PADDING } else { 0.0 };
+    let room = wide - 2.0 * PADDING - 3.0 - if stamp.qr.is_some() { QR_SIDE + PADDING } else { 0.0 };
     let title = stamp.title.as_deref().unwrap_or("Firmado digitalmente por");
     let entity = match (&titular.organizacion, &titular.ruc) {
         (Some(name), Some(ruc)) => Some(format!("{name} · RUC {ruc}")),
         (name, _) => name.clone(),
     };
     let when = lima::en_lima(order.at).strftime("Fecha: %d/%m/%Y %H:%M:%S -05:00").to_string();
-    let style = |face, size, color| Style { face, size, color };
+    let style = |face, size: f32, color| Style { face, size: size * scale, color };
     let mut texts = vec![
         (title.to_owned(), style(Face::Regular, 6.5, SOFT)),
         (titular.nombre.clone(), style(Face::Bold, 8.0, INK)),
@@ -131,18 +172,18 @@ fn card(stamp: &VisibleStamp, identity: &Identity, order: &Order<'_>) -> ([f32; 
             ops.push(Op::Text { at: [PADDING + 3.0, y - style.size * 0.28], style, text: line });
         }
     }
-    let height = (y + PADDING).max(if stamp.qr.is_some() { QR_SIDE + 2.0 * PADDING } else { 0.0 });
+    let height = (y + PADDING).max(tall_min).max(if stamp.qr.is_some() { QR_SIDE + 2.0 * PADDING } else { 0.0 });
     if let Some(text) = &stamp.qr {
-        let at = [WIDTH - PADDING - QR_SIDE, (height - QR_SIDE) / 2.0];
+        let at = [wide - PADDING - QR_SIDE, (height - QR_SIDE) / 2.0];
         ops.push(Op::Qr { at, side: QR_SIDE, text: text.clone() });
     }
     let mut all = vec![
-        Op::Fill { area: [0.0, 0.0, WIDTH, height], color: [205, 208, 212] },
-        Op::Fill { area: [0.6, 0.6, WIDTH - 1.2, height - 1.2], color: PAPER },
+        Op::Fill { area: [0.0, 0.0, wide, height], color: [205, 208, 212] },
+        Op::Fill { area: [0.6, 0.6, wide - 1.2, height - 1.2], color: PAPER },
         Op::Fill { area: [0.0, 0.0, 2.6, height], color: ACCENT },
     ];
     all.extend(ops);
-    ([WIDTH, height], vec![Element { role: Role::Decoration, ops: all }])
+    ([wide, height], vec![Element { role: Role::Decoration, ops: all }])
 }
 
 /// The page as it is seen: turned, and cut to its crop box.

@@ -284,3 +284,46 @@ fn gapped(gap: u64) -> Vec<u8> {
     file.extend(format!("{table}trailer\n<</Size 4 /Root 1 0 R>>\nstartxref\n{place}\n%%EOF\n").bytes());
     file
 }
+
+/// Two boxes on our page, as the acta has them.
+fn with_fields() -> Vec<u8> {
+    let field = |name: &str, left: f32| EmptyField {
+        name: name.into(),
+        about: format!("Firma de {name}"),
+        page: 0,
+        area: [left, 600.0, 200.0, 80.0],
+    };
+    let mut out = Vec::new();
+    add_empty_fields(&page(), &[field("FirmaA", 56.0), field("FirmaB", 300.0)], &[1; 16], &mut out).unwrap();
+    out
+}
+
+#[test]
+fn empty_fields_are_filled_by_name_each_once_and_both_signatures_hold() {
+    let prepared = with_fields();
+    assert!(prepared.starts_with(&page()));
+    let names = |file: &[u8]| -> Vec<(String, bool)> {
+        signature_fields(Cursor::new(file)).unwrap().into_iter().map(|known| (known.name, known.signed)).collect()
+    };
+    assert_eq!(names(&prepared), [("FirmaA".to_owned(), false), ("FirmaB".to_owned(), false)]);
+    let in_field = |name| Order { field: Some(name), ..order() };
+    let first = signed(&prepared, &samples::agente(), &in_field("FirmaB"));
+    assert_eq!(names(&first), [("FirmaA".to_owned(), false), ("FirmaB".to_owned(), true)]);
+    let both = signed(&first, &samples::persona(), &in_field("FirmaA"));
+    assert!(names(&both).iter().all(|(_, signed)| *signed));
+    assert_eq!(valid(&both).0, 2);
+
+    let mut trust = crate::signing::trust::Trust::default();
+    trust.with(samples::CHAIN, "pruebas").unwrap();
+    let context =
+        crate::signing::verify::Context { now: now(), trust: &trust, folios: None, revocation: None, begun: None };
+    let report = crate::signing::verify::examine(Cursor::new(&both), &context);
+    assert_eq!(report.veredicto, crate::domain::firmas::Veredicto::Confiable, "{}", report.texto());
+
+    let refusal = |file: &[u8], name| {
+        sign(Cursor::new(file), Vec::new(), &samples::agente(), &in_field(name)).unwrap_err().to_string()
+    };
+    assert!(refusal(&first, "FirmaB").starts_with("el campo «FirmaB» ya está firmado"));
+    assert_eq!(refusal(&first, "Otra"), "el PDF no tiene un campo de firma llamado «Otra»; por firmar están: FirmaA");
+    assert!(refusal(&page(), "Otra").ends_with("tampoco hay otro por firmar"));
+}

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     anchors, causes::in_spanish, identities, limits, ready, reload, reload::Reloader, revocation::Revocation,
-    watch::Watch,
+    tls::Secure, watch::Watch,
 };
 use crate::{
     audit::{self, AuditError, Log},
@@ -89,6 +89,8 @@ pub enum StartError {
     Signing(String),
     #[error("los certificados de confianza de [trust] no se pueden usar: {0}")]
     Trust(String),
+    #[error("no se puede atender con TLS: {0}")]
+    Tls(String),
     #[error("no se puede usar el {0}")]
     Webhook(String),
     #[error("no se pueden usar las {0}")]
@@ -134,7 +136,7 @@ pub struct Daemon {
     worker: JoinHandle<()>,
     telling: Vec<JoinHandle<()>>,
     auditing: JoinHandle<()>,
-    watching: JoinHandle<()>,
+    watching: Vec<JoinHandle<()>>,
     /// Purges what is old enough, if there is a rule.
     purging: Option<JoinHandle<()>>,
     reloader: Arc<Reloader>,
@@ -159,6 +161,7 @@ impl Daemon {
         let exchange = exchange(config, overrides, store)?;
         let audit = audit_log(config, &exchange)?;
         tell_configuration(config, &exchange).await;
+        let secure = Secure::open(&config.tls).map_err(StartError::Tls)?;
         let webhooks = webhooks(config)?;
         webhooks.prepare(&exchange).await;
         let tablas = tablas(config)?;
@@ -177,7 +180,8 @@ impl Daemon {
         let (metrics, stop) = (Arc::new(Metrics::default()), CancellationToken::new());
         limits::show(&config.limits, &metrics);
         let (again, rates) = (Arc::new(Notify::new()), Rates::new(&config.limits));
-        let reloader = Arc::new(Reloader::new(config.clone(), read, level, rates.clone(), Arc::clone(&again)));
+        let reloader = Reloader::new(config.clone(), read, level, rates.clone(), Arc::clone(&again), secure.clone());
+        let reloader = Arc::new(reloader);
         let reload: Arc<dyn Reload> = Arc::clone(&reloader) as _;
         let running = Running { stop: stop.clone(), rates, reload: Some(reload) };
         let shared = Shared {
@@ -188,6 +192,7 @@ impl Daemon {
             webhooks: &webhooks,
             tablas: &tablas,
             running: &running,
+            secure: &secure,
         };
         let inside = shared.in_flight(API);
         let listeners = vec![
@@ -204,8 +209,14 @@ impl Daemon {
         let clock = exchange.clone();
         let every = config.audit.checkpoint_every;
         let auditing = tokio::spawn(Arc::clone(&audit).run(Arc::new(move || clock.now()), every, stop.clone()));
-        let watch = Watch { config: config.clone(), exchange: exchange.clone(), again: Arc::clone(&again) };
-        let watching = tokio::spawn(watch.run(stop.clone()));
+        let watch = Watch {
+            config: config.clone(),
+            exchange: exchange.clone(),
+            again: Arc::clone(&again),
+            secure: secure.clone(),
+        };
+        let watching =
+            vec![tokio::spawn(watch.run(stop.clone())), tokio::spawn(secure.watch(exchange.clone(), stop.clone()))];
         let purging = exchange.politica().activa().then(|| tokio::spawn(exchange.clone().conservar(stop.clone())));
         let drain = config.limits.drain_timeout;
         let (soap, api) = (soap_address, api_address);
@@ -287,7 +298,9 @@ impl Daemon {
         };
         tokio::join!(drained, worked, told);
         self.auditing.await.ok();
-        self.watching.await.ok();
+        for watching in self.watching {
+            watching.await.ok();
+        }
         if let Some(purging) = self.purging {
             purging.await.ok();
         }
@@ -305,6 +318,7 @@ struct Shared<'a> {
     webhooks: &'a Webhooks,
     tablas: &'a Tablas,
     running: &'a Running,
+    secure: &'a Secure,
 }
 
 impl Shared<'_> {
@@ -314,6 +328,11 @@ impl Shared<'_> {
             options.on_panic = wsiotramite::on_panic;
             options.on_overload = wsiotramite::on_overload;
         }
+        options.tls = match name {
+            SOAP => self.secure.soap.clone(),
+            API => self.secure.api.clone(),
+            _ => None,
+        };
         tokio::spawn(server::serve(listener, router, options, self.running.stop.clone()))
     }
 

@@ -12,7 +12,7 @@ use crate::{
     config::{self, Config, Loaded, Origin},
     domain::recepcion::ANEXOS_TRAIDOS_MAX,
     exchange::DESTINOS_MAX,
-    http::{limits, server},
+    http::{limits, server, tls},
     sgd::{
         annexes, bridge,
         rest::{ANNEXES_MAX, listing, statistics, stream},
@@ -220,6 +220,8 @@ fn fixed() -> Vec<Limit> {
         ("http.refusals_max", count(server::REFUSALS_MAX, "conexiones"), "de más, a las que se responde 503"),
         ("http.refusals_per_peer_max", count(server::REFUSALS_PER_PEER_MAX, "conexiones"), "de esas, por dirección IP"),
         ("http.refusal_timeout", Time(server::REFUSAL_HEADER_TIMEOUT), "para las cabeceras de esas conexiones"),
+        ("tls.handshake_timeout", Time(tls::HANDSHAKE_TIMEOUT), "para acordar TLS (o header_timeout si es menos)"),
+        ("tls.file_max", Bytes(tls::files::FILE_BYTES_MAX), "archivo de certificados o de una clave de TLS"),
         ("http.retry_after", Time(Duration::from_secs(server::RETRY_AFTER_S)), "que se pide esperar con un 503"),
         (
             "rest.looked_at_max",

@@ -27,6 +27,7 @@ mod send;
 mod serve;
 mod simulator;
 mod store;
+mod tls;
 mod usage;
 mod watch;
 mod webhook;

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 
 use crate::{
+    cli::tls::Secure,
     config::Config,
     http::rates::Rates,
     sgd::rest::{Reload, Reloaded},
@@ -20,10 +21,14 @@ use crate::{
 pub type Read = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
 /// What is read anew each time by who watches it.
-const WATCHED: [&str; 3] = ["trust.anchors", "trust.lists", "entity.identity (solo para avisar de su vencimiento)"];
+const WATCHED: [&str; 4] =
+    ["trust.anchors", "trust.lists", "entity.identity (solo para avisar de su vencimiento)", "los archivos de [tls]"];
 
-/// The keys that change while the daemon runs.
-const APPLIED: [&str; 3] = ["log.level", "limits.key_rate", "limits.key_burst"];
+/// The keys that change while the daemon runs; of a section with a dot at its end all do.
+const APPLIED: [&str; 4] = ["log.level", "limits.key_rate", "limits.key_burst", TLS];
+
+/// Changes as long as no listener takes up TLS or leaves it.
+const TLS: &str = "tls.";
 
 pub struct Reloader {
     /// As it is in force.
@@ -34,11 +39,19 @@ pub struct Reloader {
     rates: Rates,
     /// Has the watch read its files anew.
     again: Arc<Notify>,
+    secure: Secure,
 }
 
 impl Reloader {
-    pub fn new(running: Config, read: Option<Read>, level: Option<Level>, rates: Rates, again: Arc<Notify>) -> Self {
-        Self { running: Mutex::new(running), read, level, rates, again }
+    pub fn new(
+        running: Config,
+        read: Option<Read>,
+        level: Option<Level>,
+        rates: Rates,
+        again: Arc<Notify>,
+        secure: Secure,
+    ) -> Self {
+        Self { running: Mutex::new(running), read, level, rates, again, secure }
     }
 }
 
@@ -50,8 +63,17 @@ impl Reload for Reloader {
             None => running.clone(),
         };
         let changed = changed(&running, &fresh);
-        let (aplicado, requiere_reinicio): (Vec<_>, Vec<_>) =
-            changed.into_iter().partition(|key| APPLIED.contains(&key.as_str()));
+        let restarts = self.secure.differs(&fresh);
+        let applied = |key: &String| {
+            let fits = |known: &&str| if known.ends_with('.') { key.starts_with(*known) } else { key == known };
+            APPLIED.iter().any(|known| fits(known) && !(restarts && *known == TLS))
+        };
+        let (aplicado, requiere_reinicio): (Vec<_>, Vec<_>) = changed.into_iter().partition(applied);
+        // First what may be refused: then nothing has changed.
+        if !restarts {
+            self.secure.change(&fresh.tls)?;
+            running.tls.clone_from(&fresh.tls);
+        }
         if let Some(level) = self.level.as_ref().filter(|_| fresh.log.level != running.log.level) {
             level.set(&fresh.log.level).map_err(|error| error.to_string())?;
         }
@@ -106,12 +128,14 @@ mod tests {
         (fresh.limits.key_rate, fresh.limits.key_burst) = (1, 1);
         fresh.limits.drain_timeout = Duration::from_secs(7);
         fresh.entity[0].name = "OTRA".into();
+        fresh.tls.api.certificate = Some("a.pem".into());
         let next = Arc::new(Mutex::new(Ok(fresh)));
         let read = Arc::clone(&next);
         let read: Read = Arc::new(move || read.lock().unwrap().clone());
         let rates = Rates::new(&running.limits);
-        let reloader = Reloader::new(running, Some(read), None, rates.clone(), Arc::new(Notify::new()));
-        let waiting = vec!["entity".to_owned(), "limits.drain_timeout".into()];
+        let reloader =
+            Reloader::new(running, Some(read), None, rates.clone(), Arc::new(Notify::new()), Secure::default());
+        let waiting = vec!["entity".to_owned(), "limits.drain_timeout".into(), "tls.api.certificate".into()];
         let first = reloader.reload().unwrap();
         assert_eq!(first.aplicado, ["limits.key_burst", "limits.key_rate"]);
         assert_eq!(first.requiere_reinicio, waiting);

@@ -1,13 +1,18 @@
 //! What a running daemon does about certificates: it reads the anchors and the trusted lists anew, daily and when told to
-//! (SIGHUP), and warns before the certificates of its identities expire and when a list is overdue or cannot be used.
+//! (SIGHUP), and warns before the certificates of its identities and of its TLS expire and when a list is overdue or cannot
+//! be used.
 
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use openssl::{
+    asn1::Asn1Time,
+    x509::{X509, X509Ref},
+};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{anchors, identities, lists, lists::Known};
+use super::{anchors, identities, lists, lists::Known, tls::Secure};
 use crate::{
     config::Config,
     domain::{Id, Ruc, lima},
@@ -29,6 +34,7 @@ pub struct Watch {
     pub exchange: Exchange,
     /// Told when everything should be read anew at once.
     pub again: Arc<Notify>,
+    pub secure: Secure,
 }
 
 impl Watch {
@@ -52,6 +58,7 @@ impl Watch {
     async fn round(&self) -> bool {
         let sound = self.believe().await;
         self.warn_of_identities().await;
+        self.warn_of_tls().await;
         sound
     }
 
@@ -115,6 +122,20 @@ impl Watch {
         }
     }
 
+    async fn warn_of_tls(&self) {
+        for (path, der) in self.secure.certificates() {
+            let Some(until) = X509::from_der(&der).ok().and_then(|found| not_after(&found)) else { continue };
+            let what = format!("Un certificado de TLS ({}, huella {})", path.display(), mark(&der));
+            let advice = "Pida otro y reemplace el archivo: el servicio lo lee solo, sin reiniciarse.";
+            let Some((estado, detalle)) = ending(&what, until, self.exchange.now(), ["ya no se acepta", advice]) else {
+                continue;
+            };
+            tracing::warn!(file = %path.display(), state = estado, "a certificate of TLS expires");
+            let sujeto = subject(&der);
+            self.tell(Noticia { tipo: CERTIFICADO_POR_VENCER, sujeto, entidad: None, estado, detalle }).await;
+        }
+    }
+
     async fn tell(&self, noticia: Noticia) {
         if let Err(error) = self.exchange.avisar(noticia).await {
             tracing::error!(%error, "a notice could not be stored");
@@ -123,7 +144,7 @@ impl Watch {
 }
 
 /// The same for the same thing.
-fn subject(of: &[u8]) -> Id {
+pub fn subject(of: &[u8]) -> Id {
     let digest = openssl::sha::sha256(of);
     Id::from_u128(digest.iter().take(16).fold(0, |number, byte| number << 8 | u128::from(*byte)))
 }
@@ -133,28 +154,41 @@ pub fn days_left(until: Timestamp, now: Timestamp) -> i64 {
     until.duration_since(now).as_hours().div_euclid(24)
 }
 
-/// What is to be told of a certificate that ends within the longest of the steps.
+/// What is to be told of an identity whose certificate ends within the longest of the steps.
 fn expiry(identity: &Identity, entidad: Option<Ruc>, now: Timestamp) -> Option<Noticia> {
-    let until = identity.valida_hasta();
     let der = identity.certificate().to_der().unwrap_or_default();
-    // Told by its fingerprint, as `cert list` shows it: an entry of the log keeps no name of a person.
-    let mark: String = openssl::sha::sha256(&der).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let of = entidad.as_ref().map(|ruc| format!(" con que firma la entidad {ruc}")).unwrap_or_default();
-    let (what, end) = (format!("El certificado{of} (huella {mark})"), lima::texto(until));
-    let days = days_left(until, now);
+    // Told by its fingerprint, as `cert list` shows it: an entry of the log keeps no name of a person.
+    let what = format!("El certificado{of} (huella {})", mark(&der));
     let advice = "Pida otro a su entidad de certificación, póngalo en identity.file y reinicie el servicio.";
-    let (estado, detalle) = if until < now {
-        ("vencido".to_owned(), format!("{what} venció el {end}: ya no se firma con él. {advice}"))
-    } else {
-        let step = STEPS.iter().find(|step| days <= **step)?;
-        let left = match days {
-            0 => "en menos de un día".to_owned(),
-            1 => "en un día".to_owned(),
-            days => format!("en {days} días"),
-        };
-        (format!("{step}_dias"), format!("{what} vence {left}, el {end}. {advice}"))
-    };
+    let (estado, detalle) = ending(&what, identity.valida_hasta(), now, ["ya no se firma con él", advice])?;
     Some(Noticia { tipo: CERTIFICADO_POR_VENCER, sujeto: subject(&der), entidad, estado, detalle })
+}
+
+fn mark(der: &[u8]) -> String {
+    openssl::sha::sha256(der).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The end of a certificate.
+pub fn not_after(certificate: &X509Ref) -> Option<Timestamp> {
+    let epoch = Asn1Time::from_unix(0).ok()?;
+    let since = epoch.diff(certificate.not_after()).ok()?;
+    Timestamp::from_second(i64::from(since.days) * 86_400 + i64::from(since.secs)).ok()
+}
+
+/// The step that has come, and what is to be told of it; `None` before the first. `said`: what its end brings, and what to do.
+fn ending(what: &str, until: Timestamp, now: Timestamp, said: [&str; 2]) -> Option<(String, String)> {
+    let ([after, advice], end, days) = (said, lima::texto(until), days_left(until, now));
+    if until < now {
+        return Some(("vencido".to_owned(), format!("{what} venció el {end}: {after}. {advice}")));
+    }
+    let step = STEPS.iter().find(|step| days <= **step)?;
+    let left = match days {
+        0 => "en menos de un día".to_owned(),
+        1 => "en un día".to_owned(),
+        days => format!("en {days} días"),
+    };
+    Some((format!("{step}_dias"), format!("{what} vence {left}, el {end}. {advice}")))
 }
 
 #[cfg(test)]
@@ -179,7 +213,12 @@ mod tests {
         // Without a daemon, whose own watch would look at the same.
         let store = daemon::open_store(&config, &SystemClock).await.unwrap();
         let exchange = daemon::exchange(&config, Overrides::default(), store).unwrap();
-        let watch = Watch { config: config.clone(), exchange: exchange.clone(), again: Arc::default() };
+        let watch = Watch {
+            config: config.clone(),
+            exchange: exchange.clone(),
+            again: Arc::default(),
+            secure: Secure::default(),
+        };
         let told = async || {
             let facts = exchange.store().facts(Cursor::default(), None, 100).await.unwrap();
             let alerts = facts.into_iter().filter(|at| at.fact.tipo == ALERTA);

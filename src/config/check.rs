@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Config, Size, StoreKind, bridge, tables, webhook};
+use super::{Config, Size, StoreKind, bridge, tables, tls, webhook};
 use crate::domain::{
     EmisionCargo, Ruc,
     respuestas::{REGLAS_MAX, Regla, ReglaInvalida},
@@ -23,6 +23,7 @@ pub fn check(config: &Config) -> Vec<Found> {
     retry(config, &mut found);
     retention(config, &mut found);
     rules(config, &mut found);
+    tls::check(config, &mut found);
     webhook::check(config, &mut found);
     bridge::check(config, &mut found);
     tables::check(config, &mut found);

@@ -12,6 +12,7 @@ mod key;
 mod load;
 mod source;
 mod tables;
+pub mod tls;
 pub mod unit;
 pub mod webhook;
 mod words;
@@ -31,6 +32,7 @@ pub use key::nearest;
 pub use load::{EMBEDDED, load};
 pub use source::{Loaded, Origin, parse};
 pub use tables::Tables;
+pub use tls::{ListenerTls, Tls};
 pub use unit::{Secret, Size};
 pub use webhook::Webhook;
 
@@ -53,6 +55,7 @@ pub struct Config {
     /// Relative to the working directory.
     pub data_dir: PathBuf,
     pub listen: Listen,
+    pub tls: Tls,
     pub store: Store,
     /// None by default in a file: an entity is never made up beside a real configuration.
     #[serde(default)]
@@ -352,6 +355,7 @@ impl Default for Config {
             environment: Ambiente::Simulation,
             data_dir: "data".into(),
             listen: Listen::default(),
+            tls: Tls::default(),
             store: Store::default(),
             entity: vec![Entity { ruc: "20900000015".into(), name, ..Entity::default() }],
             pide: Pide::default(),

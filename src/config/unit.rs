@@ -6,7 +6,10 @@ use humantime_serde::re::humantime;
 use jiff::civil::{Date, Time};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use super::{LogFormat, StoreKind, key};
+use super::{
+    LogFormat, StoreKind, key,
+    tls::{ClientCertificate, TlsVersion},
+};
 use crate::domain::{
     Ambiente, EmisionCargo, Falla,
     firmas::Exigencia,
@@ -245,6 +248,15 @@ pub fn rigor<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Rigor, D::Err
 pub fn cargo<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<EmisionCargo>, D::Error> {
     let words = [("generate", EmisionCargo::Generado), ("stamp", EmisionCargo::Sellado), ("given", EmisionCargo::Dado)];
     word(deserializer, &words).map(Some)
+}
+
+pub fn tls_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TlsVersion, D::Error> {
+    word(deserializer, &[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)])
+}
+
+pub fn client_certificate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ClientCertificate, D::Error> {
+    use ClientCertificate as C;
+    word(deserializer, &[("none", C::None), ("optional", C::Optional), ("required", C::Required)])
 }
 
 pub fn log_format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LogFormat, D::Error> {

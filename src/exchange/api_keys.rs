@@ -51,9 +51,14 @@ impl Exchange {
         Ok(found.filter(|record| record.revocada_en.is_none()))
     }
 
+    /// The record of a key that is in force, by its id: what a certificate stands for.
+    pub async fn clave_por_id(&self, id: Id) -> Result<Option<ApiKey>, StoreError> {
+        Ok(self.claves().await?.into_iter().find(|key| key.id == id && key.revocada_en.is_none()))
+    }
+
     /// Whether the key with this record opens anything still.
     pub async fn clave_en_vigor(&self, id: Id) -> Result<bool, StoreError> {
-        Ok(self.claves().await?.iter().any(|key| key.id == id && key.revocada_en.is_none()))
+        Ok(self.clave_por_id(id).await?.is_some())
     }
 
     pub async fn claves(&self) -> Result<Vec<ApiKey>, StoreError> {

@@ -1,4 +1,5 @@
-//! Who is calling and what they may do: API keys as `Authorization: Bearer`, or the operator at the control socket.
+//! Who is calling and what they may do: API keys as `Authorization: Bearer`, a certificate that stands for one, or the
+//! operator at the control socket.
 //!
 //! What each role may do is one table, [`Grupo::permite`]; routes join a group with [`protected`] and cannot be reached
 //! without it. Which records a caller sees is bound by the key's entity: [`Acceso::alcanza`].
@@ -17,11 +18,12 @@ use super::{
     problem::{Code, Problem},
     rates::Rates,
     server::Peer,
+    tls::Secured,
 };
 use crate::{
     domain::{Id, Ruc},
     exchange::{Actor, Exchange, Rechazo},
-    store::Rol,
+    store::{ApiKey, Rol},
     telemetry::Metrics,
 };
 
@@ -108,7 +110,8 @@ pub fn protected<S: Clone + Send + Sync + 'static>(grupo: Grupo, door: &Door, ro
 
 async fn enter(State((door, grupo)): State<(Door, Grupo)>, mut request: Request, next: Next) -> Response {
     let (exchange, peer) = (&door.exchange, request.extensions().get::<Peer>().copied());
-    let acceso = match authenticate(exchange, peer, request.headers()).await {
+    let shown = request.extensions().get::<Secured>().and_then(|secured| secured.caller.as_ref()?.api_key);
+    let acceso = match authenticate(exchange, peer, shown, request.headers()).await {
         Ok(acceso) => acceso,
         Err(problem) => return problem.into_response(),
     };
@@ -126,8 +129,14 @@ async fn enter(State((door, grupo)): State<(Door, Grupo)>, mut request: Request,
     next.run(request).await
 }
 
-/// Who a request comes from: the operator at the control socket, or the holder of a key in force.
-async fn authenticate(exchange: &Exchange, peer: Option<Peer>, headers: &HeaderMap) -> Result<Acceso, Problem> {
+/// Who a request comes from: the operator at the control socket, or the holder of a key in force, which a certificate may
+/// have `shown`. A key that is stated counts before one that is shown.
+async fn authenticate(
+    exchange: &Exchange,
+    peer: Option<Peer>,
+    shown: Option<Id>,
+    headers: &HeaderMap,
+) -> Result<Acceso, Problem> {
     if peer == Some(Peer::Local) {
         return Ok(Acceso::local());
     }
@@ -136,7 +145,19 @@ async fn authenticate(exchange: &Exchange, peer: Option<Peer>, headers: &HeaderM
         Problem::new(Code::ClaveRequerida, detail)
     };
     let Some(stated) = headers.get(header::AUTHORIZATION) else {
-        return Err(refused(Rechazo::SinClave, "Falta la cabecera Authorization: Bearer CLAVE"));
+        let Some(id) = shown else {
+            return Err(refused(Rechazo::SinClave, "Falta la cabecera Authorization: Bearer CLAVE"));
+        };
+        // A browser shows its certificate to whatever page asks it to: a page of somebody else must not act with it.
+        if headers.contains_key(header::ORIGIN) {
+            let detail = "Con un certificado no se atiende lo que pide una página web: use una clave";
+            return Err(refused(Rechazo::SinClave, detail));
+        }
+        let found = exchange.clave_por_id(id).await.map_err(|error| Problem::internal(&error))?;
+        let found = found.ok_or_else(|| {
+            refused(Rechazo::Desconocida, "La clave a la que corresponde su certificado no existe o fue revocada")
+        })?;
+        return Ok(holder(found));
     };
     let key = stated.to_str().ok().and_then(bearer);
     let Some(key) = key.filter(|key| key.len() <= KEY_BYTES_MAX) else {
@@ -144,7 +165,11 @@ async fn authenticate(exchange: &Exchange, peer: Option<Peer>, headers: &HeaderM
     };
     let found = exchange.clave_vigente(key).await.map_err(|error| Problem::internal(&error))?;
     let found = found.ok_or_else(|| refused(Rechazo::Desconocida, "La clave no existe o fue revocada"))?;
-    Ok(Acceso { actor: Actor::clave(found.id), rol: found.rol, entidad: found.entidad, clave: Some(found.id) })
+    Ok(holder(found))
+}
+
+fn holder(key: ApiKey) -> Acceso {
+    Acceso { actor: Actor::clave(key.id), rol: key.rol, entidad: key.entidad, clave: Some(key.id) }
 }
 
 fn address(peer: Option<Peer>) -> Option<IpAddr> {

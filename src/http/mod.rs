@@ -1,6 +1,7 @@
 //! The listeners' machinery, shared by the edges: accepting connections and serving routers on them ([`server`]), limits on
-//! bodies ([`limits`]) and on how many callers are served at once ([`places`]), who is calling and what they may do
-//! ([`auth`]), how often one key may ask ([`rates`]), how errors look ([`problem`]), and where connections of ours may not go ([`reach`]).
+//! bodies ([`limits`]) and on how many callers are served at once ([`places`]), TLS ([`tls`]), who is calling and what they
+//! may do ([`auth`]), how often one key may ask ([`rates`]), how errors look ([`problem`]), and where connections of ours may
+//! not go ([`reach`]).
 //!
 //! Knows no route and no SOAP. May use `exchange` and the floors below it.
 
@@ -12,6 +13,7 @@ pub mod rates;
 pub mod reach;
 pub mod server;
 mod stream;
+pub mod tls;
 
 pub use auth::{Acceso, Grupo};
 pub use problem::{Code, FieldError, Problem};

@@ -14,7 +14,7 @@ use http::{HeaderValue, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
+    server::graceful::{GracefulShutdown, Watcher},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -28,6 +28,7 @@ use super::{
     places::{Full, Place, Places},
     problem::{Code, Problem},
     stream::Guarded,
+    tls::{Refused, Secured, Tls},
 };
 use crate::{config, telemetry::Metrics};
 
@@ -88,6 +89,8 @@ pub struct Options {
     pub on_panic: fn() -> Response,
     /// What a caller gets for whom there is no place; its connection is closed after it.
     pub on_overload: fn() -> Response,
+    /// Else it speaks plain HTTP.
+    pub tls: Option<Tls>,
 }
 
 impl Options {
@@ -108,6 +111,7 @@ impl Options {
                 let what = "Hay demasiadas conexiones abiertas a la vez; vuelva a intentarlo en unos segundos";
                 Problem::new(Code::ServicioOcupado, what).into_response()
             },
+            tls: None,
         }
     }
 }
@@ -128,8 +132,8 @@ pub async fn serve(listener: Listener, router: Router, options: Options, stop: C
                 pause = ACCEPT_PAUSE_FIRST;
                 let Some((place, refused)) = doors.enter(peer, &options) else { continue };
                 let (router, options, hangup) = (router.clone(), options.clone(), Hangup::default());
-                let connection = Connection { router, options, peer, hangup, refused };
-                connection.spawn(stream, place, &graceful, [stop.clone(), abort.clone()]);
+                let connection = Connection { router, options, peer, hangup, refused, secured: None };
+                connection.spawn(stream, place, graceful.watcher(), [stop.clone(), abort.clone()]);
             }
             Err(error) if of_one_connection(&error) => {}
             Err(error) => {
@@ -210,24 +214,60 @@ struct Connection {
     hangup: Hangup,
     /// There was no place for it.
     refused: Option<Full>,
+    /// It speaks TLS.
+    secured: Option<Secured>,
 }
 
 impl Connection {
-    fn spawn(
-        self,
-        stream: Box<dyn Stream>,
-        place: Place,
-        graceful: &GracefulShutdown,
-        [stop, abort]: [CancellationToken; 2],
-    ) {
+    fn spawn(self, stream: Box<dyn Stream>, place: Place, watcher: Watcher, ends: [CancellationToken; 2]) {
+        self.options.metrics.connection_opened(self.options.name);
+        tokio::spawn(async move {
+            let (name, metrics) = (self.options.name, Arc::clone(&self.options.metrics));
+            match self.options.tls.clone() {
+                None => self.serve(stream, watcher, ends).await,
+                Some(tls) => self.secure(tls, stream, watcher, ends).await,
+            }
+            metrics.connection_closed(name);
+            drop(place);
+        });
+    }
+
+    /// Agrees on TLS first. One that says nothing holds its place no longer than [`super::tls::HANDSHAKE_TIMEOUT`].
+    async fn secure(self, tls: Tls, stream: Box<dyn Stream>, watcher: Watcher, ends: [CancellationToken; 2]) {
+        let agreed = tokio::select! {
+            agreed = tls.accept(stream, self.header_timeout()) => agreed,
+            () = ends[0].cancelled() => return,
+        };
+        match agreed {
+            Ok((stream, secured)) => {
+                let this = Self { secured: Some(secured), ..self };
+                this.serve(Box::new(stream), watcher, ends).await;
+            }
+            Err(why) => {
+                self.options.metrics.unsecured(self.options.name, why.name());
+                let (listener, peer) = (self.options.name, self.peer);
+                match why {
+                    // Somebody is set up to call and is not let in: who runs this wants to know why.
+                    Refused::Certificate(_) => tracing::warn!(listener, ?peer, %why, "a caller was not let in"),
+                    _ => tracing::debug!(listener, ?peer, %why, "a connection was not secured"),
+                }
+            }
+        }
+    }
+
+    fn header_timeout(&self) -> Duration {
+        match self.refused {
+            None => self.options.header_timeout,
+            Some(_) => self.options.header_timeout.min(REFUSAL_HEADER_TIMEOUT),
+        }
+    }
+
+    async fn serve(self, stream: Box<dyn Stream>, watcher: Watcher, [stop, abort]: [CancellationToken; 2]) {
         let options = self.options.clone();
         let io = TokioIo::new(Guarded::new(stream, options.response_idle, stop));
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
-            .header_read_timeout(match self.refused {
-                None => options.header_timeout,
-                Some(_) => options.header_timeout.min(REFUSAL_HEADER_TIMEOUT),
-            })
+            .header_read_timeout(self.header_timeout())
             .keep_alive(self.refused.is_none())
             .max_headers(options.headers_max)
             .max_header_size(options.header_bytes_max)
@@ -238,19 +278,13 @@ impl Connection {
             let this = Arc::clone(&this);
             async move { Ok::<_, Infallible>(this.answer(request).await) }
         });
-        let connection = graceful.watch(http.serve_connection(io, service));
-        options.metrics.connection_opened(options.name);
-        tokio::spawn(async move {
-            tokio::select! {
-                ended = connection => if let Err(error) = ended {
-                    tracing::debug!(listener = options.name, ?peer, %error, "connection ended early");
-                },
-                () = abort.cancelled() => {}
-                () = hangup.0.cancelled() => {}
-            }
-            options.metrics.connection_closed(options.name);
-            drop(place);
-        });
+        tokio::select! {
+            ended = watcher.watch(http.serve_connection(io, service)) => if let Err(error) = ended {
+                tracing::debug!(listener = options.name, ?peer, %error, "connection ended early");
+            },
+            () = abort.cancelled() => {}
+            () = hangup.0.cancelled() => {}
+        }
     }
 
     async fn answer(&self, request: http::Request<Incoming>) -> Response {
@@ -263,6 +297,9 @@ impl Connection {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(self.peer);
         request.extensions_mut().insert(self.hangup.clone());
+        if let Some(secured) = &self.secured {
+            request.extensions_mut().insert(secured.clone());
+        }
         let answered = AssertUnwindSafe(self.router.clone().oneshot(request)).catch_unwind().await;
         let response = match answered {
             Ok(Ok(response)) => response,

@@ -70,7 +70,7 @@ pub fn router(services: Services) -> Router {
                     "Servicio SOAP del simulador; su descripción está en ?wsdl.",
                 );
             }
-            match binding::callers_base(&headers) {
+            match binding::callers_base(&headers, false) {
                 Ok(base) => binding::wsdl_response(template, &base, uri.path()),
                 Err(refusal) => *refusal,
             }

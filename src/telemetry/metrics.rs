@@ -36,6 +36,12 @@ struct Refusal {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Unsecured {
+    listener: &'static str,
+    why: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Limit {
     name: &'static str,
 }
@@ -49,6 +55,7 @@ pub struct Metrics {
     refusals: Family<Refusal, Counter>,
     under_way: Family<Listener, Gauge>,
     in_flight: Family<Listener, Gauge>,
+    unsecured: Family<Unsecured, Counter>,
     limits: Family<Limit, Gauge>,
     tolerances: Family<Tolerance, Counter>,
     syncs: Counter,
@@ -58,18 +65,31 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("chasqui");
         let (requests, connections, panics, tolerances) = Default::default();
-        let (refusals, under_way, in_flight, limits) = Default::default();
+        let (refusals, unsecured, under_way, in_flight, limits) = Default::default();
         let syncs = Counter::default();
         registry.register("http_requests", "Requests answered", Family::clone(&requests));
         registry.register("http_connections", "Connections open", Family::clone(&connections));
         registry.register("http_panics", "Requests that ended in a panic of ours", Family::clone(&panics));
         registry.register("http_refused", "Callers told to come back, by what was full", Family::clone(&refusals));
+        registry.register("tls_refused", "Connections that were not secured, by why", Family::clone(&unsecured));
         registry.register("http_requests_under_way", "Requests being answered", Family::clone(&under_way));
         registry.register("http_bytes_in_flight", "Bytes of bodies being received", Family::clone(&in_flight));
         registry.register("limit", "Limits in force, in bytes, seconds or pieces", Family::clone(&limits));
         registry.register("tolerances", "Deviations from the contract that were accepted", Family::clone(&tolerances));
         registry.register("store_syncs", "Files and folders that were synced to the disk", syncs.clone());
-        Self { registry, requests, connections, panics, refusals, under_way, in_flight, limits, tolerances, syncs }
+        Self {
+            registry,
+            requests,
+            connections,
+            panics,
+            refusals,
+            unsecured,
+            under_way,
+            in_flight,
+            limits,
+            tolerances,
+            syncs,
+        }
     }
 }
 
@@ -93,6 +113,11 @@ impl Metrics {
     /// A caller was told to come back: `what` was full (connections, requests, bytes), for all or for this peer.
     pub fn refused(&self, listener: &'static str, what: &'static str, bound: &'static str) {
         self.refusals.get_or_create(&Refusal { listener, what, bound }).inc();
+    }
+
+    /// A connection was closed before TLS was agreed on.
+    pub fn unsecured(&self, listener: &'static str, why: &'static str) {
+        self.unsecured.get_or_create(&Unsecured { listener, why }).inc();
     }
 
     /// A request is being answered until what is returned is dropped.

@@ -222,14 +222,15 @@ pub fn wsdl_response(template: &str, base: &str, path: &str) -> Response {
     ([(header::CONTENT_TYPE, "text/xml; charset=utf-8")], text).into_response()
 }
 
-/// Scheme and host under which the caller reached us. `Err` if the header is no host: it goes into what we answer.
-pub fn callers_base(headers: &HeaderMap) -> Result<String, Refusal> {
+/// Scheme and host under which the caller reached us, `secured` with TLS or not. `Err` if the header is no host: it goes
+/// into what we answer.
+pub fn callers_base(headers: &HeaderMap, secured: bool) -> Result<String, Refusal> {
     let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let plausible = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
     if host.is_empty() || host.len() > HOST_BYTES_MAX || !host.chars().all(plausible) {
         return Err(plain(StatusCode::BAD_REQUEST, "La cabecera Host no es válida.").into());
     }
-    Ok(format!("http://{host}"))
+    Ok(format!("{}://{host}", if secured { "https" } else { "http" }))
 }
 
 #[cfg(test)]
@@ -274,7 +275,7 @@ mod tests {
     fn a_host_that_is_none_is_not_repeated() {
         let base = |host: &'static str| {
             let headers = [(header::HOST, HeaderValue::from_static(host))].into_iter().collect();
-            callers_base(&headers).ok()
+            callers_base(&headers, false).ok()
         };
         assert_eq!(base("mesa.ejemplo.gob.pe:8080").as_deref(), Some("http://mesa.ejemplo.gob.pe:8080"));
         assert_eq!(base("[::1]:80").as_deref(), Some("http://[::1]:80"));

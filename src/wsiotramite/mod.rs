@@ -32,7 +32,7 @@ use crate::{
     },
     domain::{Contenido, Cuo, cargo::Respuesta},
     exchange::Exchange,
-    http::{limits::Intake, places::Full, server::Peer},
+    http::{limits::Intake, places::Full, server::Peer, tls::Secured},
     soap::{Fault, Limits, ReadError},
     store::{BlobWriter, Staged, StoreError},
     telemetry::Metrics,
@@ -64,13 +64,18 @@ pub fn router(state: Wsiotramite) -> Router {
         .with_state(state)
 }
 
-async fn describe(State(state): State<Wsiotramite>, uri: Uri, headers: HeaderMap) -> Response {
+async fn describe(
+    State(state): State<Wsiotramite>,
+    secured: Option<axum::Extension<Secured>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
     if !binding::asks_wsdl(&uri) {
         return page();
     }
     let base = match &state.public_url {
         Some(url) => url.to_string(),
-        None => match binding::callers_base(&headers) {
+        None => match binding::callers_base(&headers, secured.is_some()) {
             Ok(base) => base,
             Err(refusal) => return *refusal,
         },

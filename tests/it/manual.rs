@@ -175,6 +175,7 @@ fn every_link_of_the_pages_leads_to_a_file() {
         "docs/integracion.md",
         "docs/puente.md",
         "docs/simulador.md",
+        "docs/seguridad.md",
     ];
     for page in pages {
         let text = std::fs::read_to_string(root().join(page)).unwrap();

@@ -11,6 +11,7 @@
 //! - [`platform`] (5): the client of the platform.
 //! - [`sgd`] (5): how a document system plugs in.
 //! - [`wsiotramite`] (5): the SOAP service the platform calls.
+//! - [`onboarding`] (5): the administrative road to production.
 //! - [`simulator`] (5): a platform on loopback.
 //! - [`conformance`] (5): the suite that judges an entity's component from outside.
 //! - [`cli`] (6): the commands, and the daemon composed of all the above.
@@ -24,6 +25,7 @@ pub mod contract;
 pub mod domain;
 pub mod exchange;
 pub mod http;
+pub mod onboarding;
 pub mod platform;
 pub mod sgd;
 pub mod signing;

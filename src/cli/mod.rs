@@ -16,6 +16,7 @@ mod hold;
 mod identities;
 mod limits;
 mod lists;
+mod onboarding;
 mod output;
 mod pdf;
 mod purge;
@@ -74,6 +75,9 @@ enum Command {
     Pdf(pdf::Pdf),
     /// La plataforma simulada, para quien aún no tiene acceso a la real
     Simulator(simulator::SimulatorCommand),
+    /// Los seis pasos administrativos: formularios, correos y acta
+    #[command(subcommand)]
+    Onboarding(onboarding::Onboarding),
     /// El almacén de datos
     #[command(subcommand)]
     Store(store::Store),
@@ -166,6 +170,7 @@ pub fn main() -> ExitCode {
         Command::ApiKey(command) => command.run(),
         Command::Pdf(command) => command.run(),
         Command::Simulator(command) => command.run(),
+        Command::Onboarding(command) => command.run(),
         Command::Store(command) => command.run(),
         Command::Limits(command) => command.run(),
     };

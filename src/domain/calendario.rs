@@ -38,6 +38,20 @@ impl Calendario {
         !weekend && !fixed && !es_jueves_o_viernes_santo(day) && !self.feriados.contains(&day)
     }
 
+    /// The `n`-th business day after this one, which does not count.
+    pub fn habil_tras(&self, day: Date, n: u32) -> Date {
+        let (mut day, mut left) = (day, n);
+        // Holidays are few; the bound keeps a wrong configuration from looping for ever.
+        for _ in 0..u64::from(n).saturating_mul(7).saturating_add(366) {
+            if left == 0 {
+                break;
+            }
+            day = siguiente(day);
+            left -= u32::from(self.es_habil(day));
+        }
+        day
+    }
+
     /// The business day on which an arrival counts as presented: the same day if it is one and the arrival is not after
     /// `cierre`, the end of the reception hours; else the next.
     pub fn presentacion(&self, arrival: Timestamp, cierre: Time) -> Date {
@@ -110,6 +124,15 @@ mod tests {
         assert_eq!(presentado("2026-04-01T18:00:00"), date(2026, 4, 6)); // eve of Holy Thursday
         assert_eq!(presentado("2026-12-07T20:00:00"), date(2026, 12, 10)); // 8 and 9 are holidays
         assert_eq!(presentado("2026-12-31T23:59:59"), date(2027, 1, 4));
+    }
+
+    #[test]
+    fn business_days_are_counted_over_weekends_and_holidays() {
+        let calendario = Calendario::default();
+        assert_eq!(calendario.habil_tras(date(2026, 11, 26), 2), date(2026, 11, 30)); // Thursday
+        assert_eq!(calendario.habil_tras(date(2026, 11, 22), 2), date(2026, 11, 24)); // Sunday
+        assert_eq!(calendario.habil_tras(date(2026, 12, 4), 2), date(2026, 12, 10)); // 8 and 9 are holidays
+        assert_eq!(calendario.habil_tras(date(2026, 12, 4), 0), date(2026, 12, 4));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod demo;
 mod fetch;
 mod hold;
 mod identities;
+mod import;
 mod limits;
 mod lists;
 mod onboarding;
@@ -81,6 +82,9 @@ enum Command {
     /// El almacén de datos
     #[command(subcommand)]
     Store(store::Store),
+    /// Trae los intercambios de un sistema anterior
+    #[command(subcommand)]
+    Import(import::Import),
     /// Los límites en vigor: cuánto, en qué unidad y dónde se fijó cada uno
     Limits(limits::LimitsCommand),
 }
@@ -172,6 +176,7 @@ pub fn main() -> ExitCode {
         Command::Simulator(command) => command.run(),
         Command::Onboarding(command) => command.run(),
         Command::Store(command) => command.run(),
+        Command::Import(command) => command.run(),
         Command::Limits(command) => command.run(),
     };
     match done {

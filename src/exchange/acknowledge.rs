@@ -156,7 +156,7 @@ impl Answer<'_> {
     }
 }
 
-fn cargo_job(r: &Recepcion, now: Timestamp) -> Job {
+pub(super) fn cargo_job(r: &Recepcion, now: Timestamp) -> Job {
     job(JobKind::EntregarCargo, r.id, &r.entidad, &r.remitente.ruc, now)
 }
 

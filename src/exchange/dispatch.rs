@@ -357,15 +357,19 @@ fn archivos(nuevo: &NuevoDespacho, base: Option<&str>, defectos: &mut Vec<Defect
 }
 
 /// One request on its way to being records.
-struct Draft<'a> {
-    propia: &'a EntidadPropia,
-    nuevo: &'a NuevoDespacho,
-    now: Timestamp,
+pub(super) struct Draft<'a> {
+    pub propia: &'a EntidadPropia,
+    pub nuevo: &'a NuevoDespacho,
+    pub now: Timestamp,
     /// Where annexes are served.
-    base: Option<&'a str>,
+    pub base: Option<&'a str>,
 }
 
 impl Draft<'_> {
+    pub fn nombre(&self) -> String {
+        self.nuevo.nombre()
+    }
+
     /// As the wire would carry it.
     fn tramite(&self, destino: Option<&Ruc>) -> crate::domain::Tramite {
         let n = self.nuevo;
@@ -406,7 +410,7 @@ impl Draft<'_> {
         names.filter_map(|(n, nombre)| Some(Anexo { nombre: nombre.clone()?, archivo: file(n).map(archivo) })).collect()
     }
 
-    fn despacho(&self, id: Id, destino: Ruc, documento: Documento, referencia: Option<Cuo>) -> Despacho {
+    pub fn despacho(&self, id: Id, destino: Ruc, documento: Documento, referencia: Option<Cuo>) -> Despacho {
         let n = self.nuevo;
         let text = |field: &Option<String>| field.as_deref().map(str::trim).unwrap_or_default().to_owned();
         Despacho {

@@ -9,6 +9,7 @@ use crate::{
 };
 
 pub const DESPACHO_REGISTRADO: &str = "despacho.registrado";
+pub const DESPACHO_IMPORTADO: &str = "despacho.importado";
 pub const DESPACHO_CUO_ASIGNADO: &str = "despacho.cuo_asignado";
 pub const DESPACHO_ENVIO_INICIADO: &str = "despacho.envio_iniciado";
 pub const DESPACHO_POR_CONFIRMAR: &str = "despacho.por_confirmar";
@@ -26,6 +27,7 @@ pub const DESPACHO_ANEXO_DESCARGADO: &str = "despacho.anexo_descargado";
 pub const DESPACHO_REINTENTADO: &str = "despacho.reintentado";
 pub const DESPACHO_FALLIDO: &str = "despacho.fallido";
 pub const RECEPCION_RECIBIDA: &str = "recepcion.recibida";
+pub const RECEPCION_IMPORTADA: &str = "recepcion.importada";
 pub const RECEPCION_REGISTRADA: &str = "recepcion.registrada";
 pub const RECEPCION_RECEPCIONADA: &str = "recepcion.recepcionada";
 pub const RECEPCION_OBSERVADA: &str = "recepcion.observada";
@@ -54,6 +56,9 @@ pub fn despacho(d: &Despacho, tipo: &str, actor: &Actor, at: Timestamp, detalle:
     let cargo = d.cargo.as_ref().and_then(|c| c.documento.as_ref());
     let documentos = match (tipo, cargo) {
         (DESPACHO_REGISTRADO, _) => vec![d.documento.sha256.clone()],
+        (DESPACHO_IMPORTADO, cargo) => {
+            [Some(&d.documento), cargo].into_iter().flatten().map(|of| of.sha256.clone()).collect()
+        }
         (DESPACHO_RECEPCIONADO | DESPACHO_OBSERVADO, Some(cargo)) => vec![cargo.sha256.clone()],
         _ => Vec::new(),
     };
@@ -126,6 +131,9 @@ pub fn recepcion(r: &Recepcion, tipo: &str, actor: &Actor, at: Timestamp, detall
     let cargo = r.cargo.as_ref().and_then(|c| c.documento.as_ref());
     let documentos = match (tipo, cargo) {
         (RECEPCION_RECIBIDA, _) => vec![r.documento.sha256.clone()],
+        (RECEPCION_IMPORTADA, cargo) => {
+            [Some(&r.documento), cargo].into_iter().flatten().map(|of| of.sha256.clone()).collect()
+        }
         (RECEPCION_RECEPCIONADA | RECEPCION_OBSERVADA, Some(cargo)) => vec![cargo.sha256.clone()],
         _ => Vec::new(),
     };

@@ -1,5 +1,6 @@
 //! A document arrives: new, repeated, or refused. The answers are those of CONTRACT §6.
 
+use jiff::Timestamp;
 use ring::digest;
 
 use super::{Actor, Exchange, RACES_MAX, Testigo, events, sobres::attach};
@@ -60,16 +61,16 @@ impl Exchange {
         };
         let huella = huella(tramite, &staged.sha256);
         if let Some(known) = self.store.recepcion_by_arrival(&propia.ruc, &remitente, &cuo).await? {
-            return Ok(repeated(&known, &huella, &propia));
+            return Ok(repeated(&known, &huella, &staged.sha256, &propia));
         }
         let folios = tramite.folios.and_then(|folios| u64::try_from(folios).ok());
         let nombre = tramite.nombre_documento.clone().unwrap_or_default();
         let documento = self.examinado(nombre, &staged, folios).await;
         let firmas = documento.firmas.as_ref().map(|report| report.resumen.clone());
         let recepcion =
-            self.nueva_recepcion(tramite, &propia, remitente.clone(), cuo.clone(), documento, huella, &defectos);
+            self.nueva_recepcion(tramite, &propia, remitente.clone(), cuo.clone(), documento, huella, &defectos, now);
         let fact = events::recepcion(&recepcion, events::RECEPCION_RECIBIDA, &Actor::pide(), now, firmas);
-        let huella = recepcion.huella.clone();
+        let (huella, pdf) = (recepcion.huella.clone(), staged.sha256.clone());
         let respuesta = stored(&cuo, &propia);
         let said = self.oido(Operacion::Recepcionar, testigo.as_ref(), &respuesta, &staged.sha256).await?;
         let mut change = Change {
@@ -85,7 +86,7 @@ impl Exchange {
             // The same CUO arrived twice at once, and the other delivery was first.
             Err(CommitError::Exists { .. } | CommitError::Stale(_)) => {
                 match self.store.recepcion_by_arrival(&propia.ruc, &remitente, &cuo).await? {
-                    Some(known) => Ok(repeated(&known, &huella, &propia)),
+                    Some(known) => Ok(repeated(&known, &huella, &pdf, &propia)),
                     None => Err(StoreError::Closed),
                 }
             }
@@ -93,7 +94,7 @@ impl Exchange {
     }
 
     #[allow(clippy::too_many_arguments)] // all of what was found out about one arrival
-    fn nueva_recepcion(
+    pub(super) fn nueva_recepcion(
         &self,
         t: &Tramite,
         propia: &EntidadPropia,
@@ -102,8 +103,8 @@ impl Exchange {
         documento: Documento,
         huella: Sha256,
         defectos: &[Defecto],
+        now: Timestamp,
     ) -> Recepcion {
-        let now = self.now();
         let text = |field: &Option<String>| field.clone().unwrap_or_default();
         Recepcion {
             id: self.id(now),
@@ -180,8 +181,13 @@ fn huella(tramite: &Tramite, pdf: &Sha256) -> Sha256 {
     Sha256::from_digest(context.finish().as_ref())
 }
 
-fn repeated(known: &Recepcion, huella: &Sha256, propia: &EntidadPropia) -> Respuesta {
-    if known.huella == *huella { stored(&known.cuo, propia) } else { Respuesta::nueva("0003", textos::CUO_NO_VALIDO) }
+/// Of an exchange that was imported only the PDF tells that it is the same.
+fn repeated(known: &Recepcion, huella: &Sha256, pdf: &Sha256, propia: &EntidadPropia) -> Respuesta {
+    if [huella, pdf].contains(&&known.huella) {
+        stored(&known.cuo, propia)
+    } else {
+        Respuesta::nueva("0003", textos::CUO_NO_VALIDO)
+    }
 }
 
 fn stored(cuo: &Cuo, propia: &EntidadPropia) -> Respuesta {

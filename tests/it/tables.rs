@@ -1,6 +1,8 @@
 //! SGDs that know nothing but the reference component's tables, on whole daemons and a real PostgreSQL: what they put there goes
 //! out once, what arrives is there once, and cargos come and go, also where daemons and SGDs die at any moment.
 
+mod import;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};

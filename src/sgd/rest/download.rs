@@ -13,12 +13,16 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use super::{Api, failure};
 use crate::{
     domain::Documento,
-    http::Problem,
+    http::{Code, Problem},
     store::{BlobReader, StoreError},
 };
 
 impl Api {
     pub async fn download(&self, document: &Documento, asked: &HeaderMap) -> Result<Response, Problem> {
+        if document.bytes == 0 {
+            let detail = "El archivo no está aquí: el intercambio se trajo de un sistema anterior que ya no lo tenía";
+            return Err(Problem::new(Code::NoExiste, detail));
+        }
         let etag = format!("\"{}\"", document.sha256);
         let mut headers = HeaderMap::new();
         let mut put = |name, value: &str| {

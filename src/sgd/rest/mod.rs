@@ -33,6 +33,7 @@ mod routes;
 mod scan;
 pub mod statistics;
 pub mod stream;
+mod tables;
 pub(in crate::sgd) mod view;
 mod wait;
 mod webhooks;

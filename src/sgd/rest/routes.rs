@@ -7,19 +7,19 @@ use super::{
         self,
         operation::{Contenido, Operacion, delete, get, post},
         schemas::{
-            AnexoPedido, ClaveNueva, DatosDeDespacho, DespachoNuevo, Motivo, MotivoObligatorio, NuevaObservada,
-            NuevaRecepcionada, NuevoRegistro, PurgaPedida, Repeticion, UnoOVarios, Vivo,
+            AnexoPedido, ClaveNueva, DatosDeDespacho, DespachoNuevo, ImportacionPedida, Motivo, MotivoObligatorio,
+            NuevaObservada, NuevaRecepcionada, NuevoRegistro, PurgaPedida, Repeticion, UnoOVarios, Vivo,
         },
     },
     queue, recepciones, reload,
     reload::Reloaded,
-    retention, statistics,
+    retention, statistics, tables,
     view::{ApiKeyView, DespachoView, EntidadView, FactView, Items, RecepcionView},
     webhooks,
 };
 use crate::{
     http::{Code, Grupo},
-    sgd::webhook::WebhookView,
+    sgd::{tables::ImportacionView, webhook::WebhookView},
 };
 
 /// The filters of both lists.
@@ -341,6 +341,17 @@ fn administration() -> Vec<Operacion> {
             .fallas(&[Code::ConfiguracionNoValida, Code::EstadoNoPermite]),
         delete("/api/v1/admin/api-keys/{id}", api_keys::revoke, "Revoca una clave")
             .responde::<ApiKeyView<'static>>(200),
+        get("/api/v1/tablas/{nombre}/importacion", tables::plan, "Qué se traería de las tablas de un sistema anterior")
+            .detalle("No cambia nada. Si son muchas filas viene una parte, y «next_cursor» dice con qué seguir.")
+            .parametros(&["cursor"])
+            .responde::<ImportacionView>(200)
+            .fallas(&[Code::EstadoNoPermite, Code::ParametroNoValido]),
+        post("/api/v1/tablas/{nombre}/importar", tables::import, "Trae lo que un sistema anterior dejó en sus tablas")
+            .detalle("Por partes: «next_cursor» dice con qué seguir. Lo que ya está no se repite.")
+            .toma::<ImportacionPedida>("{}")
+            .opcional()
+            .responde::<ImportacionView>(200)
+            .fallas(&[Code::EstadoNoPermite, Code::ParametroNoValido]),
         post("/api/v1/retencion/purgar", retention::purge, "Purga lo que venció, por partes")
             .detalle("No se puede deshacer: véalo antes en el plan. Con «corrida» y «cursor» sigue una que no terminó.")
             .toma::<PurgaPedida>("{}")

@@ -2,8 +2,9 @@
 //! sender has the cargo, the row says so. An answer that is refused is marked (`cflgenvcar` = `E`) and looked at again once the SGD
 //! corrected it and put `N` back.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
+use tokio::time::Instant;
 use tokio_postgres::Transaction;
 
 use super::{
@@ -43,7 +44,8 @@ impl Conexion {
             annulled = table.flag("r", "cflganu", "N"),
         );
         let statement = session.client.prepare(&sql).await?;
-        let (mut after, mut seen, mut unknown) = (i64::MIN, 0_usize, 0_usize);
+        let (mut after, mut seen) = (i64::MIN, 0_usize);
+        let mut unknown = HashMap::new();
         loop {
             let rows = session.client.query(&statement, &[&after]).await?;
             for row in &rows {
@@ -53,9 +55,13 @@ impl Conexion {
                 if memory.answered.contains_key(&after) || memory.waits(RECEPCION, after) {
                     continue;
                 }
-                let Some(known) = self.received(exchange, sender, cuo).await? else {
-                    unknown += 1;
-                    memory.look_later(RECEPCION, after, UNKNOWN_AGAIN);
+                let until = memory.unknown.get(&after).copied().filter(|until| *until > Instant::now());
+                let found = match until {
+                    Some(_) => None,
+                    None => self.received(exchange, sender, cuo).await?,
+                };
+                let Some(known) = found else {
+                    unknown.insert(after, until.unwrap_or_else(|| Instant::now() + UNKNOWN_AGAIN));
                     continue;
                 };
                 let done = self.take_answer(exchange, session, memory, after, known).await;
@@ -67,7 +73,8 @@ impl Conexion {
         }
         let mut known = self.known();
         known.por_entregar = seen;
-        known.desconocidas = known.desconocidas.saturating_add(unknown);
+        known.desconocidas = unknown.len();
+        memory.unknown = unknown;
         Ok(())
     }
 
@@ -162,7 +169,7 @@ async fn read(
     };
     let Some(desenlace) = said("cflgest")?.and_then(|letter| Desenlace::de_letra(&letter)) else { return Ok(None) };
     let (contenido, pdf) = match table.has("bcarstd") {
-        true => pieces::take(tx, exchange, (table.full.as_str(), table.key, "bcarstd"), row).await?,
+        true => pieces::take(tx, exchange, (table.full.as_str(), table.key, "bcarstd"), row).await?.pdf(),
         false => (Contenido::Ausente, None),
     };
     let observed = said("vobs")?.filter(|text| desenlace == Desenlace::Observado && !text.starts_with(OURS));

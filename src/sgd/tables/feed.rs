@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Conexion, Failure, Memory, session::Session};
 use crate::{
     domain::Id,
-    exchange::Exchange,
+    exchange::{Exchange, RECEPCION_IMPORTADA},
     store::{Change, CommitError, Cursor, EstadoWebhook, FactAt, Record, Retenido, StoreError},
 };
 
@@ -86,6 +86,10 @@ impl Conexion {
             }
             let facts = exchange.store().facts(estado.hasta, None, PAGE).await?;
             let Some(last) = facts.last().map(|at| at.cursor) else { return Ok(()) };
+            if facts.iter().any(|at| at.fact.tipo == RECEPCION_IMPORTADA) {
+                // Rows of documents that were not known are looked for again.
+                memory.unknown.clear();
+            }
             let mut changed = false;
             for sujeto in self.subjects(&facts, &estado) {
                 changed = true;

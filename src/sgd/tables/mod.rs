@@ -11,6 +11,7 @@
 mod answers;
 mod arrivals;
 mod feed;
+mod import;
 mod keys;
 mod outgoing;
 mod pieces;
@@ -35,6 +36,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub use feed::{HELD_MAX, PAGE};
+pub use import::{IMPORT_PAGE, ImportacionView, Lugar};
 pub use outgoing::ROWS_PAGE;
 pub use pieces::PIECE_BYTES;
 pub use standing::{TablasSituacion, TablasView};
@@ -92,6 +94,15 @@ impl Failure {
         matches!(class, "21" | "22" | "23" | "40" | "42" | "44" | "55" | "P0") || code == "57014"
     }
 
+    /// Whether work can go on with another row.
+    fn leaves_others(&self) -> bool {
+        match self {
+            Self::Exchange(ExchangeError::Store(_)) => false,
+            Self::Exchange(_) => true,
+            other => other.of_this_row(),
+        }
+    }
+
     /// Whether the session is of no more use.
     fn ends_session(&self) -> bool {
         match self {
@@ -139,17 +150,22 @@ struct Memory {
     later: HashMap<(&'static str, i64), Instant>,
     /// Rows seen without their document, since when.
     incomplete: HashMap<i64, Instant>,
+    /// Answered rows of documents that are not known here, and when they are looked for again.
+    unknown: HashMap<i64, Instant>,
     /// When the keys were looked at.
     keys_seen: Option<Instant>,
 }
 
 impl Memory {
     fn bound(&mut self) {
-        if self.flying.len() + self.answered.len() + self.later.len() + self.incomplete.len() > REMEMBERED_MAX {
+        let rows =
+            [self.flying.len(), self.answered.len(), self.later.len(), self.incomplete.len(), self.unknown.len()];
+        if rows.iter().sum::<usize>() > REMEMBERED_MAX {
             self.flying.clear();
             self.answered.clear();
             self.later.clear();
             self.incomplete.clear();
+            self.unknown.clear();
         }
     }
 

@@ -108,13 +108,8 @@ impl Conexion {
         (table, row): (&'static str, i64),
         done: Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let of_this_row = |failure: &Failure| match failure {
-            Failure::Exchange(ExchangeError::Store(_)) => false,
-            Failure::Exchange(_) => true,
-            other => other.of_this_row(),
-        };
         match done {
-            Err(failure) if of_this_row(&failure) => {
+            Err(failure) if failure.leaves_others() => {
                 memory.look_later(table, row, AGAIN);
                 self.row_failed(exchange, table, row, failure.to_string());
                 Ok(())
@@ -318,7 +313,7 @@ fn refusal(error: ExchangeError) -> Result<String, Failure> {
 }
 
 /// The number under which a row is known here. Many SGDs begin anew every year, so the year belongs to it.
-fn number(stated: &str, year: &str) -> String {
+pub(super) fn number(stated: &str, year: &str) -> String {
     let (stated, year) = (stated.trim(), year.trim());
     let whole = format!("{year}-{stated}");
     let known = stated.is_empty() || year.is_empty() || stated.contains(year);
@@ -457,7 +452,7 @@ async fn with_pdf(
         asked.nuevo.anexos.push(row.try_get(0)?);
     }
     let place = (principal.full.as_str(), principal.key, "bpdfdoc");
-    (asked.nuevo.contenido, asked.pdf) = pieces::take(tx, exchange, place, document.principal).await?;
+    (asked.nuevo.contenido, asked.pdf) = pieces::take(tx, exchange, place, document.principal).await?.pdf();
     Ok(asked)
 }
 

@@ -34,13 +34,28 @@ pub async fn put(tx: &Transaction<'_>, mut reader: BlobReader) -> Result<(), Fai
     Ok(())
 }
 
+/// What was found in a column.
+pub struct Taken {
+    pub contenido: Contenido,
+    /// Also of what is no PDF.
+    pub staged: Option<Staged>,
+}
+
+impl Taken {
+    /// Only a PDF is of use.
+    pub fn pdf(self) -> (Contenido, Option<Staged>) {
+        let is_pdf = matches!(self.contenido, Contenido::Pdf { .. });
+        (self.contenido, self.staged.filter(|_| is_pdf))
+    }
+}
+
 /// What is in the `column` of the row with this key, taken into the store.
 pub async fn take(
     tx: &Transaction<'_>,
     exchange: &Exchange,
     (table, key, column): (&str, &str, &str),
     id: i64,
-) -> Result<(Contenido, Option<Staged>), Failure> {
+) -> Result<Taken, Failure> {
     let piece = i32::try_from(PIECE_BYTES).unwrap_or(i32::MAX);
     let sql = format!("SELECT substring(\"{column}\" FROM $1 FOR {piece}) FROM {table} WHERE \"{key}\" = $2::int8");
     let read = tx.prepare(&sql).await?;
@@ -52,7 +67,7 @@ pub async fn take(
         let missing = SNIFF_BYTES.saturating_sub(head.len()).min(found.len());
         head.extend_from_slice(found.get(..missing).unwrap_or_default());
         match writer.write(&found).await {
-            Err(StoreError::TooLarge(_)) => return Ok((Contenido::Excesivo, None)),
+            Err(StoreError::TooLarge(_)) => return Ok(Taken { contenido: Contenido::Excesivo, staged: None }),
             written => written?,
         }
         if found.len() < PIECE_BYTES {
@@ -61,10 +76,11 @@ pub async fn take(
         from = from.saturating_add(piece);
     }
     if head.is_empty() {
-        return Ok((Contenido::Ausente, None));
+        return Ok(Taken { contenido: Contenido::Ausente, staged: None });
     }
-    if memchr::memmem::find(&head, b"%PDF").is_none() {
-        return Ok((Contenido::NoPdf, None));
-    }
-    Ok((Contenido::Pdf { una_vez: true }, Some(writer.finish().await?)))
+    let contenido = match memchr::memmem::find(&head, b"%PDF") {
+        Some(_) => Contenido::Pdf { una_vez: true },
+        None => Contenido::NoPdf,
+    };
+    Ok(Taken { contenido, staged: Some(writer.finish().await?) })
 }

@@ -72,6 +72,13 @@ pub struct Schema {
 
 impl Schema {
     pub async fn discover(client: &Client, wanted: Option<&str>, sequences: &[String]) -> Result<Self, Failure> {
+        let mut schema = Self::read_only(client, wanted).await?;
+        schema.find_sequences(client, sequences).await?;
+        Ok(schema)
+    }
+
+    /// For who adds no rows: what numbers them does not matter.
+    pub async fn read_only(client: &Client, wanted: Option<&str>) -> Result<Self, Failure> {
         let names: Vec<String> = TABLES.iter().map(|(name, ..)| (*name).to_owned()).collect();
         let sql = "SELECT table_schema::text, table_name::text, column_name::text, data_type::text, \
                    character_maximum_length::int4, is_nullable::text = 'YES', column_default IS NOT NULL OR is_identity = 'YES' \
@@ -106,9 +113,8 @@ impl Schema {
             }
             tables.push(Table { name: table, full: format!("\"{name}\".\"{table}\""), key, columns, sequence: None });
         }
-        let mut schema = Self { name, tables };
+        let schema = Self { name, tables };
         schema.bytes()?;
-        schema.find_sequences(client, sequences).await?;
         Ok(schema)
     }
 

@@ -64,13 +64,25 @@ impl Address {
         Ok(Self { config, tls: tls(ca_file)?, shown })
     }
 
-    /// Connects, takes the lock, learns the schema and listens on `channel`; news are told to `news`.
-    pub async fn connect(&self, wanted: &Wanted<'_>, news: Arc<Notify>) -> Result<Session, Failure> {
+    /// Connects to read beside whoever works on the tables.
+    pub async fn read(&self, schema: Option<&str>) -> Result<Session, Failure> {
+        let (client, guard) = self.open(Arc::default()).await?;
+        let schema = Schema::read_only(&client, schema).await?;
+        client.batch_execute("SET default_transaction_read_only = on").await?;
+        Ok(Session { client, schema, driver: guard.keep()? })
+    }
+
+    async fn open(&self, news: Arc<Notify>) -> Result<(Client, Guard), Failure> {
         let (client, connection) = self.config.connect(self.tls.clone()).await?;
         let driver: JoinHandle<()> = tokio::spawn(drive(connection, news));
-        let driver = driver.abort_handle();
-        let guard = Guard(Some(driver));
+        let guard = Guard(Some(driver.abort_handle()));
         client.batch_execute(SETTINGS).await?;
+        Ok((client, guard))
+    }
+
+    /// Connects, takes the lock, learns the schema and listens on `channel`; news are told to `news`.
+    pub async fn connect(&self, wanted: &Wanted<'_>, news: Arc<Notify>) -> Result<Session, Failure> {
+        let (client, guard) = self.open(news).await?;
         let schema = Schema::discover(&client, wanted.schema, wanted.sequences).await?;
         let lock = "SELECT pg_try_advisory_lock($1, hashtext($2))";
         let ours: bool = client.query_one(lock, &[&LOCK, &schema.name]).await?.try_get(0)?;

@@ -143,6 +143,7 @@ impl Operacion {
             "webhooks" => "Webhooks",
             "auditoria" => "Auditoría",
             "retencion" => "Conservación",
+            "tablas" => "Tablas del componente",
             "admin" => "Administración",
             _ => "Servicio",
         }

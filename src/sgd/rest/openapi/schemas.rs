@@ -179,6 +179,11 @@ pub struct PurgaPedida {
 }
 
 #[derive(JsonSchema)]
+pub struct ImportacionPedida {
+    cursor: Option<String>,
+}
+
+#[derive(JsonSchema)]
 pub struct ClaveNueva {
     nombre: Texto<100>,
     rol: Rol,

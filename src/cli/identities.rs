@@ -37,7 +37,8 @@ pub fn from_file(file: &Path, password_file: Option<&Path>) -> Result<Identity, 
     read(file, password.as_ref().map(|text| text.as_str()))
 }
 
-fn password(path: &Path) -> Result<Zeroizing<String>, String> {
+/// The password in a file.
+pub fn password(path: &Path) -> Result<Zeroizing<String>, String> {
     let bytes = limited(path, PASSWORD_BYTES_MAX)?;
     let text = std::str::from_utf8(&bytes).map_err(|_| format!("{}: la contraseña no es UTF-8", path.display()))?;
     Ok(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()))

@@ -31,6 +31,7 @@ mod simulator;
 mod store;
 mod tls;
 mod usage;
+mod user;
 mod watch;
 mod webhook;
 
@@ -71,6 +72,9 @@ enum Command {
     /// Claves de la API para los SGD y las personas
     #[command(subcommand)]
     ApiKey(api_key::ApiKey),
+    /// Las personas de la consola
+    #[command(subcommand)]
+    User(user::User),
     /// Firma documentos PDF y examina sus firmas
     #[command(subcommand)]
     Pdf(pdf::Pdf),
@@ -172,6 +176,7 @@ pub fn main() -> ExitCode {
         Command::Audit(command) => command.run(),
         Command::Cert(command) => command.run(),
         Command::ApiKey(command) => command.run(),
+        Command::User(command) => command.run(),
         Command::Pdf(command) => command.run(),
         Command::Simulator(command) => command.run(),
         Command::Onboarding(command) => command.run(),

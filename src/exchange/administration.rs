@@ -31,6 +31,8 @@ pub enum Rechazo {
     MalEscrita,
     Desconocida,
     SinPermiso,
+    /// At the console's door: no such person, another password, or too soon after others that were wrong.
+    Ingreso,
 }
 
 impl Rechazo {
@@ -40,6 +42,7 @@ impl Rechazo {
             Self::MalEscrita => "con una cabecera que no es la de una clave",
             Self::Desconocida => "con una clave que no existe o fue revocada",
             Self::SinPermiso => "con una clave cuyo rol no lo permite",
+            Self::Ingreso => "con una cuenta o contraseña que no corresponden, o en espera tras fallar",
         }
     }
 }

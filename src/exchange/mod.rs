@@ -22,6 +22,7 @@ pub mod health;
 mod holds;
 mod importing;
 mod issue;
+pub mod listing;
 pub mod notices;
 mod query;
 mod queue;
@@ -30,8 +31,10 @@ pub mod retention;
 mod retry;
 mod send;
 mod sobres;
+pub mod statistics;
 mod step;
 mod texts;
+pub mod usuarios;
 mod worker;
 
 #[cfg(test)]
@@ -228,6 +231,11 @@ impl Actor {
     pub fn clave(id: Id) -> Self {
         Self(format!("clave:{id}"))
     }
+
+    /// A person of the console.
+    pub fn usuario(id: Id) -> Self {
+        Self(format!("usuario:{id}"))
+    }
 }
 
 /// Why a use case was refused. What the platform hears is decided in [`receive`] and [`collect`]; this is for the SGD and
@@ -372,6 +380,16 @@ impl Exchange {
 
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Time since some moment, which nobody sets.
+    pub fn uptime(&self) -> Duration {
+        self.clock.uptime()
+    }
+
+    /// Bytes nobody can guess.
+    pub fn secret(&self) -> [u8; 32] {
+        self.ids.secret()
     }
 
     /// Starts taking in a PDF, limited to the configured size.

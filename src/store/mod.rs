@@ -34,7 +34,7 @@ use tokio::sync::watch;
 pub use blobs::{BlobReader, BlobWriter, Staged, StagedBody};
 pub use record::{
     ApiKey, AvisoVigente, Avisos, Directorio, EstadoWebhook, Fact, FactAt, Idempotencia, Job, JobKind, PausaWebhook,
-    Record, Retenido, Rol, TextosVistos,
+    Record, Retenido, Rol, TextosVistos, Usuario,
 };
 
 use crate::{
@@ -141,6 +141,8 @@ pub enum UniqueKey {
     Idempotency { entidad: Ruc, key: String },
     /// The SHA-256 of an API key.
     ApiKey { hash: Sha256 },
+    /// What a person signs in with.
+    Usuario { cuenta: String },
 }
 
 impl std::fmt::Display for UniqueKey {
@@ -153,6 +155,7 @@ impl std::fmt::Display for UniqueKey {
             Self::Arrival { entidad, remitente, cuo } => write!(f, "CUO {cuo} de {remitente} para {entidad}"),
             Self::Idempotency { key, .. } => write!(f, "Idempotency-Key {key}"),
             Self::ApiKey { .. } => f.write_str("clave de API"),
+            Self::Usuario { cuenta } => write!(f, "cuenta {cuenta}"),
         }
     }
 }
@@ -322,6 +325,9 @@ pub trait Store: Send + Sync + 'static {
 
     async fn api_key_by_hash(&self, hash: &Sha256) -> Result<Option<ApiKey>, StoreError>;
     async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError>;
+    async fn usuario(&self, id: Id) -> Result<Option<Usuario>, StoreError>;
+    async fn usuario_by_cuenta(&self, cuenta: &str) -> Result<Option<Usuario>, StoreError>;
+    async fn usuarios(&self) -> Result<Vec<Usuario>, StoreError>;
     async fn idempotencia(&self, entidad: &Ruc, key: &str) -> Result<Option<Idempotencia>, StoreError>;
     async fn directorio(&self) -> Result<Option<Directorio>, StoreError>;
     async fn textos(&self) -> Result<Option<TextosVistos>, StoreError>;

@@ -22,6 +22,7 @@ pub enum Record {
     Textos(Box<TextosVistos>),
     Avisos(Box<Avisos>),
     Webhook(Box<EstadoWebhook>),
+    Usuario(Box<Usuario>),
 }
 
 impl Record {
@@ -35,6 +36,7 @@ impl Record {
             Self::Textos(_) => TextosVistos::ID,
             Self::Avisos(_) => Avisos::ID,
             Self::Webhook(w) => w.id,
+            Self::Usuario(u) => u.id,
         }
     }
 
@@ -48,6 +50,7 @@ impl Record {
             Self::Textos(t) => t.version,
             Self::Avisos(a) => a.version,
             Self::Webhook(w) => w.version,
+            Self::Usuario(u) => u.version,
         }
     }
 
@@ -74,6 +77,7 @@ impl Record {
             Self::Idempotencia(i) => {
                 vec![UniqueKey::Idempotency { entidad: i.entidad.clone(), key: i.key.clone() }]
             }
+            Self::Usuario(u) => vec![UniqueKey::Usuario { cuenta: u.cuenta.clone() }],
             Self::Directorio(_) | Self::Textos(_) | Self::Avisos(_) | Self::Webhook(_) => Vec::new(),
         }
     }
@@ -123,7 +127,8 @@ impl Record {
             | Self::Directorio(_)
             | Self::Textos(_)
             | Self::Avisos(_)
-            | Self::Webhook(_) => return Vec::new(),
+            | Self::Webhook(_)
+            | Self::Usuario(_) => return Vec::new(),
         };
         let cargo = cargo.as_ref().and_then(|c| c.documento.as_ref());
         let (published, fetched) = match self {
@@ -257,6 +262,38 @@ pub struct ApiKey {
     pub hash: Sha256,
     pub creada_en: Timestamp,
     pub revocada_en: Option<Timestamp>,
+}
+
+/// A person of the console. The password itself is never stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usuario {
+    pub id: Id,
+    /// Also what a session remembers: it ends when the record changed since.
+    pub version: u32,
+    /// What the person signs in with, in lower case.
+    pub cuenta: String,
+    /// As people call the person.
+    pub nombre: String,
+    pub rol: Rol,
+    /// `None`: every entity of this daemon; only `operador`, `auditor` and `admin`.
+    pub entidad: Option<Ruc>,
+    pub contrasena: Contrasena,
+    pub creado_en: Timestamp,
+    pub deshabilitado_en: Option<Timestamp>,
+}
+
+/// A password by its Argon2id (RFC 9106), with what it takes to compute it again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contrasena {
+    pub memoria_kib: u32,
+    pub pasadas: u32,
+    pub carriles: u32,
+    /// 16 random bytes, in hexadecimal.
+    pub sal: String,
+    /// 32 bytes, in hexadecimal.
+    pub hash: Sha256,
+    /// Somebody else knows it: the person must choose another.
+    pub provisional: bool,
 }
 
 /// What an `Idempotency-Key` was first used for.

@@ -4,7 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{ApiKey, Change, Directorio, Fact, Idempotencia, Job, JobKind, Record, Rol, Staged, Store, TextosVistos};
+use super::{
+    ApiKey, Change, Directorio, Fact, Idempotencia, Job, JobKind, Record, Rol, Staged, Store, TextosVistos, Usuario,
+    record::Contrasena,
+};
 use crate::domain::{
     Anexo, Cuo, Despacho, Destinatario, Documento, EstadoDespacho, EstadoRecepcion, Id, Persona, Purga, Recepcion, Ruc,
     Sha256,
@@ -191,6 +194,27 @@ pub fn api_key(seed: u64) -> ApiKey {
         hash: sha256(&seed.to_be_bytes()),
         creada_en: at(0),
         revocada_en: None,
+    }
+}
+
+pub fn usuario(cuenta: &str) -> Usuario {
+    Usuario {
+        id: id(),
+        version: 1,
+        cuenta: cuenta.into(),
+        nombre: "ROSA ÑAHUI".into(),
+        rol: Rol::MesaDePartes,
+        entidad: Some(ruc(1)),
+        contrasena: Contrasena {
+            memoria_kib: 8,
+            pasadas: 1,
+            carriles: 1,
+            sal: "00".repeat(16),
+            hash: sha256(cuenta.as_bytes()),
+            provisional: false,
+        },
+        creado_en: at(0),
+        deshabilitado_en: None,
     }
 }
 

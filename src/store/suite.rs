@@ -13,7 +13,7 @@ use super::{
     blobs::SMALL_MAX,
     samples::{
         api_key, at, bytes, change, cuo, despacho, directorio, documento, fact, id, idempotencia, job, jobs, read,
-        recepcion, ruc, sha256, stage, textos,
+        recepcion, ruc, sha256, stage, textos, usuario,
     },
 };
 use crate::domain::{Despacho, EstadoDespacho, Id, Recepcion};
@@ -81,6 +81,7 @@ pub async fn every_kind_of_record_reads_back(store: SharedStore) {
     let sent = Despacho { cuo: Some(cuo(7)), ..despacho(documento(&staged)) };
     let received = recepcion(cuo(8), ruc(2), documento(&staged));
     let (key, idempotent, directory, texts) = (api_key(1), idempotencia("k"), directorio(), textos());
+    let person = usuario("rosa");
     let alerts = Avisos { version: 1, vigentes: vec![AvisoVigente { ruc: None, desde: at(1) }] };
     let webhook = EstadoWebhook {
         id: EstadoWebhook::id_for("sgd"),
@@ -99,6 +100,7 @@ pub async fn every_kind_of_record_reads_back(store: SharedStore) {
         Record::Textos(Box::new(texts.clone())),
         Record::Avisos(Box::new(alerts.clone())),
         Record::Webhook(Box::new(webhook.clone())),
+        Record::Usuario(Box::new(person.clone())),
     ];
     let facts = vec![fact(sent.id, "a"), fact(received.id, "b")];
     let seq = store.commit(Change { facts, records, documents: vec![staged], ..Change::default() }).await.unwrap();
@@ -111,6 +113,10 @@ pub async fn every_kind_of_record_reads_back(store: SharedStore) {
     assert_eq!(found.as_ref(), Some(&received));
     assert_eq!(store.api_key_by_hash(&key.hash).await.unwrap().as_ref(), Some(&key));
     assert_eq!(store.api_keys().await.unwrap(), [key]);
+    assert_eq!(store.usuario(person.id).await.unwrap().as_ref(), Some(&person));
+    assert_eq!(store.usuario_by_cuenta("rosa").await.unwrap().as_ref(), Some(&person));
+    assert_eq!(store.usuario_by_cuenta("ros").await.unwrap(), None);
+    assert_eq!(store.usuarios().await.unwrap(), [person]);
     assert_eq!(store.idempotencia(&ruc(1), "k").await.unwrap(), Some(idempotent));
     assert_eq!(store.directorio().await.unwrap(), Some(directory));
     assert_eq!(store.textos().await.unwrap(), Some(texts));
@@ -150,12 +156,13 @@ pub async fn what_must_be_unique_is_refused_a_second_time(store: SharedStore) {
     let staged = stage(&*store, &bytes(3, 100)).await;
     let sent = Despacho { cuo: Some(cuo(7)), ..despacho(documento(&staged)) };
     let received = recepcion(cuo(8), ruc(2), documento(&staged));
-    let (key, idempotent) = (api_key(1), idempotencia("k"));
+    let (key, idempotent, person) = (api_key(1), idempotencia("k"), usuario("rosa"));
     let first = [
         record(&sent),
         Record::Recepcion(Box::new(received.clone())),
         Record::ApiKey(key.clone()),
         Record::Idempotencia(idempotent.clone()),
+        Record::Usuario(Box::new(person.clone())),
     ];
     for record in first {
         store.commit(change(record, vec![staged.clone()])).await.unwrap();
@@ -171,6 +178,7 @@ pub async fn what_must_be_unique_is_refused_a_second_time(store: SharedStore) {
         (Record::Recepcion(Box::new(same_arrival)), received.id),
         (Record::ApiKey(api_key(1)), key.id),
         (Record::Idempotencia(idempotencia("k")), idempotent.id),
+        (Record::Usuario(Box::new(usuario("rosa"))), person.id),
     ];
     for (attempt, owner) in attempts {
         let refused = store.commit(change(attempt.clone(), vec![])).await;

@@ -12,9 +12,9 @@ use tokio::sync::Semaphore;
 
 use crate::{
     config,
+    http::download::hidden,
     http::reach::{NotPublic, PublicOnly, is_internal},
     platform,
-    sgd::rest::download::hidden,
     store::{BlobWriter, Staged, StoreError},
 };
 

@@ -35,8 +35,8 @@ use crate::{
     config,
     domain::{Cuo, Despacho, Ruc},
     exchange::{Exchange, anexos::PATH},
+    http::download::{disposition, pieces},
     http::server::Peer,
-    sgd::rest::download::{disposition, pieces},
     store::StoreError,
 };
 

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::{
     domain::{Despacho, lima},
     exchange::anexos::PATH,
-    sgd::rest::download::hidden,
+    http::download::hidden,
 };
 
 const STYLE: &str = "body{font:1.05rem/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a}\

@@ -15,7 +15,8 @@ use serde_json::{Map, Value};
 use crate::{
     exchange::ExchangeError,
     http::Problem,
-    sgd::{base64::encoded, rest::failure},
+    http::failure,
+    sgd::base64::encoded,
     store::{BlobReader, StoreError},
 };
 

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     domain::{Anexo, Cargo, Despacho, Documento, Recepcion, conservacion::Purga, lima},
-    sgd::rest::retention::not_purged,
+    http::download::not_purged,
     store::BlobReader,
 };
 

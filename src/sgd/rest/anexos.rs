@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, header};
 use http_body::Body as _;
 use reqwest::Url;
 
-use super::{Api, failure, fields::Fields, json, query, retention::not_purged, view};
+use super::{Api, failure, fields::Fields, json, not_purged, query, view};
 use crate::{
     domain::{Documento, recepcion::AnexoTraido},
     http::{Acceso, Code, FieldError, Problem},

@@ -64,7 +64,8 @@ fn read(fields: &mut Fields, own: Option<&Ruc>) -> Option<NuevaClave> {
     Some(NuevaClave { nombre, rol: rol?, entidad })
 }
 
-fn role(fields: &mut Fields) -> Option<Rol> {
+/// The role a request names.
+pub fn role(fields: &mut Fields) -> Option<Rol> {
     let words = ROLES.map(auth::rol);
     let Some(text) = fields.text("rol") else {
         fields.wrong("rol", "no_especificado", format!("Diga uno de: {}", words.join(", ")));

@@ -12,9 +12,9 @@ use super::{
     view,
 };
 use crate::{
-    audit::{self, AuditError, checkpoint::Signed, merkle},
+    audit::{self, checkpoint::Signed, merkle},
     domain::{Sha256, lima},
-    http::{Acceso, Code, Problem},
+    http::{Acceso, Code, Problem, evidence::problem},
     store::{Cursor, Fact, FactAt, RawEntry, Seq},
 };
 
@@ -154,12 +154,4 @@ fn punto(api: &Api, signed: &Signed) -> Response {
         nota: note,
         clave: api.audit.key().to_string(),
     })
-}
-
-pub fn problem(error: &AuditError) -> Problem {
-    match error {
-        AuditError::Empty => Problem::new(Code::NoExiste, "Todavía no hay ningún asiento"),
-        AuditError::Fork(_) => Problem::new(Code::EstadoNoPermite, error.to_string()),
-        other => Problem::internal(other),
-    }
 }

@@ -11,9 +11,9 @@ use super::{
     fields::Fields,
     idempotency::{self, Target},
     intake::{Annex, DOCUMENT, Received},
-    json, listing, query,
+    json, listing, not_purged, query,
     query::Params,
-    retention, view, wait,
+    view, wait,
 };
 use crate::{
     domain::{Contenido, Despacho, Destinatario, Persona},
@@ -192,7 +192,7 @@ pub async fn document(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let despacho = api.despacho(&acceso, &id).await?;
-    retention::not_purged(despacho.purga.as_deref())?;
+    not_purged(despacho.purga.as_deref())?;
     api.download(&despacho.documento, &headers).await
 }
 
@@ -203,7 +203,7 @@ pub async fn cargo(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let despacho = api.despacho(&acceso, &id).await?;
-    retention::not_purged(despacho.purga.as_deref())?;
+    not_purged(despacho.purga.as_deref())?;
     let document = despacho.cargo.as_ref().and_then(|cargo| cargo.documento.as_ref());
     api.download(document.ok_or_else(|| query::not_found("el cargo de este despacho"))?, &headers).await
 }

@@ -6,16 +6,12 @@
 mod anexos;
 mod api_keys;
 mod auditoria;
-mod csv;
 mod decisions;
 mod despachos;
 mod directory;
-pub(in crate::sgd) mod download;
 mod events;
 mod evidence;
-pub(in crate::sgd) mod failure;
 mod fields;
-mod form;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod gauges;
@@ -34,6 +30,7 @@ mod scan;
 pub mod statistics;
 pub mod stream;
 mod tables;
+mod usuarios;
 pub(in crate::sgd) mod view;
 mod wait;
 mod webhooks;
@@ -49,7 +46,7 @@ use axum::{
     middleware::{from_fn_with_state, map_response},
     response::{IntoResponse, Response},
 };
-use http::{HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -61,11 +58,13 @@ pub use stream::Streams;
 
 use crate::{
     audit::Log,
-    domain::{Despacho, Id, Recepcion},
+    domain::{Despacho, Documento, Id, Recepcion},
     exchange::Exchange,
     http::{
         Acceso, Problem,
         auth::{Door, protected},
+        download::{self, Manner, not_purged},
+        failure, form,
         limits::{Intake, bound},
         problem::{no_method, no_route},
         rates::Rates,
@@ -109,6 +108,11 @@ impl Api {
     async fn recepcion(&self, acceso: &Acceso, id: &str) -> Result<Recepcion, Problem> {
         let found = self.exchange.store().recepcion(query::id(id)?).await.map_err(failure::store)?;
         found.filter(|r| acceso.alcanza(&r.entidad)).ok_or_else(|| query::not_found(id))
+    }
+
+    /// A document as a file to be kept.
+    async fn download(&self, document: &Documento, asked: &HeaderMap) -> Result<Response, Problem> {
+        download::pdf(&**self.exchange.store(), document, Manner::Attachment, asked).await
     }
 
     /// The history of one exchange.

@@ -10,9 +10,9 @@ use super::{
     Api, failure,
     fields::Fields,
     intake::{CARGO, Received},
-    json, listing, query,
+    json, listing, not_purged, query,
     query::Params,
-    retention, view,
+    view,
 };
 use crate::{
     domain::{Contenido, Desenlace, EstadoRecepcion, Recepcion, recepcion::RecepcionError},
@@ -37,7 +37,7 @@ pub async fn document(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let recepcion = api.recepcion(&acceso, &id).await?;
-    retention::not_purged(recepcion.purga.as_deref())?;
+    not_purged(recepcion.purga.as_deref())?;
     api.download(&recepcion.documento, &headers).await
 }
 
@@ -48,7 +48,7 @@ pub async fn cargo(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let recepcion = api.recepcion(&acceso, &id).await?;
-    retention::not_purged(recepcion.purga.as_deref())?;
+    not_purged(recepcion.purga.as_deref())?;
     let document = recepcion.cargo.as_ref().and_then(|cargo| cargo.documento.as_ref());
     api.download(document.ok_or_else(|| query::not_found("el cargo de esta recepción"))?, &headers).await
 }

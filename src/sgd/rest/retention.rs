@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{Api, decisions::needed_reason, failure, fields::Fields, json, query, query::Params, view};
 use crate::{
-    domain::{Id, Purga, Ruc, lima},
+    domain::{Id, Ruc, lima},
     exchange::retention::{Clase, Conteo, Lugar, Politica},
     http::{Acceso, Code, Problem},
     store::Record,
@@ -144,18 +144,6 @@ pub async fn held(State(api): State<Api>, acceso: Acceso, params: Params) -> Res
 fn visible<'a>(records: &'a [Record], acceso: &Acceso) -> Vec<IntercambioView<'a>> {
     let reached = |record: &&Record| record.entidad().is_some_and(|ruc| acceso.alcanza(ruc));
     records.iter().filter(reached).filter_map(intercambio).collect()
-}
-
-/// What was purged of an exchange cannot be downloaded.
-pub fn not_purged(purga: Option<&Purga>) -> Result<(), Problem> {
-    let Some(purga) = purga else { return Ok(()) };
-    let detail = format!(
-        "Se borró el {} por {}; su huella queda en el registro. El certificado: «purga» en el registro del intercambio, o \
-         «chasqui store certificate»",
-        lima::texto(purga.en),
-        purga.politica
-    );
-    Err(Problem::new(Code::Purgado, detail))
 }
 
 #[derive(Serialize, JsonSchema)]

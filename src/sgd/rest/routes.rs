@@ -2,23 +2,24 @@
 //! are both made of this table.
 
 use super::{
-    anexos, api_keys, auditoria, csv, decisions, despachos, directory, events, evidence, health,
+    anexos, api_keys, auditoria, decisions, despachos, directory, events, evidence, health,
     openapi::{
         self,
         operation::{Contenido, Operacion, delete, get, post},
         schemas::{
             AnexoPedido, ClaveNueva, DatosDeDespacho, DespachoNuevo, ImportacionPedida, Motivo, MotivoObligatorio,
-            NuevaObservada, NuevaRecepcionada, NuevoRegistro, PurgaPedida, Repeticion, UnoOVarios, Vivo,
+            NuevaObservada, NuevaRecepcionada, NuevoRegistro, OtraContrasena, PurgaPedida, Repeticion, UnoOVarios,
+            UsuarioNuevo, Vivo,
         },
     },
     queue, recepciones, reload,
     reload::Reloaded,
-    retention, statistics, tables,
+    retention, statistics, tables, usuarios,
     view::{ApiKeyView, DespachoView, EntidadView, FactView, Items, RecepcionView},
     webhooks,
 };
 use crate::{
-    http::{Code, Grupo},
+    http::{Code, Grupo, csv},
     sgd::{tables::ImportacionView, webhook::WebhookView},
 };
 
@@ -335,6 +336,22 @@ fn administration() -> Vec<Operacion> {
             .toma::<ClaveNueva>(r#"{"nombre": "SGD principal", "rol": "sgd", "entidad": "20900000015"}"#)
             .responde::<ApiKeyView<'static>>(201)
             .fallas(&[Code::EntidadNoPermitida]),
+        get("/api/v1/admin/usuarios", usuarios::list, "Las personas de la consola")
+            .responde::<Items<usuarios::UsuarioView<'static>>>(200),
+        post("/api/v1/admin/usuarios", usuarios::create, "Crea una persona de la consola")
+            .detalle("Sin «contrasena» se crea una provisional, que solo se puede leer en esta respuesta.")
+            .toma::<UsuarioNuevo>(
+                r#"{"cuenta": "rnahui", "nombre": "ROSA ÑAHUI PÉREZ", "rol": "mesa_de_partes", "entidad": "20900000015"}"#,
+            )
+            .responde::<usuarios::UsuarioView<'static>>(201)
+            .fallas(&[Code::EntidadNoPermitida]),
+        post("/api/v1/admin/usuarios/{id}/restablecer", usuarios::reset, "Da otra contraseña a una persona")
+            .detalle("«id» puede ser también la cuenta. Sus sesiones terminan; si estaba deshabilitada vuelve a entrar.")
+            .toma::<OtraContrasena>("{}")
+            .opcional()
+            .responde::<usuarios::UsuarioView<'static>>(200),
+        post("/api/v1/admin/usuarios/{id}/deshabilitar", usuarios::disable, "Impide que una persona entre")
+            .responde::<usuarios::UsuarioView<'static>>(200),
         post("/api/v1/admin/reload", reload::reload, "Lee otra vez la configuración y dice qué cambió")
             .detalle("Lo mismo que SIGHUP. Con una clave que no sea de una entidad.")
             .responde::<Reloaded>(200)

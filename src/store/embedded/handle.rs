@@ -27,7 +27,7 @@ use crate::{
     store::{
         ApiKey, Avisos, BlobReader, BlobWriter, Change, Claim, Claimed, CommitError, Cursor, Directorio, EstadoWebhook,
         FactAt, Idempotencia, Job, Kept, Listing, Named, Numbered, Page, RawEntry, Record, Seq, Standing, Store,
-        StoreError, TextosVistos, UniqueKey, Verification, blobs::blocking,
+        StoreError, TextosVistos, UniqueKey, Usuario, Verification, blobs::blocking,
     },
 };
 
@@ -128,6 +128,13 @@ fn api_key(record: Record) -> Option<ApiKey> {
     }
 }
 
+fn usuario(record: Record) -> Option<Usuario> {
+    match record {
+        Record::Usuario(usuario) => Some(*usuario),
+        _ => None,
+    }
+}
+
 #[async_trait]
 impl Store for EmbeddedStore {
     async fn commit(&self, change: Change) -> Result<Seq, CommitError> {
@@ -198,6 +205,23 @@ impl Store for EmbeddedStore {
             let ids = lookup.api_keys()?;
             let found = ids.into_iter().map(|id| lookup.record(id)).collect::<Result<Vec<_>, ViewError>>()?;
             Ok::<_, ViewError>(found.into_iter().flatten().filter_map(api_key).collect())
+        })
+    }
+
+    async fn usuario(&self, id: Id) -> Result<Option<Usuario>, StoreError> {
+        Ok(self.read(|lookup| lookup.record(id))?.and_then(usuario))
+    }
+
+    async fn usuario_by_cuenta(&self, cuenta: &str) -> Result<Option<Usuario>, StoreError> {
+        let key = UniqueKey::Usuario { cuenta: cuenta.to_owned() };
+        Ok(self.read(|lookup| lookup.by_unique(&key))?.and_then(usuario))
+    }
+
+    async fn usuarios(&self) -> Result<Vec<Usuario>, StoreError> {
+        self.read(|lookup| {
+            let ids = lookup.usuarios()?;
+            let found = ids.into_iter().map(|id| lookup.record(id)).collect::<Result<Vec<_>, ViewError>>()?;
+            Ok::<_, ViewError>(found.into_iter().flatten().filter_map(usuario).collect())
         })
     }
 

@@ -17,6 +17,7 @@ pub const FORMAT_VALUE: &[u8] = b"7";
 
 pub const RECORDS: &[u8] = b"r";
 pub const API_KEYS: &[u8] = b"k";
+pub const USUARIOS: &[u8] = b"y";
 pub const JOBS: &[u8] = b"j";
 pub const ENTRIES: &[u8] = b"e";
 
@@ -44,6 +45,7 @@ pub fn unique(unique: &UniqueKey) -> Vec<u8> {
         }
         UniqueKey::Idempotency { entidad, key } => (b'i', vec![entidad.to_string(), key.clone()]),
         UniqueKey::ApiKey { hash } => (b'k', vec![hash.to_string()]),
+        UniqueKey::Usuario { cuenta } => (b'y', vec![cuenta.clone()]),
     };
     let mut bytes = Vec::new();
     for part in parts {
@@ -108,7 +110,8 @@ pub fn listed(record: &Record) -> Option<(Listed, &Ruc, &'static str)> {
         | Record::Directorio(_)
         | Record::Textos(_)
         | Record::Avisos(_)
-        | Record::Webhook(_) => None,
+        | Record::Webhook(_)
+        | Record::Usuario(_) => None,
     }
 }
 
@@ -151,6 +154,10 @@ pub fn erasing_of(key: &[u8]) -> Option<Placed> {
 
 pub fn api_key(id: Id) -> Vec<u8> {
     key(b'k', &[id.as_bytes()])
+}
+
+pub fn usuario(id: Id) -> Vec<u8> {
+    key(b'y', &[id.as_bytes()])
 }
 
 pub fn job(id: Id) -> Vec<u8> {

@@ -120,6 +120,10 @@ impl<'a> Lookup<'a> {
         self.ids(keys::API_KEYS, usize::MAX)
     }
 
+    pub fn usuarios(&self) -> Result<Vec<Id>, IndexError> {
+        self.ids(keys::USUARIOS, usize::MAX)
+    }
+
     fn ids(&self, prefix: &[u8], limit: usize) -> Result<Vec<Id>, IndexError> {
         let mut ids = Vec::new();
         self.index.scan(prefix, None, Forward, &mut |key, _| {

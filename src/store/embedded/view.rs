@@ -125,6 +125,7 @@ impl<'a> View<'a> {
         match record {
             Record::Recepcion(r) => self.put(keys::with(keys::arrivals(&r.entidad, &r.cuo), id.as_bytes()), Vec::new()),
             Record::ApiKey(_) => self.put(keys::api_key(id), Vec::new()),
+            Record::Usuario(_) => self.put(keys::usuario(id), Vec::new()),
             Record::Despacho(_)
             | Record::Idempotencia(_)
             | Record::Directorio(_)

@@ -13,7 +13,7 @@ use crate::{
     store::{
         ApiKey, Avisos, BlobReader, BlobWriter, Change, Claim, Claimed, CommitError, Cursor, Directorio, EstadoWebhook,
         FactAt, Idempotencia, Job, Kept, Listing, Named, Numbered, Page, RawEntry, Record, Seq, SharedStore, Standing,
-        Store, StoreError, TextosVistos, Verification,
+        Store, StoreError, TextosVistos, Usuario, Verification,
     },
 };
 
@@ -114,6 +114,18 @@ impl Store for Fuse {
 
     async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
         self.alive()?.api_keys().await
+    }
+
+    async fn usuario(&self, id: Id) -> Result<Option<Usuario>, StoreError> {
+        self.alive()?.usuario(id).await
+    }
+
+    async fn usuario_by_cuenta(&self, cuenta: &str) -> Result<Option<Usuario>, StoreError> {
+        self.alive()?.usuario_by_cuenta(cuenta).await
+    }
+
+    async fn usuarios(&self) -> Result<Vec<Usuario>, StoreError> {
+        self.alive()?.usuarios().await
     }
 
     async fn idempotencia(&self, entidad: &Ruc, key: &str) -> Result<Option<Idempotencia>, StoreError> {

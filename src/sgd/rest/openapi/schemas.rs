@@ -191,6 +191,20 @@ pub struct ClaveNueva {
 }
 
 #[derive(JsonSchema)]
+pub struct UsuarioNuevo {
+    cuenta: Texto<64>,
+    nombre: Texto<100>,
+    rol: Rol,
+    entidad: Option<Ruc>,
+    contrasena: Option<String>,
+}
+
+#[derive(JsonSchema)]
+pub struct OtraContrasena {
+    contrasena: Option<String>,
+}
+
+#[derive(JsonSchema)]
 pub struct Repeticion {
     desde: Option<String>,
     id: Option<Id>,

@@ -20,7 +20,7 @@ use axum::{
 use bytes::Bytes;
 use futures_util::Stream;
 
-use crate::http::{Code, Problem, problem};
+use super::problem::{self, Code, Problem};
 
 /// Most the parser gets without making a part or a piece of one of it, in bytes: what is before a form's first part, or a
 /// part's head, is never this long.

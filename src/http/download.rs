@@ -10,39 +10,75 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::{Api, failure};
+use super::{
+    failure,
+    problem::{Code, Problem},
+};
 use crate::{
-    domain::Documento,
-    http::{Code, Problem},
-    store::{BlobReader, StoreError},
+    domain::{Documento, Purga, lima},
+    store::{BlobReader, Store, StoreError},
 };
 
-impl Api {
-    pub async fn download(&self, document: &Documento, asked: &HeaderMap) -> Result<Response, Problem> {
-        if document.bytes == 0 {
-            let detail = "El archivo no está aquí: el intercambio se trajo de un sistema anterior que ya no lo tenía";
-            return Err(Problem::new(Code::NoExiste, detail));
-        }
-        let etag = format!("\"{}\"", document.sha256);
-        let mut headers = HeaderMap::new();
-        let mut put = |name, value: &str| {
-            if let Ok(value) = HeaderValue::from_str(value) {
-                headers.insert(name, value);
-            }
-        };
-        put(header::ETAG, &etag);
-        put(header::CACHE_CONTROL, "private, no-cache");
-        put(header::CONTENT_DISPOSITION, &disposition(&document.nombre));
-        // A PDF can carry scripts and forms; opened in the browser it gets no rights of this origin.
-        put(header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'");
-        if known(asked, &etag) {
-            return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
-        }
-        let reader = self.exchange.store().open_document(&document.sha256).await.map_err(failure::store)?;
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/pdf"));
-        headers.insert(header::CONTENT_LENGTH, reader.bytes().into());
-        Ok((headers, Body::from_stream(pieces(reader))).into_response())
+/// Of a PDF that is shown in a page: nothing it brings may run, load or be sent, and only we may frame it.
+const INLINE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; object-src 'self'; plugin-types application/pdf; frame-ancestors 'self'; form-action 'none'; base-uri 'none'";
+
+/// How a browser should take a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// To be kept.
+    Attachment,
+    /// To be shown in a frame of a page of ours, without any right of this origin.
+    Inline,
+}
+
+/// A PDF with what a cache and a browser must know of it.
+pub async fn pdf(
+    store: &dyn Store,
+    document: &Documento,
+    manner: Manner,
+    asked: &HeaderMap,
+) -> Result<Response, Problem> {
+    if document.bytes == 0 {
+        let detail = "El archivo no está aquí: el intercambio se trajo de un sistema anterior que ya no lo tenía";
+        return Err(Problem::new(Code::NoExiste, detail));
     }
+    let etag = format!("\"{}\"", document.sha256);
+    let mut headers = HeaderMap::new();
+    let mut put = |name, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+    };
+    put(header::ETAG, &etag);
+    put(header::CACHE_CONTROL, "private, no-cache");
+    put(header::CONTENT_DISPOSITION, &disposed(manner, &document.nombre));
+    // A PDF can carry scripts and forms; opened in the browser it gets no rights of this origin.
+    put(
+        header::CONTENT_SECURITY_POLICY,
+        match manner {
+            Manner::Attachment => "sandbox; default-src 'none'",
+            Manner::Inline => INLINE_POLICY,
+        },
+    );
+    if known(asked, &etag) {
+        return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
+    }
+    let reader = store.open_document(&document.sha256).await.map_err(failure::store)?;
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/pdf"));
+    headers.insert(header::CONTENT_LENGTH, reader.bytes().into());
+    Ok((headers, Body::from_stream(pieces(reader))).into_response())
+}
+
+/// What was purged of an exchange cannot be downloaded.
+pub fn not_purged(purga: Option<&Purga>) -> Result<(), Problem> {
+    let Some(purga) = purga else { return Ok(()) };
+    let detail = format!(
+        "Se borró el {} por {}; su huella queda en el registro. El certificado: «purga» en el registro del intercambio, o \
+         «chasqui store certificate»",
+        lima::texto(purga.en),
+        purga.politica
+    );
+    Err(Problem::new(Code::Purgado, detail))
 }
 
 /// Whether the caller has it already (RFC 9110 §13.1.2).
@@ -53,7 +89,7 @@ fn known(asked: &HeaderMap, etag: &str) -> bool {
 
 /// One piece behind the reader: the last leaves only when the whole was found undamaged, so that a damaged document never
 /// arrives with its full length.
-pub(in crate::sgd) fn pieces(reader: BlobReader) -> impl futures_util::Stream<Item = Result<Bytes, StoreError>> {
+pub fn pieces(reader: BlobReader) -> impl futures_util::Stream<Item = Result<Bytes, StoreError>> {
     stream::try_unfold((reader, None), |(mut reader, mut held): (BlobReader, Option<Bytes>)| async move {
         loop {
             let next = reader.next().await.inspect_err(|error| tracing::error!(%error, "a download was cut"))?;
@@ -70,13 +106,18 @@ pub(in crate::sgd) fn pieces(reader: BlobReader) -> impl futures_util::Stream<It
 
 /// Whether a character is not seen but changes what is: those that turn the direction of writing, and those without width. A
 /// name with them reads otherwise than it is.
-pub(in crate::sgd) fn hidden(c: char) -> bool {
+pub fn hidden(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
         | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
-/// `Content-Disposition` with a name that is safe as a file's name: RFC 6266, the plain form for old clients.
-pub(in crate::sgd) fn disposition(name: &str) -> String {
+/// `Content-Disposition` of a file to be kept, with a name that is safe as a file's name.
+pub fn disposition(name: &str) -> String {
+    disposed(Manner::Attachment, name)
+}
+
+/// RFC 6266, the plain form for old clients.
+fn disposed(manner: Manner, name: &str) -> String {
     let seen = name.chars().filter(|c| !hidden(*c));
     let safe: String = seen.map(|c| if c.is_control() || "/\\:*?\"<>|".contains(c) { '_' } else { c }).collect();
     let safe = safe.trim().trim_start_matches('.');
@@ -90,7 +131,11 @@ pub(in crate::sgd) fn disposition(name: &str) -> String {
             write!(encoded, "%{byte:02X}").ok();
         }
     }
-    format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}")
+    let manner = match manner {
+        Manner::Attachment => "attachment",
+        Manner::Inline => "inline",
+    };
+    format!("{manner}; filename=\"{plain}\"; filename*=UTF-8''{encoded}")
 }
 
 #[cfg(test)]

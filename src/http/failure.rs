@@ -1,10 +1,7 @@
 //! What callers are told when a use case or the store refuses.
 
-use crate::{
-    exchange::ExchangeError,
-    http::{Code, FieldError, Problem},
-    store::StoreError,
-};
+use super::problem::{Code, FieldError, Problem};
+use crate::{exchange::ExchangeError, store::StoreError};
 
 pub fn exchange(error: ExchangeError) -> Problem {
     match error {

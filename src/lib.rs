@@ -10,6 +10,7 @@
 //! - [`http`] (4): listeners, limits, authentication, errors.
 //! - [`platform`] (5): the client of the platform.
 //! - [`sgd`] (5): how a document system plugs in.
+//! - [`console`] (5): the pages for people.
 //! - [`wsiotramite`] (5): the SOAP service the platform calls.
 //! - [`onboarding`] (5): the administrative road to production.
 //! - [`simulator`] (5): a platform on loopback.
@@ -21,6 +22,7 @@ pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod conformance;
+pub mod console;
 pub mod contract;
 pub mod domain;
 pub mod exchange;

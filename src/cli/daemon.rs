@@ -28,6 +28,7 @@ use super::{
 use crate::{
     audit::{self, AuditError, Log},
     config::{self, Config},
+    console::{self, Console},
     domain::Sha256,
     exchange::{
         Clock, Emisores, Exchange, Ids, Platform, RetryPolicy, Settings, SystemClock, SystemIds, Worker,
@@ -197,7 +198,11 @@ impl Daemon {
         let inside = shared.in_flight(API);
         let listeners = vec![
             shared.listen(SOAP, Listener::Tcp(soap), shared.soap_router()),
-            shared.listen(API, Listener::Tcp(api), shared.api_router(inside.clone())),
+            shared.listen(
+                API,
+                Listener::Tcp(api),
+                shared.api_router(inside.clone()).merge(shared.console_router(inside.clone())),
+            ),
             match local {
                 Some(local) => shared.listen(CONTROL, Listener::Unix(local), shared.api_router(inside)),
                 None => shared.listen_later(control.clone(), shared.api_router(inside)),
@@ -376,6 +381,16 @@ impl Shared<'_> {
     fn api_router(&self, in_flight: InFlight) -> Router {
         let told = Told { webhooks: self.webhooks, tablas: self.tablas };
         api_router(self.config, self.exchange, self.audit, self.metrics, &told, in_flight, self.running)
+    }
+}
+
+impl Shared<'_> {
+    /// The pages for people, beside the API.
+    fn console_router(&self, in_flight: InFlight) -> Router {
+        let config = self.config;
+        let (exchange, audit) = (self.exchange.clone(), Arc::clone(self.audit));
+        let console = Console::new(exchange, audit, config.data_dir.clone(), self.running.stop.clone());
+        console::router(console, Intake::new(&config.limits, config.limits.request_max().bytes(), in_flight))
     }
 }
 

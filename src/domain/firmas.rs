@@ -97,7 +97,7 @@ impl VeredictoFirma {
         }
     }
 
-    fn frase(self) -> &'static str {
+    pub fn frase(self) -> &'static str {
         match self {
             Self::Confiable => "válida, y un emisor de confianza responde por quien firma",
             Self::Integra => "íntegra, pero no consta que un emisor de confianza responda por quien firma",

@@ -75,6 +75,9 @@ pub struct Recepcion {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub anexos_traidos: Vec<AnexoTraido>,
     pub advertencias: Vec<Advertencia>,
+    /// When a person of the entity first opened it in the console.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub visto_en: Option<Timestamp>,
     /// Digest of the content as stated and of the PDF: tells a repeated delivery from another document.
     pub huella: Sha256,
     pub estado: EstadoRecepcion,
@@ -138,6 +141,17 @@ impl Recepcion {
         self.anio_registro = Some(anio.to_owned());
         self.toca(at);
         Ok(())
+    }
+
+    /// A person opened it. Returns whether that was the first time.
+    pub fn ver(&mut self, at: Timestamp) -> bool {
+        if self.visto_en.is_some() || self.purga.is_some() {
+            return false;
+        }
+        self.visto_en = Some(at);
+        // Not `actualizado_en`: how long it is kept counts from its end, and this is none.
+        self.version += 1;
+        true
     }
 
     /// Keeps an annex that was downloaded. Returns whether anything changed: the same from the same place does not.

@@ -63,6 +63,21 @@ impl Exchange {
         .await
     }
 
+    /// A person opens a received document: the first time is on record, and only that.
+    pub async fn abrir(&self, actor: &Actor, entidad: Option<&Ruc>, id: Id) -> Result<Recepcion, ExchangeError> {
+        let now = self.now();
+        self.change_recepcion(id, |mut recepcion| {
+            propia(&recepcion, entidad)?;
+            if !recepcion.ver(now) {
+                return Ok((recepcion, None));
+            }
+            let fact = events::recepcion(&recepcion, events::RECEPCION_VISTA, actor, now, None);
+            let records = vec![Record::Recepcion(Box::new(recepcion.clone()))];
+            Ok((recepcion, Some(Change { facts: vec![fact], records, ..Change::default() })))
+        })
+        .await
+    }
+
     /// Answers a received document: `P` becomes `R` or `O`, and the cargo is queued for the sender. Without a PDF the cargo is
     /// made and signed here, if the entity's configuration has it so. Durable when it returns; the same answer again changes
     /// nothing.
@@ -77,21 +92,7 @@ impl Exchange {
         let now = self.now();
         let known = self.store.recepcion(id).await?.ok_or(ExchangeError::NoExiste)?;
         propia(&known, entidad)?;
-        let ours = pdf.is_none() && respuesta.contenido == Contenido::Ausente;
-        let mut stated = stated(respuesta, &known, now);
-        if ours {
-            stated.contenido = Contenido::Pdf { una_vez: true };
-        }
-        let mut defectos = validation::cargo(&stated);
-        defectos.extend(anio_y_fecha(&stated, now));
-        if ours && known.cargo.is_none() {
-            defectos.extend(self.emisores.falta(&known.entidad));
-        }
-        if !defectos.is_empty() || (pdf.is_none() && !ours) {
-            return Err(ExchangeError::Defectos(defectos));
-        }
-        let cargo = stated.cargo(None).ok_or(ExchangeError::NoExiste)?;
-        let cargo = if ours { same_time_if_repeated(&known, cargo, respuesta) } else { cargo };
+        let (cargo, ours) = self.cargo_juzgado(&known, respuesta, pdf.is_some(), now)?;
         let (pdf, nota) = match (pdf, &known.cargo) {
             (Some(pdf), _) => (Some(pdf), None),
             // Answered before: what was issued then is what is compared.
@@ -110,6 +111,59 @@ impl Exchange {
         }
         let answer = Answer { respuesta, cargo, pdf, documento, ours, nota };
         self.change_recepcion(id, |recepcion| answer.apply(recepcion, actor, now)).await
+    }
+}
+
+impl Exchange {
+    /// What [`Exchange::responder`] would issue now: nothing is made, sent or kept. With a PDF, its examination.
+    pub async fn revisar_respuesta(
+        &self,
+        entidad: Option<&Ruc>,
+        id: Id,
+        respuesta: &NuevaRespuesta,
+        pdf: Option<&Staged>,
+    ) -> Result<(Recepcion, Cargo), ExchangeError> {
+        let now = self.now();
+        let known = self.store.recepcion(id).await?.ok_or(ExchangeError::NoExiste)?;
+        propia(&known, entidad)?;
+        let (mut cargo, _) = self.cargo_juzgado(&known, respuesta, pdf.is_some(), now)?;
+        if let Some(pdf) = pdf {
+            let given = self.examinado(format!("cargo-{}.pdf", known.cuo), pdf, None).await;
+            demand(&given, self.examiner.demands(&known.entidad).cargo)?;
+            cargo.documento = Some(given);
+        }
+        known.clone().responder(cargo.clone(), now)?;
+        Ok((known, cargo))
+    }
+
+    /// Why this entity's cargos must be given as a signed PDF, if they must.
+    pub fn cargo_debe_darse(&self, entidad: &Ruc) -> bool {
+        self.emisores.falta(entidad).is_some()
+    }
+
+    /// The cargo an answer asks for, without its PDF, and whether that is to be made here.
+    fn cargo_juzgado(
+        &self,
+        known: &Recepcion,
+        respuesta: &NuevaRespuesta,
+        given: bool,
+        now: Timestamp,
+    ) -> Result<(Cargo, bool), ExchangeError> {
+        let ours = !given && respuesta.contenido == Contenido::Ausente;
+        let mut stated = stated(respuesta, known, now);
+        if ours {
+            stated.contenido = Contenido::Pdf { una_vez: true };
+        }
+        let mut defectos = validation::cargo(&stated);
+        defectos.extend(anio_y_fecha(&stated, now));
+        if ours && known.cargo.is_none() {
+            defectos.extend(self.emisores.falta(&known.entidad));
+        }
+        if !defectos.is_empty() || !(given || ours) {
+            return Err(ExchangeError::Defectos(defectos));
+        }
+        let cargo = stated.cargo(None).ok_or(ExchangeError::NoExiste)?;
+        Ok((if ours { same_time_if_repeated(known, cargo, respuesta) } else { cargo }, ours))
     }
 }
 

@@ -98,6 +98,17 @@ impl Exchange {
         self.despachar_pdf(actor, entidad, nuevo, documento.map(Documentacion::Nueva), idempotency, None).await
     }
 
+    /// What would be sent if this were handed over now: nothing is kept.
+    pub async fn revisar_despacho(
+        &self,
+        entidad: &Ruc,
+        nuevo: &NuevoDespacho,
+        pdf: Option<Documentacion>,
+    ) -> Result<Vec<Despacho>, ExchangeError> {
+        let propia = self.propia(entidad).ok_or_else(|| ExchangeError::EntidadAjena(entidad.clone()))?;
+        Ok(self.judge(propia, nuevo, pdf, self.now()).await?.0)
+    }
+
     /// `corrected` is the observed despacho that the new one corrects.
     pub(super) async fn despachar_pdf(
         &self,

@@ -28,6 +28,7 @@ pub const DESPACHO_REINTENTADO: &str = "despacho.reintentado";
 pub const DESPACHO_FALLIDO: &str = "despacho.fallido";
 pub const RECEPCION_RECIBIDA: &str = "recepcion.recibida";
 pub const RECEPCION_IMPORTADA: &str = "recepcion.importada";
+pub const RECEPCION_VISTA: &str = "recepcion.vista";
 pub const RECEPCION_REGISTRADA: &str = "recepcion.registrada";
 pub const RECEPCION_RECEPCIONADA: &str = "recepcion.recepcionada";
 pub const RECEPCION_OBSERVADA: &str = "recepcion.observada";

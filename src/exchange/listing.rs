@@ -93,7 +93,7 @@ impl<E: Copy + PartialEq> Filter<E> {
 }
 
 /// Lower case without accents, so that people find what they remember.
-fn folded(text: &str) -> String {
+pub fn folded(text: &str) -> String {
     let plain = |c: char| match c {
         'á' | 'à' | 'ä' | 'â' => 'a',
         'é' | 'è' | 'ë' | 'ê' => 'e',

@@ -133,6 +133,7 @@ impl Exchange {
             anexos: t.anexos.iter().flatten().map(|nombre| Anexo::from(nombre.as_str())).collect(),
             url_anexos: t.url_anexos.clone().filter(|url| url.trim() != "?"),
             advertencias: advertencias(t, defectos),
+            visto_en: None,
             huella,
             estado: EstadoRecepcion::Pendiente,
             recibido_en: now,

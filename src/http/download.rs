@@ -19,8 +19,8 @@ use crate::{
     store::{BlobReader, Store, StoreError},
 };
 
-/// Of a PDF that is shown in a page: nothing it brings may run, load or be sent, and only we may frame it.
-const INLINE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; object-src 'self'; plugin-types application/pdf; frame-ancestors 'self'; form-action 'none'; base-uri 'none'";
+/// Of a PDF that is shown in a page: a frame of its own without any right of this origin, and only we may frame it.
+const INLINE_POLICY: &str = "sandbox; default-src 'none'; frame-ancestors 'self'";
 
 /// How a browser should take a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +67,19 @@ pub async fn pdf(
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/pdf"));
     headers.insert(header::CONTENT_LENGTH, reader.bytes().into());
     Ok((headers, Body::from_stream(pieces(reader))).into_response())
+}
+
+/// A file of which nobody knows what is in it: to be kept, and run by no browser.
+pub fn attachment(name: &str, reader: BlobReader) -> Response {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(header::CONTENT_LENGTH, reader.bytes().into());
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox; default-src 'none'"));
+    if let Ok(value) = HeaderValue::from_str(&disposition(name)) {
+        headers.insert(header::CONTENT_DISPOSITION, value);
+    }
+    (headers, Body::from_stream(pieces(reader))).into_response()
 }
 
 /// What was purged of an exchange cannot be downloaded.

@@ -338,6 +338,7 @@ mod tests {
             anexos: vec![Anexo::from("cronograma.xlsx")],
             url_anexos: None,
             advertencias: Vec::new(),
+            visto_en: None,
             huella: Sha256::parse(&"ab".repeat(32)).unwrap(),
             estado: EstadoRecepcion::Pendiente,
             recibido_en: at("2026-11-20T17:42:05"),

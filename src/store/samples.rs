@@ -169,6 +169,7 @@ pub fn recepcion(cuo: Cuo, remitente: Ruc, documento: Documento) -> Recepcion {
         anexos: Vec::new(),
         url_anexos: None,
         advertencias: Vec::new(),
+        visto_en: None,
         estado: EstadoRecepcion::Pendiente,
         recibido_en: at(0),
         fecha_presentacion: Calendario::default().presentacion(at(0), jiff::civil::time(16, 30, 0, 0)),

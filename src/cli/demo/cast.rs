@@ -9,6 +9,7 @@ use std::{
 
 use http::Method;
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use crate::{
     cli::{
@@ -18,8 +19,9 @@ use crate::{
         daemon::{Daemon, Overrides},
     },
     config::{Config, Entity, IdentityFile, PideUrls, Secret},
-    exchange::Actor,
+    exchange::{Actor, usuarios::NuevoUsuario},
     simulator::{self, Simulator},
+    store::Rol,
     wsiotramite,
 };
 
@@ -35,6 +37,14 @@ const AGENTES: [(&str, &[u8]); 2] = [
 pub const ANCHORS: &str =
     concat!(include_str!("../../../fixtures/pki/chain.pem"), include_str!("../../../fixtures/oficio-raiz.pem"));
 const AGENTES_PASSWORD: &str = include_str!("../../../fixtures/pki/password");
+
+/// A person of each role.
+pub const PEOPLE: [(&str, &str, Rol); 4] = [
+    ("mesa", "ROSA ÑAHUI PÉREZ", Rol::MesaDePartes),
+    ("operador", "LUIS CCORI HUAMÁN", Rol::Operador),
+    ("auditora", "ELENA SALAZAR DÍAZ", Rol::Auditor),
+    ("admin", "JULIO ROJAS TELLO", Rol::Admin),
+];
 
 /// One entity: its daemon, and its API with a key of its own.
 pub struct Member {
@@ -68,6 +78,24 @@ impl Cast {
             fetched.map_err(|error| Failure::Failed(format!("no se pudo leer el directorio de entidades: {error}")))?;
         }
         Ok(Self { simulator, sender, receiver })
+    }
+
+    /// Lets a person of each role into both consoles; returns the password of all.
+    pub async fn people(&self) -> Result<String, Failure> {
+        let secret = self.sender.daemon.exchange().secret();
+        let password: String = secret.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let password = format!("prueba-{password}");
+        for member in [&self.sender, &self.receiver] {
+            let ruc = crate::domain::Ruc::de_contraparte(member.ruc).map_err(|e| Failure::Failed(e.to_string()))?;
+            for (cuenta, nombre, rol) in PEOPLE {
+                let entidad = Some(ruc.clone()).filter(|_| rol == Rol::MesaDePartes);
+                let nuevo = NuevoUsuario { cuenta: cuenta.into(), nombre: nombre.into(), rol, entidad };
+                let given = Some(Zeroizing::new(password.clone()));
+                let made = member.daemon.exchange().crear_usuario(&Actor::local(), nuevo, given).await;
+                made.map_err(|error| Failure::Failed(format!("no se pudo crear a {cuenta}: {error}")))?;
+            }
+        }
+        Ok(password)
     }
 
     pub async fn stop(self) -> Result<(), Failure> {

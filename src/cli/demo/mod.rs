@@ -53,7 +53,8 @@ impl Demo {
             () = interrupted() => return Err(Failure::Failed("interrumpido".into())),
         };
         if self.keep {
-            keep(&screen, &cast, folder);
+            let password = cast.people().await?;
+            keep(&screen, &cast, folder, &password);
             interrupted().await;
         } else {
             screen.line("Para dejarlo en marcha y usar su API: chasqui demo --keep");
@@ -86,12 +87,13 @@ async fn perform(screen: &mut Screen, folder: &Path) -> Result<Cast, Failure> {
 }
 
 /// Shows how to go on by hand.
-fn keep(screen: &Screen, cast: &Cast, folder: &Path) {
+fn keep(screen: &Screen, cast: &Cast, folder: &Path, password: &str) {
     screen.line("");
     screen.line(&screen.bold("Queda en marcha hasta Ctrl-C"));
     let member = |role: &str, m: &Member| {
         screen.line("");
         screen.line(&format!("   {role}: {}, RUC {}", m.name, m.ruc));
+        screen.line(&format!("   Consola      http://{}/", m.daemon.api));
         screen.line(&format!("   API          http://{}", m.daemon.api));
         screen.line(&format!("   Guía         http://{}/api/docs", m.daemon.api));
         screen.line(&format!("   Clave (sgd)  {}", m.key));
@@ -99,6 +101,10 @@ fn keep(screen: &Screen, cast: &Cast, folder: &Path) {
     };
     member("Remitente", &cast.sender);
     member("Receptora", &cast.receiver);
+    screen.line("");
+    screen.line("   En las consolas ingresa una persona de cada rol, todas con la misma contraseña:");
+    screen.line(&format!("   Cuentas      {}", cast::PEOPLE.map(|(account, ..)| account).join(", ")));
+    screen.line(&format!("   Contraseña   {password}"));
     screen.line("");
     screen.line(&format!("   Simulador de la PIDE   http://{}", cast.simulator.address()));
     for c in Comportamiento::TODOS {

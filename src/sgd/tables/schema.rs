@@ -144,6 +144,9 @@ impl Schema {
         let sql = "SELECT sequence_name::text FROM information_schema.sequences WHERE sequence_schema::text = $1";
         let rows = client.query(sql, &[&self.name]).await?;
         let known = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<String>, _>>()?;
+        // One whose name needs more than quotes is never guessed: it goes into a statement.
+        let plain = |name: &String| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        let known: Vec<String> = known.into_iter().filter(plain).collect();
         let schema = self.name.clone();
         for table in &mut self.tables {
             if table.name == DESPACHO || table.columns.get(table.key).is_some_and(|key| key.has_default) {

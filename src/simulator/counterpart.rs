@@ -16,6 +16,8 @@ use crate::domain::{
     CargoTramite, Categoria, Contenido, Desenlace, Entidad, Ruc, Sha256, Tramite, cargo::Respuesta, lima,
 };
 
+/// What the counterpart that observes everything says.
+const OBSERVACION: &str = "Documento observado por el simulador: el destinatario indicado no labora en la entidad.";
 /// Exchanges a counterpart remembers, of those it received and of those it sent; the oldest is forgotten first.
 const RECORDADOS_MAX: usize = 1_000;
 
@@ -85,7 +87,7 @@ impl Comportamiento {
         match self {
             Self::Recepciona => "recepciona todo y devuelve su cargo",
             Self::Observa => "observa todo y devuelve su cargo con la observación",
-            Self::Calla => "guarda los documentos y nunca los responde",
+            Self::Calla => "guarda los documentos y no los responde; una persona puede, en la página del simulador",
             Self::Caida => "no está disponible: la plataforma responde -1",
         }
     }
@@ -118,6 +120,39 @@ pub struct CargoPorEntregar {
 struct Recibido {
     huella: Sha256,
     cargo: Option<CargoPorEntregar>,
+    /// Enough to answer it by hand, while nobody did.
+    espera: Option<Box<Espera>>,
+}
+
+/// A document that nobody answers by himself.
+#[derive(Debug, Clone)]
+struct Espera {
+    quien: Contraparte,
+    tramite: Tramite,
+    sha256: Sha256,
+    bytes: u64,
+}
+
+/// A document that waits for a person's answer, as it is shown.
+#[derive(Debug, Clone)]
+pub struct Pendiente {
+    pub ruc: String,
+    pub nombre: String,
+    pub cuo: String,
+    pub numero: String,
+    pub remitente: String,
+    pub asunto: String,
+    pub bytes: u64,
+    pub sha256: Sha256,
+}
+
+/// A document that a counterpart sent, with what its cargo said.
+#[derive(Debug, Clone)]
+pub struct Respondida {
+    pub ruc: String,
+    pub cuo: String,
+    pub estado: Option<String>,
+    pub numero: Option<String>,
 }
 
 /// A document a counterpart sent.
@@ -177,6 +212,12 @@ impl<T> Bounded<T> {
     }
 }
 
+impl<T> Bounded<T> {
+    fn newest(&self) -> impl Iterator<Item = (&Key, &T)> {
+        self.order.iter().rev().filter_map(|key| self.entries.get_key_value(key))
+    }
+}
+
 /// A document's digest and size.
 pub struct Recepcionado<'a> {
     pub sha256: &'a Sha256,
@@ -208,17 +249,80 @@ impl Counterparts {
         }
         inner.registros += 1;
         let numero = format!("{:06}", inner.registros);
-        let cargo =
-            quien.responde.desenlace().map(|desenlace| cargo(quien, desenlace, &numero, tramite, documento, now));
-        let cargo = cargo.map(|unsigned| match &self.authority {
+        let cargo = quien.responde.desenlace().map(|desenlace| {
+            let observacion = (desenlace == Desenlace::Observado).then(|| OBSERVACION.to_owned());
+            cargo(quien, (desenlace, observacion), &numero, tramite, documento, now)
+        });
+        let cargo = cargo.map(|unsigned| self.signed(quien, unsigned, now));
+        let espera = cargo.is_none().then(|| {
+            // What stands in lists is of no use for a cargo.
+            let tramite = Tramite { anexos: Vec::new(), url_anexos: None, ..tramite.clone() };
+            Box::new(Espera { quien: quien.clone(), tramite, sha256: documento.sha256.clone(), bytes: documento.bytes })
+        });
+        inner.recibidos.insert(key, Recibido { huella, cargo: cargo.clone(), espera });
+        (a_disposicion(quien, tramite), cargo)
+    }
+
+    fn signed(&self, quien: &Contraparte, unsigned: CargoPorEntregar, now: Timestamp) -> CargoPorEntregar {
+        match &self.authority {
             Some(authority) => {
                 let pdf = authority.sign(&quien.ruc, &quien.nombre, unsigned.pdf.to_vec(), now).into();
                 CargoPorEntregar { pdf, ..unsigned }
             }
             None => unsigned,
+        }
+    }
+
+    /// Answers by hand a document that waits. `None` if it does not, or not any more.
+    pub fn responder(
+        &self,
+        ruc: &str,
+        cuo: &str,
+        (desenlace, observacion): (Desenlace, Option<String>),
+        now: Timestamp,
+    ) -> Option<CargoPorEntregar> {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        let known = inner.recibidos.entries.get_mut(&key(ruc, Some(cuo)))?;
+        let Espera { quien, tramite, sha256, bytes } = *known.espera.take()?;
+        inner.registros += 1;
+        let facts = Recepcionado { sha256: &sha256, bytes };
+        let numero = format!("{:06}", inner.registros);
+        let made = cargo(&quien, (desenlace, observacion), &numero, &tramite, &facts, now);
+        let made = self.signed(&quien, made, now);
+        known.cargo = Some(made.clone());
+        Some(made)
+    }
+
+    /// What waits for a person's answer, newest first.
+    pub fn pendientes(&self) -> Vec<Pendiente> {
+        let inner = self.lock();
+        let text = |field: &Option<String>| field.as_deref().map(str::trim).unwrap_or_default().to_owned();
+        let waiting = inner.recibidos.newest().filter_map(|(_, recibido)| recibido.espera.as_ref());
+        waiting
+            .map(|espera| Pendiente {
+                ruc: espera.quien.ruc.clone(),
+                nombre: espera.quien.nombre.clone(),
+                cuo: text(&espera.tramite.cuo),
+                numero: text(&espera.tramite.numero_documento),
+                remitente: text(&espera.tramite.nombre_remitente),
+                asunto: text(&espera.tramite.asunto),
+                bytes: espera.bytes,
+                sha256: espera.sha256.clone(),
+            })
+            .collect()
+    }
+
+    /// What the counterparts sent, newest first.
+    pub fn enviados(&self) -> Vec<Respondida> {
+        let inner = self.lock();
+        let sent = inner.enviados.newest().map(|((ruc, cuo), enviado)| Respondida {
+            ruc: ruc.clone(),
+            cuo: cuo.clone(),
+            estado: enviado.cargo.as_ref().and_then(|cargo| cargo.estado.clone()),
+            numero: enviado.cargo.as_ref().and_then(|cargo| cargo.numero_registro.clone()),
         });
-        inner.recibidos.insert(key, Recibido { huella, cargo: cargo.clone() });
-        (a_disposicion(quien, tramite), cargo)
+        sent.collect()
     }
 
     /// The state of a document that was received: `None` if there is no such document, else the cargo if it has one.
@@ -281,7 +385,7 @@ fn a_disposicion(quien: &Contraparte, tramite: &Tramite) -> Respuesta {
 /// The cargo of a counterpart, with the facts practice puts in one (CONTRACT §8).
 fn cargo(
     quien: &Contraparte,
-    desenlace: Desenlace,
+    (desenlace, observacion): (Desenlace, Option<String>),
     numero: &str,
     t: &Tramite,
     documento: &Recepcionado<'_>,
@@ -290,8 +394,6 @@ fn cargo(
     let text = |field: &Option<String>| field.as_deref().map(str::trim).unwrap_or_default().to_owned();
     let anio = lima::en_lima(now).year().to_string();
     let (unidad, usuario) = ("MESA DE PARTES VIRTUAL", "OPERADOR SIMULADO");
-    let observacion = (desenlace == Desenlace::Observado)
-        .then(|| "Documento observado por el simulador: el destinatario indicado no labora en la entidad.".to_owned());
     let mut datos = vec![
         ("N.º de registro".to_owned(), format!("{numero}-{anio}")),
         ("Fecha y hora".to_owned(), lima::en_lima(now).strftime("%d/%m/%Y %H:%M:%S (hora de Lima)").to_string()),

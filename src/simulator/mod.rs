@@ -11,6 +11,8 @@ pub mod faults;
 mod identity;
 mod ledger;
 pub mod log;
+mod manual;
+mod page;
 pub mod pdf;
 mod registry;
 mod relay;
@@ -20,6 +22,8 @@ mod services;
 mod spool;
 #[cfg(test)]
 mod tests;
+mod traffic;
+mod twin;
 pub mod web;
 
 use std::{
@@ -121,6 +125,8 @@ impl Simulator {
             authority,
             faults: Faults::new(Script::default(), seed()),
             log: log::Log::default(),
+            traffic: traffic::Traffic::default(),
+            rounds: std::sync::Mutex::new(stop.child_token()),
             ledger: ledger::Ledger::default(),
             spool: spool::Spool::new(document_bytes_max).map_err(SimulatorError::Folder)?,
             client: client_for(options.timeouts)?,
@@ -134,8 +140,10 @@ impl Simulator {
         let in_flight = InFlight::new(options.limits.bytes_in_flight_max.bytes());
         let intake = Intake::new(&options.limits, options.limits.envelope_max().bytes(), in_flight);
         let services = services::Services { core: Arc::clone(&core), intake, metrics: Arc::clone(&metrics) };
-        let router = services::router(services)
+        let router = services::router(services.clone())
+            .merge(twin::router(services))
             .merge(web::router(Arc::clone(&core)))
+            .merge(page::router(Arc::clone(&core)))
             .fallback(wsiotramite::binding::no_route)
             .method_not_allowed_fallback(wsiotramite::binding::no_method);
         let mut http = server::Options::new("simulator", &options.limits, metrics);
@@ -193,10 +201,11 @@ impl Simulator {
 
 impl relay::Core {
     /// Takes a script: its faults and the parts of the counterparts. One with an unknown counterpart changes no fault.
-    fn play(&self, script: Script) -> Result<(), SimulatorError> {
+    fn play(self: &Arc<Self>, script: Script) -> Result<(), SimulatorError> {
         if let Some(ruc) = self.registry.play(&script.contrapartes).into_iter().next() {
             return Err(SimulatorError::Contraparte(ruc));
         }
+        self.send_regularly(&script.contrapartes);
         self.faults.replace(script, seed());
         Ok(())
     }

@@ -1,7 +1,10 @@
 //! The platform itself: judges what senders send with the specification's sentences, hands it to the receiver (a
 //! registered service over SOAP, or a built-in counterpart) and gives the receiver's answer back. Stores nothing.
 
-use std::{sync::Arc, time::Duration, time::Instant};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use tokio::time::sleep;
@@ -16,6 +19,7 @@ use super::{
     registry::{Destino, Registrada, Registry},
     request::Asked,
     spool::{self, Spool},
+    traffic::{self, Lado, Llamada, Traffic},
 };
 use crate::{
     contract::{Operation, tramite},
@@ -27,7 +31,7 @@ use crate::{
     },
     exchange::Clock,
     platform::SoapClient,
-    soap::{AnswerError, DocumentSource, Limits},
+    soap::{AnswerError, DocumentSource, Limits, capture::Sobre},
     store::{BlobReader, Staged, StoreError},
 };
 
@@ -45,6 +49,9 @@ pub struct Core {
     pub authority: Arc<Authority>,
     pub faults: Faults,
     pub log: Log,
+    pub traffic: Traffic,
+    /// Ends the regular sending of counterparts when another script comes.
+    pub rounds: Mutex<CancellationToken>,
     pub ledger: Ledger,
     pub spool: Spool,
     pub client: SoapClient,
@@ -105,7 +112,8 @@ impl Core {
         match &receptora.destino {
             Destino::Servicio(url) => {
                 let outgoing = tramite::recepcionar(t, Some(documento.bytes));
-                self.deliver(url, outgoing, documento, Operation::Recepcionar, &receptora).await
+                let ends = [&t.ruc_remitente, &t.cuo];
+                self.deliver(url, outgoing, documento, Operation::Recepcionar, &receptora, ends).await
             }
             Destino::Contraparte(quien) if quien.responde != Comportamiento::Caida => {
                 let facts = Recepcionado { sha256: &documento.sha256, bytes: documento.bytes };
@@ -137,7 +145,8 @@ impl Core {
         match &destino.destino {
             Destino::Servicio(url) => {
                 let outgoing = tramite::cargo(c, Some(documento.bytes));
-                self.deliver(url, outgoing, documento, Operation::Cargo, &destino).await
+                let ends = [&c.ruc_emisor, &c.cuo];
+                self.deliver(url, outgoing, documento, Operation::Cargo, &destino, ends).await
             }
             Destino::Contraparte(quien) if quien.responde != Comportamiento::Caida => {
                 Ok(self.counterparts.recibir_cargo(quien, c, Some(&documento.sha256)))
@@ -161,7 +170,7 @@ impl Core {
             return Err(refused(textos::CUO_FALTA));
         };
         match &receptora.destino {
-            Destino::Servicio(url) => self.ask(url, cuo, &receptora).await,
+            Destino::Servicio(url) => self.ask(url, cuo, &receptora, &c.ruc_remitente).await,
             Destino::Contraparte(quien) if quien.responde != Comportamiento::Caida => {
                 match self.counterparts.consultar(quien, Some(cuo)) {
                     None => Err(Respuesta::nueva("0001", "DATOS NO ENCONTRADOS")),
@@ -206,38 +215,94 @@ impl Core {
         documento: &Staged,
         operation: Operation,
         to: &Registrada,
+        [de, cuo]: [&Option<String>; 2],
     ) -> Result<Respuesta, Respuesta> {
         let reader = spool::open(documento).await.map_err(|error| our_fault(&error))?;
-        let answer = self.client.send(url, outgoing, Some(boxed(reader))).await;
-        let answer = answer.map_err(|error| no_answer(to, &error))?;
-        let read = answer.read(async |body, charset| match tramite::read_respuesta(body, charset, operation).await {
-            Err(AnswerError::Null) => Ok(Respuesta::default()),
-            other => other,
-        });
-        read.await.map_err(|error| no_answer(to, &error))
+        let name = match operation {
+            Operation::Recepcionar => "recepcionar",
+            Operation::Cargo => "cargo",
+            Operation::Consultar => "consultar",
+        };
+        let mut seen = self.handed(name, de, to, cuo.as_deref());
+        seen.pedido = Some(traffic::text(&Sobre::from(&outgoing.message), Some(documento)));
+        let (began, mut heard) = (Instant::now(), None);
+        let said = async {
+            let answer = self.client.send(url, outgoing, Some(boxed(reader))).await?;
+            let read = answer.hear(&mut heard, async |body, charset| {
+                match tramite::read_respuesta(body, charset, operation).await {
+                    Err(AnswerError::Null) => Ok(Respuesta::default()),
+                    other => other,
+                }
+            });
+            read.await
+        };
+        let said = said.await;
+        seen.codigo = said.as_ref().ok().and_then(|said| said.codigo.clone());
+        seen.respuesta = heard.map(|heard| traffic::text(&heard, None));
+        self.note_call(seen, began);
+        said.map_err(|error| no_answer(to, &error))
+    }
+
+    /// A call to a registered service, as far as it is known beforehand.
+    fn handed(&self, operacion: &'static str, de: &Option<String>, to: &Registrada, cuo: Option<&str>) -> Llamada {
+        Llamada {
+            n: 0,
+            fecha: self.clock.now(),
+            lado: Lado::Salida,
+            operacion,
+            de: de.as_deref().map(str::trim).unwrap_or_default().to_owned(),
+            a: to.entidad.ruc.to_string(),
+            cuo: cuo.map(str::trim).unwrap_or_default().to_owned(),
+            codigo: None,
+            fallas: Vec::new(),
+            milisegundos: 0,
+            pedido: None,
+            respuesta: None,
+        }
+    }
+
+    fn note_call(&self, mut seen: Llamada, began: Instant) {
+        seen.milisegundos = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.traffic.add(seen);
     }
 
     /// Asks a registered service; the cargo in its answer goes through the spool.
-    async fn ask(&self, url: &reqwest::Url, cuo: &str, to: &Registrada) -> Result<Consultada, Respuesta> {
-        let answer = self.client.send(url, tramite::consultar(cuo), None).await;
-        let answer = answer.map_err(|error| no_answer(to, &error))?;
+    async fn ask(
+        &self,
+        url: &reqwest::Url,
+        cuo: &str,
+        to: &Registrada,
+        de: &Option<String>,
+    ) -> Result<Consultada, Respuesta> {
+        let outgoing = tramite::consultar(cuo);
+        let mut seen = self.handed("consultar", de, to, Some(cuo));
+        seen.pedido = Some(traffic::text(&Sobre::from(&outgoing.message), None));
+        let (began, mut heard) = (Instant::now(), None);
         let (limits, mut sink) = (Limits::with_document(self.spool.document_bytes_max()), self.spool.writer());
-        let read = answer.read(async |body, charset| {
-            match tramite::read_respuesta_consulta(body, charset, limits, &mut sink).await {
-                Err(AnswerError::Null) => Ok(RespuestaConsulta::default()),
-                other => other,
-            }
-        });
-        let respuesta = read.await.map_err(|error| no_answer(to, &error))?;
-        let documento = match respuesta.cargo.contenido {
-            Contenido::Pdf { .. } => Some(sink.finish().await.map_err(|error| our_fault(&error))?),
+        let said = async {
+            let answer = self.client.send(url, outgoing, None).await?;
+            let read = answer.hear(&mut heard, async |body, charset| {
+                match tramite::read_respuesta_consulta(body, charset, limits, &mut sink).await {
+                    Err(AnswerError::Null) => Ok(RespuestaConsulta::default()),
+                    other => other,
+                }
+            });
+            read.await
+        };
+        let said = said.await;
+        let documento = match said.as_ref().map(|said| said.cargo.contenido) {
+            Ok(Contenido::Pdf { .. }) => Some(sink.finish().await.map_err(|error| our_fault(&error))?),
             _ => None,
         };
+        seen.codigo = said.as_ref().ok().and_then(|said| said.respuesta.codigo.clone());
+        seen.respuesta = heard.map(|heard| traffic::text(&heard, documento.as_ref()));
+        self.note_call(seen, began);
+        let respuesta = said.map_err(|error| no_answer(to, &error))?;
         Ok(Consultada { respuesta, documento })
     }
 
     /// A counterpart's cargo goes out after a while, and again if it is not accepted.
-    fn deliver_later(self: &Arc<Self>, cargo: CargoPorEntregar, after: Duration) {
+    pub fn deliver_later(self: &Arc<Self>, cargo: CargoPorEntregar, after: Duration) {
         if self.tasks.len() >= CARGOS_PENDIENTES_MAX {
             tracing::warn!("too many cargos of counterparts are waiting; this one is only to be had by asking");
             return;

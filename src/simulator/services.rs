@@ -1,7 +1,7 @@
 //! The platform's SOAP services over HTTP, under the names of both flavours. Every address answers the operations of
 //! either: only the description (`?wsdl`) differs.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     Router,
@@ -15,12 +15,13 @@ use super::{
     faults::Plan,
     relay::{self, Core},
     request::{Asked, Said},
+    traffic::{self, Lado, Llamada},
 };
 use crate::{
     contract::{Flavour, Operation, cuo, entidad, iotramite, wsdl},
     domain::{Categoria, Contenido},
     http::{limits::Intake, server::Hangup},
-    soap::{Limits, ReadError},
+    soap::{Limits, ReadError, capture::Sobre},
     store::{BlobWriter, Staged, StoreError},
     telemetry::Metrics,
     wsiotramite::binding::{self, Call, Reply},
@@ -53,7 +54,7 @@ pub struct Services {
 }
 
 #[derive(Clone, Copy)]
-enum Service {
+pub enum Service {
     Tramite,
     Entidad,
     Cuo,
@@ -95,24 +96,59 @@ fn addresses() -> Vec<(&'static str, Service, &'static str)> {
 }
 
 impl Services {
-    async fn call(self, service: Service, request: Request) -> Response {
+    pub async fn call(self, service: Service, request: Request) -> Response {
         let hangup = request.extensions().get::<Hangup>().cloned().unwrap_or_default();
         let mut call = match Call::accept(&self.intake, &OPERATIONS, request) {
             Ok(call) => call,
             Err(refusal) => return *refusal,
         };
+        call.capture();
+        let began = Instant::now();
         let read = match service {
             Service::Tramite => self.tramite(&mut call).await,
             Service::Entidad => entidad_asked(&mut call).await,
             Service::Cuo => cuo_asked(&mut call).await,
         };
         binding::count(&self.metrics, call.tolerated.iter().copied());
-        let (said, plan) = match read {
-            Ok(Read::Asked(asked)) => self.attend(asked).await,
-            Ok(Read::Failed(said)) => (said, Plan::default()),
-            Err(error) => return call.answer(Err(error)).await,
+        let heard = call.captured();
+        let mut seen = Llamada {
+            n: 0,
+            fecha: self.core.clock.now(),
+            lado: Lado::Entrada,
+            operacion: "ilegible",
+            de: String::new(),
+            a: String::new(),
+            cuo: String::new(),
+            codigo: None,
+            fallas: Vec::new(),
+            milisegundos: 0,
+            pedido: heard.as_ref().map(|heard| traffic::text(heard, None)),
+            respuesta: None,
         };
-        let response = call.answer(Ok(reply(&said, &plan).await)).await;
+        let (said, plan) = match read {
+            Ok(Read::Asked(asked)) => {
+                let about = asked.about();
+                seen.operacion = about.operacion.nombre();
+                (seen.de, seen.a, seen.cuo) = (about.de, about.a, about.cuo);
+                seen.pedido = heard.map(|heard| traffic::text(&heard, asked.documento()));
+                self.attend(asked).await
+            }
+            Ok(Read::Failed(said)) => (said, Plan::default()),
+            Err(error) => {
+                seen.respuesta = Some(traffic::text(&Sobre::from(&error.fault().message()), None));
+                self.core.traffic.add(seen);
+                return call.answer(Err(error)).await;
+            }
+        };
+        let reply = reply(&said, &plan).await;
+        seen.fallas = plan.names();
+        seen.milisegundos = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if plan.answers() {
+            seen.codigo = said.words().0;
+            seen.respuesta = Some(traffic::text(&Sobre::from(&reply.message), said.documento()));
+        }
+        self.core.traffic.add(seen);
+        let response = call.answer(Ok(reply)).await;
         plan.send(response, hangup).await
     }
 

@@ -389,3 +389,158 @@ async fn entities_are_registered_and_documents_sent_over_http() {
     assert_eq!(all.json::<serde_json::Value>().await.unwrap()[0][0]["cuo"], sent["cuo"]);
     simulator.shutdown().await;
 }
+
+/// What a browser sees under a path.
+async fn seen(http: &reqwest::Client, simulator: &Simulator, path: &str) -> (u16, String) {
+    let answer = http.get(format!("http://{}{path}", simulator.address())).send().await.unwrap();
+    let policy = answer.headers().get("content-security-policy").map(|p| p.to_str().unwrap().to_owned());
+    assert!(policy.unwrap().starts_with("default-src 'none';"), "{path}");
+    (answer.status().as_u16(), answer.text().await.unwrap())
+}
+
+/// A form as a browser sends it.
+fn filled(http: &reqwest::Client, simulator: &Simulator, path: &str, form: &[(&str, &str)]) -> reqwest::RequestBuilder {
+    let encoded = reqwest::Url::parse_with_params("http://x", form).unwrap();
+    let request = http.post(format!("http://{}{path}", simulator.address()));
+    request
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(encoded.query().unwrap_or_default().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_answers_as_the_counterpart_and_sees_every_message_as_text() {
+    let simulator = simulator().await;
+    let a = Node::start(&simulator, A).await;
+    let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).redirect(reqwest::redirect::Policy::none());
+    let http = http.build().unwrap();
+    let quien = Comportamiento::Calla.ruc();
+    let sent = document(30_000);
+    let id = a.send(quien, &sent).await.id;
+    let cuo = a.until(id, |d| d.estado == EstadoDespacho::Enviado).await.cuo.unwrap().to_string();
+    let (_, desk) = seen(&http, &simulator, "/simulador/mesa").await;
+    assert!(
+        desk.contains(&cuo) && desk.contains("Año &lt;nuevo&gt; &amp; &quot;otros&quot;") && !desk.contains("<nuevo>")
+    );
+
+    let post = async |form: &[(&str, &str)], origin: Option<&str>| {
+        let mut request = filled(&http, &simulator, "/simulador/mesa/responder", form);
+        if let Some(origin) = origin {
+            request = request.header("origin", origin);
+        }
+        request.send().await.unwrap().status().as_u16()
+    };
+    let form =
+        |accion, observacion| [("ruc", quien), ("cuo", cuo.as_str()), ("accion", accion), ("observacion", observacion)];
+    assert_eq!(post(&form("observar", "Falta el anexo"), Some("http://otro.ejemplo")).await, 403);
+    assert_eq!(post(&form("observar", " "), None).await, 422);
+    let here = format!("http://{}", simulator.address());
+    assert_eq!(post(&form("observar", "Falta el anexo <1>"), Some(&here)).await, 303);
+    assert_eq!(post(&form("recepcionar", ""), None).await, 422, "it was answered already");
+    let observed = a.until(id, |d| d.estado == EstadoDespacho::Observado).await;
+    assert_eq!(observed.cargo.unwrap().observacion.as_deref(), Some("Falta el anexo <1>"));
+    // The platform hears of it after the entity has it.
+    let mut news = simulator.core.log.watch();
+    let heard = timeout(PATIENCE, async {
+        while !simulator.core.log.cargo_passed(&cuo) {
+            news.changed().await.unwrap();
+        }
+    });
+    heard.await.expect("the cargo did not pass");
+
+    let (_, list) = seen(&http, &simulator, &format!("/simulador/trafico?cuo={cuo}")).await;
+    assert!(list.contains("recepcionar") && list.contains("cargo"), "{list}");
+    let calls = simulator.core.traffic.newest(50, Some(&cuo));
+    let arrival = calls.iter().find(|call| call.operacion == "recepcionar").unwrap();
+    let (_, shown) = seen(&http, &simulator, &format!("/simulador/trafico/{}", arrival.n)).await;
+    let digest = crate::domain::Sha256::from_digest(&openssl::sha::sha256(&sent));
+    assert!(shown.contains(&format!("[documento: 30000 bytes, SHA-256 {digest}]")), "{shown}");
+    assert!(shown.contains("&lt;vcodres&gt;0000&lt;/vcodres&gt;") && shown.len() < 20_000, "{shown}");
+    let cargo = calls.iter().find(|call| call.operacion == "cargo").unwrap();
+    assert!(cargo.pedido.as_ref().unwrap().contains("Falta el anexo &lt;1&gt;") && cargo.respuesta.is_some());
+    assert_eq!(seen(&http, &simulator, "/simulador/trafico/999999").await.0, 404);
+    simulator.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_counterpart_sends_by_itself_and_by_hand_until_told_otherwise() {
+    let simulator = simulator().await;
+    let b = Node::start(&simulator, B).await;
+    let script = format!(
+        "[[contraparte]]\nruc = \"{}\"\nresponde = \"recepciona\"\nenvia_a = \"{B}\"\ncada = \"1s\"\n",
+        Comportamiento::Recepciona.ruc()
+    );
+    simulator.core.play(faults::reading::toml("f.toml", &script).unwrap()).unwrap();
+    let sent = timeout(PATIENCE, async {
+        let mut news = simulator.core.log.watch();
+        loop {
+            if let Some(first) = simulator.core.counterparts.enviados().into_iter().next()
+                && b.arrival(&first.cuo).await.is_some()
+            {
+                return first;
+            }
+            news.changed().await.unwrap();
+        }
+    });
+    let sent = sent.await.expect("nothing was sent");
+    assert_eq!((sent.ruc.as_str(), sent.estado), (Comportamiento::Recepciona.ruc(), None));
+    let round = simulator.core.rounds.lock().unwrap().clone();
+    simulator.core.play(Script::default()).unwrap();
+    assert!(round.is_cancelled(), "the script that sent is over");
+
+    let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).redirect(reqwest::redirect::Policy::none());
+    let form = [("de", Comportamiento::Observa.ruc()), ("a", B), ("asunto", "A mano")];
+    let http = http.build().unwrap();
+    let answer = filled(&http, &simulator, "/simulador/mesa/enviar", &form).send().await.unwrap();
+    let cuo = answer.headers()["location"].to_str().unwrap().rsplit('=').next().unwrap().to_owned();
+    assert_eq!(b.arrival(&cuo).await.unwrap().asunto, "A mano");
+    simulator.shutdown().await;
+}
+
+/// CONTRACT §2: what the platform answers over SOAP it answers as JSON, from the same directory and to the same entities.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_json_twin_gives_numbers_lists_and_delivers_as_the_soap_services_do() {
+    let simulator = simulator().await;
+    let (a, b) = (Node::start(&simulator, A).await, Node::start(&simulator, B).await);
+    let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+    let ask = async |path: &str, fields: serde_json::Value| {
+        let url = format!("http://{}/Rest/{path}?out=json", simulator.address());
+        let answer = http.post(url).json(&serde_json::json!({ "PIDE": fields })).send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<serde_json::Value>().await.unwrap())
+    };
+    let (_, given) = ask("PCM/CEntidad", serde_json::json!({"ruc": A, "servicio": 3011})).await;
+    let cuo = given["getCUOEntidadResponse"]["return"].as_str().unwrap().to_owned();
+    assert_eq!(cuo.len(), 10, "{given}");
+    let (_, valid) = ask("Pcm/ValidarEntidad", serde_json::json!({"vrucent": {"$": B}})).await;
+    assert_eq!(valid["validarEntidadResponse"]["return"], "0000", "{valid}");
+    let (_, types) = ask("Pcm/TipoDocumento", serde_json::json!({})).await;
+    assert_eq!(types["getTipoDocumentoResponse"]["return"][0]["ccodtipdoctra"], "01", "{types}");
+
+    let twice = |pdf: &[u8]| {
+        let base64 = base64_simd::STANDARD;
+        base64.encode_to_string(base64.encode_to_string(pdf))
+    };
+    let sent = document(60_000);
+    let tramite = serde_json::json!({
+        "vrucentrem": A, "vrucentrec": B, "vnomentemi": "ENTIDAD A", "vuniorgrem": "OTI", "vcuo": cuo, "ccodtipdoc": "01",
+        "vnumdoc": "OFICIO <7> & más", "dfecdoc": "2026-01-05T10:00:00", "vuniorgdst": "OTD", "vnomdst": "ANA ÑAHUI",
+        "vnomcardst": "JEFA", "vasu": "Año", "snumanx": 2, "snumfol": 1, "bpdfdoc": twice(&sent), "vnomdoc": "o.pdf",
+        "lstanexos": [{"vnomdoc": "a.dwg"}, {"vnomdoc": "b.dwg"}], "vurldocanx": "https://a.example/x",
+        "ctipdociderem": "1", "vnumdociderem": "40633367"
+    });
+    let (_, said) = ask("Pcm/RecepcionarTramite", tramite).await;
+    assert_eq!(said["recepcionarTramiteResponseResponse"]["return"]["vcodres"], "0000", "{said}");
+    let arrived = b.arrival(&cuo).await.unwrap();
+    assert_eq!((arrived.numero_documento.as_str(), arrived.anexos.len()), ("OFICIO <7> & más", 2));
+    assert!(b.document(&arrived.documento.sha256).await == sent);
+    let asked = serde_json::json!({"vrucentrem": A, "vrucentrec": B, "vcuo": cuo});
+    let (_, told) = ask("Pcm/ConsultarTramite", asked.clone()).await;
+    assert_eq!(told["consultarTramiteResponseResponse"]["return"]["cflgest"], "P", "{told}");
+    b.answer(arrived.id, Desenlace::Recepcionado, &document(5_000)).await;
+    let (_, told) = ask("Pcm/ConsultarTramite", asked).await;
+    assert_eq!(told["consultarTramiteResponseResponse"]["return"]["bcarstd"], twice(&document(5_000)));
+
+    let (status, wrong) = ask("Pcm/RecepcionarTramite", serde_json::json!("x")).await;
+    assert!(status == 400 && wrong["error"].as_str().unwrap().contains("PIDE"), "{wrong}");
+    drop(a);
+    simulator.shutdown().await;
+}

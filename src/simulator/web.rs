@@ -1,25 +1,23 @@
-//! What people and scripts use beside the SOAP services: a page with the addresses, the messages that passed, registering
-//! entities, and sending from a counterpart.
+//! What programs use beside the SOAP services, as JSON: the messages that passed, registering entities, sending from a
+//! counterpart, the faults in force. What people use is in `page`.
 
-use std::{fmt::Write, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Json, Router,
     extract::{Query, State, rejection::JsonRejection},
-    response::{Html, IntoResponse, Response},
+    response::{IntoResponse, Response},
     routing::{get, post},
 };
 use http::header;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    counterpart::Comportamiento,
-    faults::{self, Count, Kind, Script},
+    faults::{self, Count, Script},
     ledger::Operation,
     registry::{Destino, Registrada},
     relay::Core,
     send::{Enviado, Envio},
-    services,
 };
 use crate::{
     domain::{Categoria, Entidad, Ruc},
@@ -36,7 +34,6 @@ pub const CATEGORIA: u8 = 8;
 
 pub fn router(core: Arc<Core>) -> Router {
     Router::new()
-        .route("/", get(page))
         .route("/simulador/mensajes", get(messages))
         .route("/simulador/entidades", get(entities).post(register))
         .route("/simulador/enviar", post(send))
@@ -182,32 +179,4 @@ async fn operations(State(core): State<Arc<Core>>, Query(page): Query<Page>) -> 
 /// The certificate above those with which the counterparts sign.
 async fn root(State(core): State<Arc<Core>>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/x-pem-file")], core.authority.root())
-}
-
-async fn page() -> Html<String> {
-    let mut rows = String::new();
-    for c in Comportamiento::TODOS {
-        write!(rows, "<tr><td><code>{}</code><td>{}<td>{}", c.ruc(), c.nombre(), c.explicacion()).ok();
-    }
-    let mut kinds = String::new();
-    for form in Kind::TODAS.map(Kind::form) {
-        write!(kinds, "<tr><td><code>{}</code><td>{}", form.nombre, form.explicacion).ok();
-    }
-    let services: String = [services::CUO, services::ENTIDAD, services::TRAMITE]
-        .iter()
-        .map(|path| format!("<li><a href=\"{path}?wsdl\"><code>{path}</code></a>"))
-        .collect();
-    Html(format!(
-        "<!doctype html><html lang=\"es\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
-         <title>Simulador de la PIDE</title><style>body{{font:16px/1.5 system-ui;max-width:50rem;margin:2rem auto;\
-         padding:0 1rem}}td{{padding:.2rem .8rem .2rem 0}}</style>\
-         <h1>Simulador de la plataforma de interoperabilidad</h1>\
-         <p>Servicios SOAP:</p><ul>{services}</ul>\
-         <p>Entidades simuladas que responden solas:</p><table>{rows}</table>\
-         <p>Para ver lo que pasó por aquí: <a href=\"/simulador/mensajes\"><code>/simulador/mensajes</code></a>; las \
-         entidades registradas: <a href=\"/simulador/entidades\"><code>/simulador/entidades</code></a>; cada operación \
-         con las fallas que sufrió: <a href=\"/simulador/operaciones\"><code>/simulador/operaciones</code></a>.</p>\
-         <p>Fallas que se pueden pedir en <a href=\"/simulador/fallas\"><code>/simulador/fallas</code></a> (GET, PUT, \
-         DELETE) o con <code>chasqui simulator --faults ARCHIVO</code>:</p><table>{kinds}</table></html>\n"
-    ))
 }

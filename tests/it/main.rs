@@ -33,6 +33,7 @@ mod postgres;
 mod process;
 mod rest;
 mod retention;
+mod road;
 mod signatures;
 mod tables;
 mod texts;

@@ -173,6 +173,7 @@ fn every_link_of_the_pages_leads_to_a_file() {
         "ARCHITECTURE.md",
         "docs/instalacion.md",
         "docs/integracion.md",
+        "docs/produccion.md",
         "docs/puente.md",
         "docs/simulador.md",
         "docs/seguridad.md",

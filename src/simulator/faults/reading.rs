@@ -27,7 +27,9 @@ const COPIAS_MAX: u32 = 10;
 const TOP: [&str; 3] = ["semilla", "falla", "contraparte"];
 /// What the control route shows beside the script, so that what it gives can be given back.
 const SHOWN_ONLY: &str = "cuentas";
-const CONTRAPARTE: [&str; 3] = ["ruc", "responde", "demora"];
+const CONTRAPARTE: [&str; 5] = ["ruc", "responde", "demora", "envia_a", "cada"];
+/// Shortest time between two documents that a counterpart sends by itself.
+const CADA_MIN: Duration = Duration::from_secs(1);
 const REGLA: [&str; 11] = [
     "falla",
     "operacion",
@@ -244,13 +246,20 @@ fn contraparte(mut s: Section<'_, '_>) -> Option<Contraparte> {
     let ruc = s.ruc("ruc");
     let responde = s.word("responde", &Comportamiento::TODOS.map(|c| (c.palabra(), c)));
     let demora = s.time("demora");
+    let (envia_a, cada) = (s.ruc("envia_a"), s.time("cada"));
     s.only(&CONTRAPARTE);
+    if s.value("envia_a").is_some() != s.value("cada").is_some() {
+        s.wrong("", "«envia_a» y «cada» van juntos: a quién envía, y cada cuánto");
+    }
+    if cada.is_some_and(|cada| cada < CADA_MIN) {
+        s.wrong("cada", "debe ser 1s o más");
+    }
     for name in ["ruc", "responde"] {
         if s.value(name).is_none() {
             s.wrong("", &format!("falta «{name}»"));
         }
     }
-    Some(Contraparte { ruc: ruc?, responde: responde?, demora })
+    Some(Contraparte { ruc: ruc?, responde: responde?, demora, envia_a, cada })
 }
 
 /// One table of a script: gives its values typed and collects what is wrong.

@@ -103,6 +103,11 @@ pub struct Contraparte {
     /// How long its cargo takes.
     #[serde(serialize_with = "duration", skip_serializing_if = "Option::is_none")]
     pub demora: Option<Duration>,
+    /// Whom it sends a document to, and how often.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub envia_a: Option<Ruc>,
+    #[serde(serialize_with = "duration", skip_serializing_if = "Option::is_none")]
+    pub cada: Option<Duration>,
 }
 
 impl Charset {

@@ -14,11 +14,14 @@
 
 pub mod blobs;
 pub mod embedded;
+mod encoding;
+mod queue;
 pub mod record;
 #[cfg(test)]
 pub(crate) mod samples;
 #[cfg(test)]
 mod suite;
+mod validation;
 
 use std::{
     collections::{HashMap, HashSet},

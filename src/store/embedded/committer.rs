@@ -28,8 +28,12 @@ use super::{
 };
 use crate::{
     config::causes::in_spanish,
-    domain::Id,
-    store::{CommitError, Job, Record, Seq, Staged, StoreError, UniqueKey, blobs::StagedBody},
+    domain::{Id, Sha256},
+    store::{
+        CommitError, Job, Record, Seq, Staged, StoreError, UniqueKey,
+        blobs::StagedBody,
+        validation::{self, Known},
+    },
     telemetry::failpoint,
 };
 
@@ -86,7 +90,7 @@ struct Jobs {
 }
 
 /// Why a change does not enter the batch.
-enum Refusal {
+pub enum Refusal {
     Change(CommitError),
     Index(IndexError),
 }
@@ -219,20 +223,15 @@ impl Committer {
             failpoint::reach(&format!("before:{what}"));
         }
         for record in &entry.records {
-            validate(&view, record, &entry.records)?;
-            validate_purge(&view, &entry, record)?;
+            validation::record(&view, record, &entry.records)?;
+            validation::purge(&view, record, !entry.jobs.is_empty())?;
             view.put_record(seq, record)?;
         }
         let mut placed = Vec::new();
         for staged in documents {
             placed.extend(self.place(&mut view, staged)?);
         }
-        let told = entry.facts.iter().flat_map(|fact| &fact.sobres);
-        for sha256 in entry.records.iter().flat_map(Record::documents).chain(told) {
-            if view.placed(sha256)?.is_none() {
-                return Err(CommitError::Store(StoreError::NoDocument(sha256.clone())).into());
-            }
-        }
+        validation::documents(&view, &entry.records, &entry.facts)?;
         view.put_rest(seq, place, &entry)?;
         parts.placement = json(&placed).map_err(CommitError::Store)?;
         let jobs = Jobs { put: entry.jobs, done: entry.jobs_done };
@@ -366,46 +365,35 @@ impl Committer {
     }
 }
 
-fn validate(view: &View<'_>, record: &Record, together: &[Record]) -> Result<(), Refusal> {
-    let id = record.id();
-    let stored = view.stored(id)?.map_or(0, |stored| stored.version);
-    if stored.checked_add(1) != Some(record.version()) {
-        return Err(CommitError::Stale(id).into());
-    }
-    for key in record.unique_keys() {
-        // A number goes over to another despacho in the commit in which its owner gives it up, and in no other.
-        let given_up = |owner: &Id| {
-            matches!(key, UniqueKey::NumeroRegistro { .. })
-                && together.iter().any(|other| other.id() == *owner && !other.unique_keys().contains(&key))
-        };
-        if let Some(owner) = view.owner(&key)?.filter(|owner| *owner != id && !given_up(owner)) {
-            return Err(CommitError::Exists { key, id: owner }.into());
-        }
-    }
-    Ok(())
-}
+impl Known for View<'_> {
+    type Error = Refusal;
 
-/// A purge takes what is as its certificate says: nobody works on the exchange, what goes is named by nobody else, what stays
-/// is named by somebody else.
-fn validate_purge(view: &View<'_>, entry: &Entry, record: &Record) -> Result<(), Refusal> {
-    let id = record.id();
-    let (Some(purga), Some((kind, _, _))) = (record.purga(), keys::listed(record)) else { return Ok(()) };
-    if !view.is_kept(kind, id)? {
-        return Ok(());
+    fn version(&self, id: Id) -> Result<Option<u32>, Refusal> {
+        Ok(self.stored(id)?.map(|stored| stored.version))
     }
-    let stale = || Refusal::Change(CommitError::Stale(id));
-    let follows = purga.registro.version.checked_add(1) == Some(record.version());
-    if !follows || view.has_jobs(id)? || !entry.jobs.is_empty() {
-        return Err(stale());
+
+    fn owner(&self, key: &UniqueKey) -> Result<Option<Id>, Refusal> {
+        Ok(View::owner(self, key)?)
     }
-    for documento in &purga.documentos {
-        let others = view.naming(&documento.sha256)?.into_iter().any(|named_by| named_by != id);
-        let there = view.placed(&documento.sha256)?.is_some_and(|placed| placed.bytes == documento.bytes);
-        if others != documento.compartido || !there {
-            return Err(stale());
+
+    fn document(&self, sha256: &Sha256) -> Result<Option<u64>, Refusal> {
+        Ok(self.placed(sha256)?.map(|placed| placed.bytes))
+    }
+
+    fn naming(&self, sha256: &Sha256) -> Result<Vec<Id>, Refusal> {
+        Ok(View::naming(self, sha256)?)
+    }
+
+    fn has_jobs(&self, id: Id) -> Result<bool, Refusal> {
+        Ok(View::has_jobs(self, id)?)
+    }
+
+    fn is_kept(&self, record: &Record) -> Result<bool, Refusal> {
+        match keys::listed(record) {
+            Some((kind, _, _)) => Ok(View::is_kept(self, kind, record.id())?),
+            None => Ok(false),
         }
     }
-    Ok(())
 }
 
 /// What a change tells first, in debug builds.

@@ -1,21 +1,15 @@
 //! A change in its stored form, and back.
 
-use serde::{Deserialize, Serialize};
-
-use super::{
-    frame::{self, Parts},
-    placement::Placed,
-};
+use super::{frame::Parts, placement::Placed};
+pub use crate::store::encoding::json;
 use crate::{
     domain::Id,
-    store::{Change, Fact, Job, Record, Staged, StoreError, blobs::StagedBody},
+    store::{
+        Change, Fact, Job, Record, Staged, StoreError,
+        blobs::StagedBody,
+        encoding::{self, Changed, Encoded},
+    },
 };
-
-/// Most facts in one entry: a place in the feed has one byte for them.
-const FACTS_MAX: usize = 255;
-
-/// Room left in a frame for the places of the documents, in bytes.
-const PLACEMENT_MAX: usize = 64 * 1024;
 
 /// An entry as it is applied to the index.
 #[derive(Debug, Default)]
@@ -25,21 +19,6 @@ pub struct Entry {
     pub jobs: Vec<Job>,
     pub jobs_done: Vec<Id>,
     pub placed: Vec<Placed>,
-}
-
-/// The `change` part of a frame.
-#[derive(Serialize)]
-struct ChangeOut<'a> {
-    records: &'a [Record],
-    jobs: &'a [Job],
-    jobs_done: &'a [Id],
-}
-
-#[derive(Deserialize)]
-struct ChangeIn {
-    records: Vec<Record>,
-    jobs: Vec<Job>,
-    jobs_done: Vec<Id>,
 }
 
 /// A change made ready off the committer's thread: all that is left is to validate it and give it its place.
@@ -52,16 +31,8 @@ pub struct Prepared {
 impl Prepared {
     pub fn new(change: Change) -> Result<Self, StoreError> {
         let Change { facts, records, jobs, jobs_done, documents } = change;
-        let changes = !(records.is_empty() && jobs.is_empty() && jobs_done.is_empty());
-        let untold = changes && records.iter().all(Record::is_bookkeeping);
-        if facts.len() > FACTS_MAX || facts.is_empty() && !untold {
-            return Err(invalid(format!("un asiento lleva de 1 a {FACTS_MAX} hechos y este lleva {}", facts.len())));
-        }
-        let out = ChangeOut { records: &records, jobs: &jobs, jobs_done: &jobs_done };
-        let parts = Parts { facts: json(&facts)?, change: json(&out)?, placement: Vec::new() };
-        if parts.len() > frame::FRAME_MAX - PLACEMENT_MAX {
-            return Err(invalid(format!("un asiento de {} bytes es demasiado grande", parts.len())));
-        }
+        let Encoded { facts: told, change } = encoding::encode(&facts, &records, &jobs, &jobs_done)?;
+        let parts = Parts { facts: told, change, placement: Vec::new() };
         Ok(Self { entry: Entry { facts, records, jobs, jobs_done, placed: Vec::new() }, parts, documents })
     }
 }
@@ -85,7 +56,7 @@ impl Prepared {
 impl Entry {
     /// Reads an entry back; the error says, in Spanish, which part is no JSON of ours.
     pub fn decode(parts: &Parts) -> Result<Self, String> {
-        let ChangeIn { records, jobs, jobs_done } = change(parts)?;
+        let Changed { records, jobs, jobs_done } = encoding::change(&parts.change)?;
         let placed =
             serde_json::from_slice(&parts.placement).map_err(|e| format!("sus documentos no se entienden: {e}"))?;
         Ok(Self { facts: facts(parts)?, records, jobs, jobs_done, placed })
@@ -94,22 +65,10 @@ impl Entry {
 
 /// Only the facts of an entry.
 pub fn facts(parts: &Parts) -> Result<Vec<Fact>, String> {
-    serde_json::from_slice(&parts.facts).map_err(|e| format!("sus hechos no se entienden: {e}"))
+    encoding::facts(&parts.facts)
 }
 
 /// Only the records of an entry.
 pub fn records(parts: &Parts) -> Result<Vec<Record>, String> {
-    Ok(change(parts)?.records)
-}
-
-fn change(parts: &Parts) -> Result<ChangeIn, String> {
-    serde_json::from_slice(&parts.change).map_err(|e| format!("su cambio no se entiende: {e}"))
-}
-
-pub fn json<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
-    serde_json::to_vec(value).map_err(|error| StoreError::Io(error.into()))
-}
-
-fn invalid(what: String) -> StoreError {
-    StoreError::Io(std::io::Error::new(std::io::ErrorKind::InvalidInput, what))
+    Ok(encoding::change(&parts.change)?.records)
 }

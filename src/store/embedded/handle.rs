@@ -17,7 +17,6 @@ use super::{
     keys::Listed,
     lookup::Lookup,
     opening::{self, Opened},
-    queue::Queue,
     shared::Shared,
     verification,
     view::ViewError,
@@ -27,7 +26,7 @@ use crate::{
     store::{
         ApiKey, Avisos, BlobReader, BlobWriter, Change, Claim, Claimed, CommitError, Cursor, Directorio, EstadoWebhook,
         FactAt, Idempotencia, Job, Kept, Listing, Named, Numbered, Page, RawEntry, Record, Seq, Standing, Store,
-        StoreError, TextosVistos, UniqueKey, Usuario, Verification, blobs::blocking,
+        StoreError, TextosVistos, UniqueKey, Usuario, Verification, blobs::blocking, queue::Queue,
     },
 };
 

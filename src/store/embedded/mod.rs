@@ -84,7 +84,6 @@ mod opening;
 mod packs;
 mod pages;
 mod placement;
-mod queue;
 mod recovery;
 mod segment;
 mod shared;

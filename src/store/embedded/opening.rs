@@ -24,13 +24,12 @@ use super::{
     keeper::{Keeper, Request, WAITING_MAX},
     lookup::Lookup,
     packs::Packs,
-    queue::Queue,
     recovery::{self, End, Missing, Recovered, Setting, index_failed},
     shared::{IndexState, Shared},
 };
 use crate::{
     domain::Id,
-    store::{Change, CommitError, Fact, Seq, StoreError, blobs::disk_refuses},
+    store::{Change, CommitError, Fact, Seq, StoreError, blobs::disk_refuses, queue::Queue},
 };
 
 /// What is written to see whether the disk takes anything, in bytes: more than a little, or it would refuse again at once.

@@ -16,11 +16,10 @@ use super::{
     entry::json,
     index::{self, Index, IndexError},
     lookup::Lookup,
-    queue::Queue,
     recovery::index_failed,
     view::ViewError,
 };
-use crate::store::{Seq, StoreError};
+use crate::store::{Seq, StoreError, queue::Queue};
 
 pub struct Shared {
     pub data_dir: PathBuf,

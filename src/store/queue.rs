@@ -10,10 +10,8 @@ use std::{
 
 use jiff::Timestamp;
 
-use crate::{
-    domain::{Id, Ruc},
-    store::{Claim, Job, JobKind, Stage, Standing},
-};
+use super::{Claim, Job, JobKind, Stage, Standing};
+use crate::domain::{Id, Ruc};
 
 #[derive(Debug, Default)]
 pub struct Queue {

@@ -36,6 +36,16 @@ impl Sha256 {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Its 32 bytes.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut raw = [0; 32];
+        for (byte, digits) in raw.iter_mut().zip(self.0.as_bytes().chunks_exact(2)) {
+            let digit = |d: &u8| char::from(*d).to_digit(16).and_then(|d| u8::try_from(d).ok()).unwrap_or_default();
+            *byte = digits.iter().fold(0, |value, d| value << 4 | digit(d));
+        }
+        raw
+    }
 }
 
 impl fmt::Display for Sha256 {

@@ -217,7 +217,7 @@ fn advertencias(t: &Tramite, defectos: &[Defecto]) -> Vec<Advertencia> {
 /// Our own fault in a sentence that lets the other side act, without paths or internals.
 pub(super) fn sentence(error: &StoreError) -> &'static str {
     match error {
-        StoreError::Unwritable(_) | StoreError::Index(_) => {
+        StoreError::Unwritable(_) | StoreError::Database(_) | StoreError::Index(_) => {
             "El servicio de la entidad no puede guardar documentos en este momento; vuelva a intentarlo más tarde."
         }
         _ => "El servicio de la entidad tuvo un error interno y no registró la operación; vuelva a intentarlo.",

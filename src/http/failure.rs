@@ -41,6 +41,11 @@ pub fn store(error: StoreError) -> Problem {
             tracing::error!(%error, "the store cannot be written");
             Problem::new(Code::AlmacenNoDisponible, "El disco está lleno o no admite escrituras; nada se guardó")
         }
+        StoreError::Database(_) => {
+            tracing::error!(%error, "the store's database cannot be used");
+            let detail = "La base de datos no responde ahora: vuelva a intentarlo en unos minutos; nada se guardó";
+            Problem::new(Code::AlmacenNoDisponible, detail)
+        }
         StoreError::Index(_) => {
             let detail =
                 "El índice del almacén se está reconstruyendo: vuelva a intentarlo en unos minutos; nada se guardó";

@@ -15,6 +15,7 @@
 pub mod blobs;
 pub mod embedded;
 mod encoding;
+pub mod postgres;
 mod queue;
 pub mod record;
 #[cfg(test)]
@@ -93,6 +94,9 @@ pub enum StoreError {
     /// Another process has the store open.
     #[error("el almacén {0} ya está abierto por otro proceso")]
     Locked(String),
+    /// The database does not answer, or refuses: nothing was stored; the same may succeed later.
+    #[error("la base de datos del almacén no responde: {0}")]
+    Database(String),
     #[error("error del almacén: {}", in_spanish(.0))]
     Io(#[from] std::io::Error),
     #[error("el almacén se está cerrando")]
@@ -100,10 +104,10 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the disk takes nothing now: it is full or read-only.
+    /// Whether the disk takes nothing now: it is full or read-only; or the database.
     pub fn disk_refuses(&self) -> bool {
         match self {
-            Self::Unwritable(_) => true,
+            Self::Unwritable(_) | Self::Database(_) => true,
             Self::Io(error) => blobs::disk_refuses(error),
             _ => false,
         }
@@ -112,7 +116,7 @@ impl StoreError {
     /// Why, without saying again that it is the store.
     pub fn cause(&self) -> String {
         match self {
-            Self::Unwritable(why) => why.clone(),
+            Self::Unwritable(why) | Self::Database(why) => why.clone(),
             Self::Io(error) => in_spanish(error),
             other => other.to_string(),
         }
@@ -146,6 +150,30 @@ pub enum UniqueKey {
     ApiKey { hash: Sha256 },
     /// What a person signs in with.
     Usuario { cuenta: String },
+}
+
+impl UniqueKey {
+    /// Its kind and a digest of its parts, whose lengths have no common bound: 33 bytes.
+    pub fn digest(&self) -> Vec<u8> {
+        let (kind, parts) = match self {
+            Self::NumeroRegistro { entidad, numero, destino } => {
+                (b'n', vec![entidad.to_string(), numero.clone(), destino.to_string()])
+            }
+            Self::CuoDespacho { entidad, cuo } => (b'c', vec![entidad.to_string(), cuo.clave()]),
+            Self::Arrival { entidad, remitente, cuo } => {
+                (b'a', vec![entidad.to_string(), remitente.to_string(), cuo.clave()])
+            }
+            Self::Idempotency { entidad, key } => (b'i', vec![entidad.to_string(), key.clone()]),
+            Self::ApiKey { hash } => (b'k', vec![hash.to_string()]),
+        };
+        let mut bytes = Vec::new();
+        for part in parts {
+            bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            bytes.extend_from_slice(part.as_bytes());
+        }
+        let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
+        [&[kind], digest.as_ref()].concat()
+    }
 }
 
 impl std::fmt::Display for UniqueKey {
@@ -375,6 +403,10 @@ pub trait Store: Send + Sync + 'static {
     async fn writable(&self) -> Result<(), StoreError>;
     /// Reads everything and compares: every frame, record, document.
     async fn verify(&self) -> Result<Verification, StoreError>;
+    /// Whether this daemon does what only one of those on a store must do.
+    fn leads(&self) -> bool {
+        true
+    }
     /// Refuses further commits, finishes the ones under way, and leaves a clean-stop mark.
     async fn close(&self) -> Result<(), StoreError>;
 }

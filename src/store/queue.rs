@@ -81,6 +81,28 @@ impl Queue {
         self.places.insert(job.id, place);
     }
 
+    /// A queue without jobs in which the turns go on from this one's.
+    pub fn emptied(&self) -> Self {
+        let (entidad_served, destino_served) = (self.entidad_served.clone(), self.destino_served.clone());
+        Self { entidad_served, destino_served, ..Self::default() }
+    }
+
+    /// Puts a job under lease that somebody holds already.
+    pub fn hold(&mut self, id: Id, until: Duration) {
+        let Some(place) = self.places.get(&id) else { return };
+        let Some(destino) = self.destinos.get_mut(&place.destino) else { return };
+        destino.forget(id, place);
+        destino.leased.insert(id, until);
+    }
+
+    /// Makes a job due, whatever its time.
+    pub fn wake_one(&mut self, id: Id) {
+        let Some(place) = self.places.get(&id) else { return };
+        let Some(destino) = self.destinos.get_mut(&place.destino) else { return };
+        destino.forget(id, place);
+        destino.make_due(id, place);
+    }
+
     /// Until when a job is under lease.
     fn lease(&self, id: Id) -> Option<Duration> {
         let place = self.places.get(&id)?;

@@ -33,26 +33,8 @@ pub fn record(id: Id) -> Vec<u8> {
     key(b'r', &[id.as_bytes()])
 }
 
-/// A digest of the key's kind and parts: their lengths have no common bound.
 pub fn unique(unique: &UniqueKey) -> Vec<u8> {
-    let (kind, parts) = match unique {
-        UniqueKey::NumeroRegistro { entidad, numero, destino } => {
-            (b'n', vec![entidad.to_string(), numero.clone(), destino.to_string()])
-        }
-        UniqueKey::CuoDespacho { entidad, cuo } => (b'c', vec![entidad.to_string(), cuo.clave()]),
-        UniqueKey::Arrival { entidad, remitente, cuo } => {
-            (b'a', vec![entidad.to_string(), remitente.to_string(), cuo.clave()])
-        }
-        UniqueKey::Idempotency { entidad, key } => (b'i', vec![entidad.to_string(), key.clone()]),
-        UniqueKey::ApiKey { hash } => (b'k', vec![hash.to_string()]),
-        UniqueKey::Usuario { cuenta } => (b'y', vec![cuenta.clone()]),
-    };
-    let mut bytes = Vec::new();
-    for part in parts {
-        bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
-        bytes.extend_from_slice(part.as_bytes());
-    }
-    key(b'u', &[&[kind], &placement::raw(&placement::digest(&bytes))])
+    key(b'u', &[&unique.digest()])
 }
 
 /// Arrivals under a CUO, by id.
@@ -71,7 +53,7 @@ pub fn listing(kind: Listed, entidad: &Ruc, estado: Option<&str>) -> Vec<u8> {
 
 /// The records of an entity under a number of registration, by id. A number's length has no bound: its digest stands for it.
 pub fn numbered(kind: Listed, entidad: &Ruc, numero: &str) -> Vec<u8> {
-    let digest = placement::raw(&placement::digest(numero.as_bytes()));
+    let digest = placement::digest(numero.as_bytes()).digest();
     key(b'n', &[&[kind as u8], entidad.as_str().as_bytes(), &digest])
 }
 
@@ -130,12 +112,12 @@ pub fn kept(which: Kept) -> Vec<u8> {
 
 /// Who names a document, by id.
 pub fn naming(sha256: &Sha256) -> Vec<u8> {
-    key(b'w', &[&placement::raw(sha256)])
+    key(b'w', &[&sha256.digest()])
 }
 
 /// A document that was purged: the entry that says so.
 pub fn purged(sha256: &Sha256) -> Vec<u8> {
-    key(b't', &[&placement::raw(sha256)])
+    key(b't', &[&sha256.digest()])
 }
 
 /// Bytes that an entry purged and that may still be on the disk: digest and place. Not a matter of the journal alone: they go
@@ -143,7 +125,7 @@ pub fn purged(sha256: &Sha256) -> Vec<u8> {
 pub const ERASING: &[u8] = b"x";
 
 pub fn erasing(placed: &Placed) -> Vec<u8> {
-    key(b'x', &[&placement::raw(&placed.sha256), &placed.to_value()])
+    key(b'x', &[&placed.sha256.digest(), &placed.to_value()])
 }
 
 /// The place in a key of [`erasing`].
@@ -178,7 +160,7 @@ pub fn facts_in(entidad: &Ruc) -> Vec<u8> {
 }
 
 pub fn document(sha256: &Sha256) -> Vec<u8> {
-    key(b'b', &[&placement::raw(sha256)])
+    key(b'b', &[&sha256.digest()])
 }
 
 /// A key of a list with an id or a place in the feed at its end.

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::{
     disk::{self, Disk},
     frame::Fields,
-    placement::{self, InPack},
+    placement::InPack,
 };
 use crate::{
     domain::Sha256,
@@ -93,7 +93,7 @@ pub fn read(dir: &Path, at: InPack, sha256: &Sha256, bytes: u64) -> Result<Bytes
     if magic != Some(&RECORD_MAGIC) || length.map(u64::from) != Some(bytes) {
         return Err(damaged("su cabecera no es válida"));
     }
-    if fields.take(32) != Some(&placement::raw(sha256)) {
+    if fields.take(32) != Some(&sha256.digest()) {
         return Err(damaged("en su lugar hay otro documento"));
     }
     if record.get(8..).map(crc32c::crc32c) != crc {
@@ -127,7 +127,7 @@ fn record(magic: [u8; 4], sha256: &Sha256, size: usize) -> Vec<u8> {
     record.extend_from_slice(&magic);
     record.extend_from_slice(&[0; 4]);
     record.extend_from_slice(&u32::try_from(size).unwrap_or(u32::MAX).to_le_bytes());
-    record.extend_from_slice(&placement::raw(sha256));
+    record.extend_from_slice(&sha256.digest());
     record
 }
 

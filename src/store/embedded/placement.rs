@@ -50,16 +50,6 @@ impl InPack {
     }
 }
 
-/// A digest's 32 bytes.
-pub fn raw(sha256: &Sha256) -> [u8; 32] {
-    let mut raw = [0; 32];
-    for (byte, digits) in raw.iter_mut().zip(sha256.as_str().as_bytes().chunks_exact(2)) {
-        let digit = |d: &u8| char::from(*d).to_digit(16).and_then(|d| u8::try_from(d).ok()).unwrap_or_default();
-        *byte = digits.iter().fold(0, |value, d| value << 4 | digit(d));
-    }
-    raw
-}
-
 /// The digest of some bytes.
 pub fn digest(bytes: &[u8]) -> Sha256 {
     Sha256::from_digest(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref())
@@ -76,6 +66,6 @@ mod tests {
             let placed = Placed { sha256: sha256.clone(), bytes: 12, pack };
             assert_eq!(Placed::from_value(&sha256, &placed.to_value()), Some(placed));
         }
-        assert_eq!(Sha256::from_digest(&raw(&sha256)), sha256);
+        assert_eq!(Sha256::from_digest(&sha256.digest()), sha256);
     }
 }

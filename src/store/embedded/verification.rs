@@ -509,7 +509,7 @@ impl<'a> Verifier<'a> {
 
 fn first_bytes(sha256: &Sha256) -> [u8; 8] {
     let mut first = [0; 8];
-    first.copy_from_slice(placement::raw(sha256).split_at(8).0);
+    first.copy_from_slice(sha256.digest().split_at(8).0);
     first
 }
 

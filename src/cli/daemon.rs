@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     audit::{self, AuditError, Log},
-    config::{self, Config},
+    config::{self, Config, Secret, StoreKind},
     console::{self, Console},
     domain::Sha256,
     exchange::{
@@ -54,6 +54,7 @@ use crate::{
         SharedStore, StoreError,
         blobs::disk_refuses,
         embedded::{self, EmbeddedStore, Reading},
+        postgres::{self, PostgresStore},
     },
     telemetry::{Metrics, failpoint, log::Level},
     wsiotramite::{self, Wsiotramite},
@@ -550,6 +551,13 @@ pub async fn open_store(config: &Config, clock: &dyn Clock) -> Result<SharedStor
     let dir = config.data_dir.clone();
     let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
     made.map_err(|error| StartError::DataDir { dir: dir.clone(), error })?;
+    if config.store.kind == StoreKind::Postgres {
+        let store = &config.store;
+        let url = store.url.as_ref().map_or("", Secret::reveal).to_owned();
+        let connections = usize::try_from(store.connections).unwrap_or(usize::MAX);
+        let options = postgres::Options { url, ca_file: store.ca_file.clone(), data_dir: dir, connections };
+        return Ok(PostgresStore::open(options).await?);
+    }
     let mut options = embedded::Options::new(clock.now());
     options.segment_bytes = failpoint::size("CHASQUI_SEGMENT_BYTES", options.segment_bytes);
     options.pack_bytes = failpoint::size("CHASQUI_PACK_BYTES", options.pack_bytes);

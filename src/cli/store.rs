@@ -5,10 +5,14 @@ use std::{io::IsTerminal, path::PathBuf};
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{ConfigOption, Failure, Format, FormatOption, output};
-use crate::store::{
-    Verification,
-    embedded::{Reading, verify_dir},
+use super::{ConfigOption, Failure, Format, FormatOption, daemon::open_store, output, runtime};
+use crate::{
+    config::{Config, StoreKind},
+    exchange::SystemClock,
+    store::{
+        Verification,
+        embedded::{Reading, verify_dir},
+    },
 };
 
 #[derive(Subcommand)]
@@ -50,7 +54,13 @@ impl Verify {
     fn run(&self) -> Result<(), Failure> {
         let dir = match &self.data_dir {
             Some(dir) => dir.clone(),
-            None => self.config.load()?.config.data_dir,
+            None => {
+                let config = self.config.load()?.config;
+                if config.store.kind == StoreKind::Postgres {
+                    return self.report(&verify_database(&config)?);
+                }
+                config.data_dir
+            }
         };
         if !dir.join("journal").is_dir() {
             return Err(Failure::Usage(format!("{} no es una carpeta de datos de chasqui", dir.display())));
@@ -86,6 +96,19 @@ impl Verify {
             n => Err(Failure::Failed(format!("el almacén tiene {n} daños"))),
         }
     }
+}
+
+/// A store in a database is verified beside the daemons that use it.
+fn verify_database(config: &Config) -> Result<Verification, Failure> {
+    let failed = |error: String| Failure::Failed(format!("no se pudo verificar la base de datos: {error}"));
+    let apart = tempfile::tempdir().map_err(|error| failed(error.to_string()))?;
+    let config = Config { data_dir: apart.path().to_owned(), ..config.clone() };
+    runtime()?.block_on(async {
+        let store = open_store(&config, &SystemClock).await.map_err(|error| failed(error.to_string()))?;
+        let found = store.verify().await.map_err(|error| failed(error.to_string()));
+        store.close().await.ok();
+        found
+    })
 }
 
 /// How many of the documents are gone by certificate.

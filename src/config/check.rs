@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Config, Size, StoreKind, bridge, tables, tls, webhook};
+use super::{Config, Secret, Size, StoreKind, bridge, tables, tls, webhook};
 use crate::domain::{
     EmisionCargo, Ruc,
     respuestas::{REGLAS_MAX, Regla, ReglaInvalida},
@@ -63,8 +63,14 @@ fn listeners(config: &Config, found: &mut Vec<Found>) {
         found.push(("listen.api".into(), format!("listen.soap y listen.api no pueden ser la misma dirección: {api}")));
     }
     if config.store.kind == StoreKind::Postgres {
-        let what = "esta versión solo tiene el almacén \"embedded\"; \"postgres\" todavía no está disponible";
-        found.push(("store.kind".into(), what.into()));
+        let url = config.store.url.as_ref().map_or("", Secret::reveal);
+        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            let what = "falta la dirección de la base de datos: postgres://usuario:clave@servidor/base, o url_file con su archivo";
+            found.push(("store.url".into(), what.into()));
+        }
+        if !(CONNECTIONS_MIN..=CONNECTIONS_MAX).contains(&config.store.connections) {
+            found.push(("store.connections".into(), format!("debe estar entre {CONNECTIONS_MIN} y {CONNECTIONS_MAX}")));
+        }
     }
 }
 
@@ -114,6 +120,10 @@ fn signing(config: &Config, found: &mut Vec<Found>) {
         found.push(("tsa.timeout".into(), "debe ser mayor que cero".into()));
     }
 }
+
+/// Connections to the database of the store.
+const CONNECTIONS_MIN: u32 = 4;
+const CONNECTIONS_MAX: u32 = 200;
 
 /// A list fetched more often than this is only a burden on who publishes it.
 const LIST_REFRESH_MIN: Duration = Duration::from_secs(60);

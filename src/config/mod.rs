@@ -99,7 +99,12 @@ pub struct Listen {
 pub struct Store {
     #[serde(deserialize_with = "unit::store_kind")]
     pub kind: StoreKind,
+    /// Where the database is, for [`StoreKind::Postgres`].
     pub url: Option<Secret>,
+    /// Who vouches for the database's certificate, in PEM, beside the machine's anchors.
+    pub ca_file: Option<PathBuf>,
+    /// Most connections to it, besides one that listens.
+    pub connections: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -385,7 +390,7 @@ impl Default for Listen {
 
 impl Default for Store {
     fn default() -> Self {
-        Self { kind: StoreKind::Embedded, url: None }
+        Self { kind: StoreKind::Embedded, url: None, ca_file: None, connections: 16 }
     }
 }
 

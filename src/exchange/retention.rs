@@ -364,6 +364,11 @@ impl Exchange {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(wait) => {}
             }
+            if !self.store.leads() {
+                // Another daemon of the same store does it.
+                wait = self.retention.cada.min(FIRST);
+                continue;
+            }
             let (corrida, lugar) = part.take().map_or((None, None), |part| (Some(part.id), part.siguiente));
             wait = self.retention.cada;
             match self.purgar(&Actor::chasqui(), None, corrida, lugar).await {

@@ -177,6 +177,8 @@ async fn keep_directory(exchange: Exchange, stop: CancellationToken) {
     let mut failures = 0;
     while !stop.is_cancelled() {
         let wait = match exchange.directory_is_old(exchange.now()).await {
+            // Another daemon of the same store fetches it.
+            Ok(true) if !exchange.store().leads() => STORE_PAUSE,
             Ok(false) => {
                 failures = 0;
                 DIRECTORY_LOOK

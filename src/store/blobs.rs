@@ -2,7 +2,7 @@
 //! this; they differ in where a finished document goes.
 
 use std::{
-    fs::File,
+    fs::{File, TryLockError},
     io::{self, Write},
     path::{Path, PathBuf},
     sync::Arc,
@@ -233,6 +233,20 @@ pub fn unwritable(error: io::Error) -> StoreError {
 pub fn disk_refuses(error: &io::Error) -> bool {
     use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
+}
+
+/// One process uses a folder of data. The lock goes with the process, however it ends.
+pub fn lock(dir: &Path) -> Result<File, StoreError> {
+    let path = dir.join("lock");
+    let file = match File::options().read(true).write(true).create(true).truncate(false).open(&path) {
+        Err(error) if disk_refuses(&error) => File::open(&path)?,
+        opened => opened?,
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked(dir.display().to_string())),
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
 }
 
 /// Runs file work off the runtime's threads.

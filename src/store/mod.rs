@@ -165,6 +165,7 @@ impl UniqueKey {
             }
             Self::Idempotency { entidad, key } => (b'i', vec![entidad.to_string(), key.clone()]),
             Self::ApiKey { hash } => (b'k', vec![hash.to_string()]),
+            Self::Usuario { cuenta } => (b'y', vec![cuenta.clone()]),
         };
         let mut bytes = Vec::new();
         for part in parts {

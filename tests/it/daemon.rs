@@ -227,6 +227,11 @@ impl Daemon {
         Api::new(format!("http://{}", self.api.address()), Some(key))
     }
 
+    /// The API without a key.
+    pub fn anonymous(&self) -> Api {
+        Api::new(format!("http://{}", self.api.address()), None)
+    }
+
     pub fn soap_address(&self) -> std::net::SocketAddr {
         self.soap.address()
     }

@@ -7,6 +7,7 @@ mod attacker;
 mod attacks;
 mod bridge;
 mod clients;
+mod cluster;
 mod commands;
 mod component;
 mod daemon;

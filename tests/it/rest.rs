@@ -67,6 +67,10 @@ impl Api {
         Self { key: key.map(str::to_owned), ..self.clone() }
     }
 
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.client.request(method, format!("{}{path}", self.base));
         match &self.key {
@@ -91,12 +95,22 @@ impl Api {
 
     /// `multipart/form-data` with `datos` and one file.
     pub async fn form(&self, path: &str, datos: &Value, part: &'static str, file: &[u8]) -> Reply {
+        self.try_form(path, datos, part, file).await.unwrap_or_else(|e| panic!("POST {path}: {e:?}"))
+    }
+
+    async fn try_form(
+        &self,
+        path: &str,
+        datos: &Value,
+        part: &'static str,
+        file: &[u8],
+    ) -> Result<Reply, reqwest::Error> {
         let datos = multipart::Part::text(datos.to_string()).mime_str("application/json").unwrap();
         let file = multipart::Part::bytes(file.to_vec()).file_name(format!("{part}.pdf"));
         let file = file.mime_str("application/pdf").unwrap();
         let form = multipart::Form::new().part("datos", datos).part(part, file);
         let request = self.request(Method::POST, path).multipart(form);
-        self.send(request).await.unwrap_or_else(|e| panic!("POST {path}: {e:?}"))
+        self.send(request).await
     }
 
     /// The items of a list's first page.
@@ -108,6 +122,12 @@ impl Api {
     /// Hands over a document and returns its despacho.
     pub async fn dispatch(&self, datos: &Value, pdf: &[u8]) -> Value {
         self.form("/api/v1/despachos", datos, "documento", pdf).await.expect(202)
+    }
+
+    /// The same, to a daemon that may be gone or in trouble: `None`, unless it was taken in.
+    pub async fn try_dispatch(&self, datos: &Value, pdf: &[u8]) -> Option<Value> {
+        let reply = self.try_form("/api/v1/despachos", datos, "documento", pdf).await.ok()?;
+        (reply.status == 202).then(|| reply.json())
     }
 
     /// Waits until the record at `path` is in `estado`.

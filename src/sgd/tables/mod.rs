@@ -41,7 +41,7 @@ pub use outgoing::ROWS_PAGE;
 pub use pieces::PIECE_BYTES;
 pub use standing::{TablasSituacion, TablasView};
 
-use session::{Address, Session, Wanted};
+use session::{Session, Wanted};
 use standing::Known;
 
 use crate::{
@@ -49,7 +49,7 @@ use crate::{
     domain::{Id, Ruc},
     exchange::{Actor, Exchange, ExchangeError},
     http::Acceso,
-    store::{EstadoWebhook, StoreError},
+    store::{EstadoWebhook, StoreError, postgres::Address},
 };
 
 /// How long news of the store are gathered before they are written.
@@ -268,6 +268,14 @@ impl Conexion {
         let mut looked = Instant::now();
         while !stop.is_cancelled() {
             store_news.borrow_and_update();
+            if !exchange.store().leads() {
+                // Another daemon of the same store does it.
+                memory.session = None;
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(FAILURE_PAUSE) => continue,
+                }
+            }
             let round = tokio::select! {
                 round = self.round(&exchange, &mut memory, look) => round,
                 // What is cut here is rolled back there, or was committed and is seen so.
@@ -330,7 +338,7 @@ impl Conexion {
     async fn connect(&self) -> Result<Session, Failure> {
         let Options { schema, sequences, channel, .. } = &self.options;
         let wanted = Wanted { schema: schema.as_deref(), sequences, channel };
-        let session = self.address.connect(&wanted, Arc::clone(&self.news)).await?;
+        let session = session::connect(&self.address, &wanted, Arc::clone(&self.news)).await?;
         tracing::info!(tables = self.options.nombre, schema = session.schema.name, "connected to the tables");
         self.known().esquema = Some(session.schema.name.clone());
         Ok(session)

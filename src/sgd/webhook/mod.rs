@@ -227,6 +227,13 @@ impl Endpoint {
         let mut news = exchange.store().watch();
         while !stop.is_cancelled() {
             news.borrow_and_update();
+            if !exchange.store().leads() {
+                // Another daemon of the same store tells.
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(STORE_PAUSE) => continue,
+                }
+            }
             let wait = match self.round(&exchange, &stop).await {
                 Ok(Next::Now) => continue,
                 Ok(Next::At(at)) => until(at, exchange.now()),

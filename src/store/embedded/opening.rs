@@ -1,8 +1,7 @@
 //! Opening the store: the lock, recovery, what an unclean stop left, and starting the committer.
 
 use std::{
-    fs::{self, File, TryLockError},
-    io,
+    fs, io,
     path::Path,
     sync::{Arc, Mutex, PoisonError, RwLock},
     thread::{self, JoinHandle},
@@ -29,7 +28,11 @@ use super::{
 };
 use crate::{
     domain::Id,
-    store::{Change, CommitError, Fact, Seq, StoreError, blobs::disk_refuses, queue::Queue},
+    store::{
+        Change, CommitError, Fact, Seq, StoreError,
+        blobs::{disk_refuses, lock},
+        queue::Queue,
+    },
 };
 
 /// What is written to see whether the disk takes anything, in bytes: more than a little, or it would refuse again at once.
@@ -261,20 +264,6 @@ fn make_folders(dir: &Path, disk: &dyn Disk) -> io::Result<()> {
         disk.sync_dir(parent).or_else(|e| if e.kind() == io::ErrorKind::PermissionDenied { Ok(()) } else { Err(e) })?;
     }
     Ok(())
-}
-
-/// One process writes. The lock goes with the process, however it ends.
-fn lock(dir: &Path) -> Result<File, StoreError> {
-    let path = dir.join("lock");
-    let file = match File::options().read(true).write(true).create(true).truncate(false).open(&path) {
-        Err(error) if disk_refuses(&error) => File::open(&path)?,
-        opened => opened?,
-    };
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Locked(dir.display().to_string())),
-        Err(TryLockError::Error(error)) => Err(error.into()),
-    }
 }
 
 fn empty(dir: &Path) -> io::Result<()> {

@@ -22,6 +22,7 @@ use super::{
     committer::{self, Prepared, Request},
     documents, jobs, migrations, presence,
     read::{self, Listed},
+    rows::{API_KEY, USUARIO},
     shared::{Failure, Shared},
     verification,
 };
@@ -30,7 +31,7 @@ use crate::{
     store::{
         ApiKey, Avisos, BlobReader, BlobWriter, Change, Claim, Claimed, CommitError, Cursor, Directorio, EstadoWebhook,
         FactAt, Idempotencia, Job, Kept, Listing, Named, Numbered, Page, RawEntry, Record, Seq, Standing, Store,
-        StoreError, TextosVistos, UniqueKey, Verification, encoding, queue::Queue,
+        StoreError, TextosVistos, UniqueKey, Usuario, Verification, blobs::lock, encoding, queue::Queue,
     },
 };
 
@@ -56,7 +57,9 @@ impl PostgresStore {
     }
 
     async fn start(options: Options) -> Result<Arc<Self>, Failure> {
-        let Options { url, ca_file, incoming, connections } = options;
+        let Options { url, ca_file, data_dir, connections } = options;
+        let lock = lock(&data_dir)?;
+        let incoming = data_dir.join("incoming");
         let address = Address::new(&url, ca_file.as_deref()).map_err(StoreError::Database)?;
         std::fs::create_dir_all(&incoming).map_err(StoreError::Io)?;
         clear(&incoming)?;
@@ -72,6 +75,7 @@ impl PostgresStore {
             queue: Mutex::new(Queue::default()),
             leads: AtomicBool::new(false),
             stop: CancellationToken::new(),
+            _lock: lock,
         });
         presence::show(&shared).await?;
         tracing::info!(database = address.shown, daemon = %shared.me, "the store is open");
@@ -174,6 +178,13 @@ fn api_key(record: Record) -> Option<ApiKey> {
     }
 }
 
+fn usuario(record: Record) -> Option<Usuario> {
+    match record {
+        Record::Usuario(usuario) => Some(*usuario),
+        _ => None,
+    }
+}
+
 #[async_trait]
 impl Store for PostgresStore {
     async fn commit(&self, change: Change) -> Result<Seq, CommitError> {
@@ -236,7 +247,19 @@ impl Store for PostgresStore {
     }
 
     async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
-        Ok(read::api_keys(&self.shared).await?.into_iter().filter_map(api_key).collect())
+        Ok(read::all(&self.shared, API_KEY).await?.into_iter().filter_map(api_key).collect())
+    }
+
+    async fn usuario(&self, id: Id) -> Result<Option<Usuario>, StoreError> {
+        self.record(id, usuario).await
+    }
+
+    async fn usuario_by_cuenta(&self, cuenta: &str) -> Result<Option<Usuario>, StoreError> {
+        self.unique(UniqueKey::Usuario { cuenta: cuenta.to_owned() }, usuario).await
+    }
+
+    async fn usuarios(&self) -> Result<Vec<Usuario>, StoreError> {
+        Ok(read::all(&self.shared, USUARIO).await?.into_iter().filter_map(usuario).collect())
     }
 
     async fn idempotencia(&self, entidad: &Ruc, key: &str) -> Result<Option<Idempotencia>, StoreError> {

@@ -57,8 +57,8 @@ pub struct Options {
     pub url: String,
     /// Who vouches for the database's certificate, in PEM, beside the machine's anchors.
     pub ca_file: Option<PathBuf>,
-    /// Where documents are kept while they are taken in: a folder of this daemon's own.
-    pub incoming: PathBuf,
+    /// The folder of this daemon's own, where documents are kept while they are taken in.
+    pub data_dir: PathBuf,
     /// Most connections, besides one that listens.
     pub connections: usize,
 }

@@ -3,7 +3,7 @@
 use tokio_postgres::{Row, types::ToSql};
 
 use super::{
-    rows::{API_KEY, DESPACHO, RECEPCION, number_digest},
+    rows::{DESPACHO, RECEPCION, number_digest},
     shared::{Failure, Shared, damaged, signed, unsigned},
 };
 use crate::{
@@ -98,8 +98,10 @@ pub async fn arrivals(shared: &Shared, entidad: &Ruc, cuo: &Cuo) -> Result<Vec<R
     rows.iter().map(record_in).collect()
 }
 
-pub async fn api_keys(shared: &Shared) -> Result<Vec<Record>, Failure> {
-    let rows = query(shared, "SELECT body FROM record WHERE kind = $1 ORDER BY id", &[&API_KEY]).await?;
+/// Keys of the API, or people: few.
+pub async fn all(shared: &Shared, kind: i16) -> Result<Vec<Record>, Failure> {
+    let sql = "SELECT body FROM record WHERE kind = $1 AND kind IN (3, 4) ORDER BY id";
+    let rows = query(shared, sql, &[&kind]).await?;
     rows.iter().map(record_in).collect()
 }
 

@@ -20,7 +20,8 @@ use crate::{
 pub const DESPACHO: i16 = 1;
 pub const RECEPCION: i16 = 2;
 pub const API_KEY: i16 = 3;
-const OTHER: i16 = 4;
+pub const USUARIO: i16 = 4;
+const OTHER: i16 = 5;
 
 /// Everything a batch writes.
 #[derive(Default)]
@@ -240,6 +241,7 @@ fn kind(record: &Record) -> i16 {
         Record::Despacho(_) => DESPACHO,
         Record::Recepcion(_) => RECEPCION,
         Record::ApiKey(_) => API_KEY,
+        Record::Usuario(_) => USUARIO,
         _ => OTHER,
     }
 }

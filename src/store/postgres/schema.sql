@@ -25,7 +25,7 @@ CREATE TABLE fact (
 CREATE INDEX fact_subject ON fact (subject, seq, n);
 CREATE INDEX fact_entity ON fact (entity, seq, n) WHERE entity IS NOT NULL;
 
--- Records as they are now. kind: 1 despacho, 2 recepcion, 3 key of the API, 4 another. number: its SHA-256.
+-- Records as they are now. kind: 1 despacho, 2 recepcion, 3 key of the API, 4 person, 5 another. number: its SHA-256.
 CREATE TABLE record (
     id uuid PRIMARY KEY,
     version bigint NOT NULL,
@@ -45,7 +45,7 @@ CREATE INDEX record_cuo ON record (entity, cuo, id) WHERE kind = 2;
 CREATE INDEX record_kept ON record (kind, id) WHERE kind <= 2 AND NOT purged;
 CREATE INDEX record_held ON record (id) WHERE held;
 CREATE INDEX record_purged ON record (id) WHERE purged;
-CREATE INDEX record_key ON record (id) WHERE kind = 3;
+CREATE INDEX record_listed ON record (kind, id) WHERE kind IN (3, 4);
 
 -- What no two records share: a digest of the key and its kind.
 CREATE TABLE unique_key (

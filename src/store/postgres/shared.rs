@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    fs::File,
     path::PathBuf,
     sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::Duration,
@@ -33,6 +34,8 @@ pub struct Shared {
     pub leads: AtomicBool,
     /// Ends the tasks.
     pub stop: CancellationToken,
+    /// Held as long as anything of the store is in use.
+    pub _lock: File,
 }
 
 impl Shared {

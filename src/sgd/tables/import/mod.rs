@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::{
     Conexion, Failure,
     schema::{DESPACHO, RECEPCION},
-    session::Session,
+    session::{self, Session},
 };
 use crate::{
     domain::Ruc,
@@ -124,7 +124,7 @@ impl Conexion {
         por: Option<&Actor>,
     ) -> Result<ImportacionView, Failure> {
         let began = Instant::now();
-        let mut session = self.address.read(self.options.schema.as_deref()).await?;
+        let mut session = session::read(&self.address, self.options.schema.as_deref()).await?;
         let mut part = ImportacionView {
             nombre: self.options.nombre.clone(),
             entidad: self.options.entidad.clone(),

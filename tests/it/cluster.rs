@@ -34,8 +34,7 @@ async fn any_daemon_answers_for_all_of_those_on_a_database() {
     let (_server, store) = database().await;
     let lima = || Setup::of(&[LIMA]).with(&store);
     let (_platform, mut daemons) = Platform::with([lima(), lima(), Setup::of(&[CUSCO])]).await;
-    let (mut receiver, mut second, mut first) =
-        (daemons.pop().unwrap(), daemons.pop().unwrap(), daemons.pop().unwrap());
+    let (mut receiver, second, mut first) = (daemons.pop().unwrap(), daemons.pop().unwrap(), daemons.pop().unwrap());
     // A key made at one opens the other.
     let api = first.api();
     let other = second.anonymous().with_key(api.key());

@@ -142,10 +142,12 @@ async fn attempt(shared: &Shared, batch: &[&Prepared], doubt: &mut Option<Judged
     let transaction = client.transaction().await?;
     let lock = transaction.prepare_cached("SELECT seq FROM head FOR UPDATE").await?;
     let head: i64 = transaction.query_one(&lock, &[]).await?.try_get(0)?;
-    if let Some(judged) = doubt.take() {
-        if is_there(&transaction, batch, &judged).await? {
-            return Ok(judged);
-        }
+    let committed = match &*doubt {
+        Some(judged) => is_there(&transaction, batch, judged).await?,
+        None => false,
+    };
+    if let Some(judged) = doubt.take().filter(|_| committed) {
+        return Ok(judged);
     }
     let mut known = Known::read(&transaction, batch).await?;
     let (mut rows, mut judged, mut seq) = (Rows::default(), Judged::new(), unsigned(head));

@@ -113,7 +113,11 @@ pub fn pdf(
     casos(&mut hoja, prueba);
     hoja.d.heading("Conformidad de la Secretaría de Gobierno y Transformación Digital");
     let conformidad = &expediente.acta.conformidad_sgtd;
-    hoja.d.paragraph(if conformidad.is_empty() { "Pendiente: consta en documento aparte." } else { conformidad });
+    hoja.d.paragraph(if conformidad.is_empty() {
+        "Pendiente: se adjuntará cuando la Secretaría la comunique."
+    } else {
+        conformidad
+    });
     hoja.aviso_de_forma();
     let firma = |who: &Firmante| Firma {
         nombre: who.nombre.to_string(),

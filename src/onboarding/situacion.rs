@@ -116,7 +116,7 @@ pub fn pasos(expediente: &Expediente, contexto: &Contexto<'_>, lector: Lector<'_
         Hitos { pedido: None, fin: ("avance.componente_instalado", &avance.componente_instalado) },
         Vec::new(),
         &[
-            "chasqui check: dice qué falta a la instalación",
+            "Instálelo según docs/instalacion.md y pruébelo con chasqui simulator",
             "Si necesita ayuda: chasqui onboarding email componente --out ayuda.eml",
         ],
     );
@@ -146,7 +146,7 @@ pub fn pasos(expediente: &Expediente, contexto: &Contexto<'_>, lector: Lector<'_
             fin: ("avance.produccion_autorizada", &avance.produccion_autorizada),
         },
         carta(Carta::Produccion),
-        &["chasqui check --for production", "chasqui onboarding email produccion --out produccion.eml"],
+        &["chasqui onboarding email produccion --out produccion.eml"],
     );
     pasos
 }

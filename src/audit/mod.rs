@@ -15,7 +15,7 @@
 
 pub mod checkpoint;
 pub mod evidence;
-mod files;
+pub mod files;
 pub mod log;
 pub mod merkle;
 pub mod note;

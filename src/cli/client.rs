@@ -92,7 +92,8 @@ impl Api {
         Ok(Self::Here { router, exchange: Box::new(exchange) })
     }
 
-    fn control(socket: &Path) -> Result<Self, Failure> {
+    /// The daemon behind a control socket.
+    pub fn control(socket: &Path) -> Result<Self, Failure> {
         let base = Url::parse(&format!("http://{CONTROL_HOST}")).map_err(|error| Failure::Failed(error.to_string()))?;
         Ok(Self::Remote { http: client(Client::builder().unix_socket(socket))?, base, key: None })
     }

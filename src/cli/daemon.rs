@@ -22,8 +22,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    anchors, causes::in_spanish, identities, limits, ready, reload, reload::Reloader, revocation::Revocation,
-    tls::Secure, watch::Watch,
+    anchors, backup, causes::in_spanish, check::schedule::Schedule, identities, limits, networks::Reachable, ready,
+    reload, reload::Reloader, revocation::Revocation, tls::Secure, watch::Watch,
 };
 use crate::{
     audit::{self, AuditError, Log},
@@ -91,6 +91,8 @@ pub enum StartError {
     Signing(String),
     #[error("los certificados de confianza de [trust] no se pueden usar: {0}")]
     Trust(String),
+    #[error("los datos se restauraron de una copia y no se pudo tomar nota de ello: {0}")]
+    Restored(String),
     #[error("no se puede atender con TLS: {0}")]
     Tls(String),
     #[error("no se puede usar el {0}")]
@@ -182,7 +184,15 @@ impl Daemon {
         let (metrics, stop) = (Arc::new(Metrics::default()), CancellationToken::new());
         limits::show(&config.limits, &metrics);
         let (again, rates) = (Arc::new(Notify::new()), Rates::new(&config.limits));
-        let reloader = Reloader::new(config.clone(), read, level, rates.clone(), Arc::clone(&again), secure.clone());
+        let networks = Reachable::new(&config.networks);
+        let parts = reload::Parts {
+            level,
+            rates: rates.clone(),
+            again: Arc::clone(&again),
+            secure: secure.clone(),
+            networks: networks.clone(),
+        };
+        let reloader = Reloader::new(config.clone(), read, parts);
         let reloader = Arc::new(reloader);
         let reload: Arc<dyn Reload> = Arc::clone(&reloader) as _;
         let running = Running { stop: stop.clone(), rates, reload: Some(reload) };
@@ -195,6 +205,7 @@ impl Daemon {
             tablas: &tablas,
             running: &running,
             secure: &secure,
+            networks: &networks,
         };
         let inside = shared.in_flight(API);
         let listeners = vec![
@@ -209,6 +220,7 @@ impl Daemon {
                 None => shared.listen_later(control.clone(), shared.api_router(inside)),
             },
         ];
+        backup::take_note(config, &exchange).await.map_err(StartError::Restored)?;
         let worker = tokio::spawn(Worker::new(exchange.clone()).run(stop.clone()));
         let mut telling = webhooks.spawn(&exchange, &stop);
         telling.extend(tablas.spawn(&exchange, &stop));
@@ -221,8 +233,13 @@ impl Daemon {
             again: Arc::clone(&again),
             secure: secure.clone(),
         };
-        let watching =
-            vec![tokio::spawn(watch.run(stop.clone())), tokio::spawn(secure.watch(exchange.clone(), stop.clone()))];
+        let schedule = Schedule { config: config.clone(), exchange: exchange.clone(), metrics: Arc::clone(&metrics) };
+        let watching = vec![
+            tokio::spawn(watch.run(stop.clone())),
+            tokio::spawn(secure.watch(exchange.clone(), stop.clone())),
+            tokio::spawn(schedule.run(stop.clone())),
+            tokio::spawn(backup::on_schedule(config.clone(), exchange.clone(), stop.clone())),
+        ];
         let purging = exchange.politica().activa().then(|| tokio::spawn(exchange.clone().conservar(stop.clone())));
         let drain = config.limits.drain_timeout;
         let (soap, api) = (soap_address, api_address);
@@ -325,6 +342,7 @@ struct Shared<'a> {
     tablas: &'a Tablas,
     running: &'a Running,
     secure: &'a Secure,
+    networks: &'a Reachable,
 }
 
 impl Shared<'_> {
@@ -333,7 +351,9 @@ impl Shared<'_> {
         if name == SOAP {
             options.on_panic = wsiotramite::on_panic;
             options.on_overload = wsiotramite::on_overload;
+            options.on_stranger = wsiotramite::on_stranger;
         }
+        options.networks = self.networks.of(name);
         options.tls = match name {
             SOAP => self.secure.soap.clone(),
             API => self.secure.api.clone(),

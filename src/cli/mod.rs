@@ -7,7 +7,9 @@
 mod anchors;
 mod api_key;
 mod audit;
+mod backup;
 mod cert;
+mod check;
 mod client;
 pub mod daemon;
 mod demo;
@@ -18,6 +20,8 @@ mod import;
 mod limits;
 mod lists;
 mod onboarding;
+mod networks;
+mod notify;
 mod output;
 mod pdf;
 mod purge;
@@ -55,6 +59,8 @@ enum Command {
     Demo(demo::Demo),
     /// Atiende: recibe de la plataforma, despacha, y sirve la API
     Serve(serve::Serve),
+    /// Comprueba todo lo que el servicio necesita, y dice qué hacer con lo que falla
+    Check(check::Check),
     /// Envía un documento por un chasqui en marcha y espera su estado
     Send(Box<send::Send>),
     /// Las entregas en marcha y las que no avanzan
@@ -104,6 +110,8 @@ enum Failure {
     Unreachable(String),
     /// Exit 4: nothing failed, and the end is not known yet.
     Pending(String),
+    /// Said already; ends with this.
+    Ended(u8),
 }
 
 impl Failure {
@@ -113,12 +121,15 @@ impl Failure {
             Self::Usage(_) => 2,
             Self::Unreachable(_) => 3,
             Self::Pending(_) => 4,
+            Self::Ended(code) => *code,
         }
     }
 
     fn message(&self) -> &str {
-        let (Self::Failed(text) | Self::Usage(text) | Self::Unreachable(text) | Self::Pending(text)) = self;
-        text
+        match self {
+            Self::Failed(text) | Self::Usage(text) | Self::Unreachable(text) | Self::Pending(text) => text,
+            Self::Ended(_) => "",
+        }
     }
 }
 
@@ -170,6 +181,7 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Demo(demo) => demo.run(),
         Command::Serve(serve) => serve.run(),
+        Command::Check(check) => check.run(),
         Command::Send(send) => send.run(),
         Command::Queue(command) => command.run(),
         Command::Webhook(command) => command.run(),
@@ -187,7 +199,9 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            output::complain(failure.message());
+            if !matches!(failure, Failure::Ended(_)) {
+                output::complain(failure.message());
+            }
             ExitCode::from(failure.code())
         }
     }

@@ -49,3 +49,11 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) {
     line(&head.iter().map(ToString::to_string).collect::<Vec<_>>());
     rows.iter().for_each(|row| line(row));
 }
+
+/// A number of bytes for people: `12.3 GiB`.
+pub fn bytes(bytes: u64) -> String {
+    const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("bytes", 1)];
+    let (unit, size) = UNITS.into_iter().find(|(_, size)| bytes >= *size).unwrap_or(("bytes", 1));
+    let tenths = bytes.saturating_mul(10) / size;
+    if size == 1 { format!("{bytes} {unit}") } else { format!("{}.{} {unit}", tenths / 10, tenths % 10) }
+}

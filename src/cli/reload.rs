@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 
 use crate::{
-    cli::tls::Secure,
+    cli::{networks::Reachable, tls::Secure},
     config::Config,
     http::rates::Rates,
     sgd::rest::{Reload, Reloaded},
@@ -25,33 +25,32 @@ const WATCHED: [&str; 4] =
     ["trust.anchors", "trust.lists", "entity.identity (solo para avisar de su vencimiento)", "los archivos de [tls]"];
 
 /// The keys that change while the daemon runs; of a section with a dot at its end all do.
-const APPLIED: [&str; 4] = ["log.level", "limits.key_rate", "limits.key_burst", TLS];
+const APPLIED: [&str; 5] = ["log.level", "limits.key_rate", "limits.key_burst", "networks.", TLS];
 
 /// Changes as long as no listener takes up TLS or leaves it.
 const TLS: &str = "tls.";
+
+/// The parts of a running daemon that take up new values.
+pub struct Parts {
+    pub level: Option<Level>,
+    pub rates: Rates,
+    /// Has the watch read its files anew.
+    pub again: Arc<Notify>,
+    pub secure: Secure,
+    pub networks: Reachable,
+}
 
 pub struct Reloader {
     /// As it is in force.
     running: Mutex<Config>,
     /// Where a configuration is read; a test's daemon has none.
     read: Option<Read>,
-    level: Option<Level>,
-    rates: Rates,
-    /// Has the watch read its files anew.
-    again: Arc<Notify>,
-    secure: Secure,
+    parts: Parts,
 }
 
 impl Reloader {
-    pub fn new(
-        running: Config,
-        read: Option<Read>,
-        level: Option<Level>,
-        rates: Rates,
-        again: Arc<Notify>,
-        secure: Secure,
-    ) -> Self {
-        Self { running: Mutex::new(running), read, level, rates, again, secure }
+    pub fn new(running: Config, read: Option<Read>, parts: Parts) -> Self {
+        Self { running: Mutex::new(running), read, parts }
     }
 }
 
@@ -63,7 +62,7 @@ impl Reload for Reloader {
             None => running.clone(),
         };
         let changed = changed(&running, &fresh);
-        let restarts = self.secure.differs(&fresh);
+        let restarts = self.parts.secure.differs(&fresh);
         let applied = |key: &String| {
             let fits = |known: &&str| if known.ends_with('.') { key.starts_with(*known) } else { key == known };
             APPLIED.iter().any(|known| fits(known) && !(restarts && *known == TLS))
@@ -71,16 +70,18 @@ impl Reload for Reloader {
         let (aplicado, requiere_reinicio): (Vec<_>, Vec<_>) = changed.into_iter().partition(applied);
         // First what may be refused: then nothing has changed.
         if !restarts {
-            self.secure.change(&fresh.tls)?;
+            self.parts.secure.change(&fresh.tls)?;
             running.tls.clone_from(&fresh.tls);
         }
-        if let Some(level) = self.level.as_ref().filter(|_| fresh.log.level != running.log.level) {
+        if let Some(level) = self.parts.level.as_ref().filter(|_| fresh.log.level != running.log.level) {
             level.set(&fresh.log.level).map_err(|error| error.to_string())?;
         }
-        self.rates.set(&fresh.limits);
+        self.parts.rates.set(&fresh.limits);
+        self.parts.networks.set(&fresh.networks);
+        running.networks.clone_from(&fresh.networks);
         running.log.level.clone_from(&fresh.log.level);
         (running.limits.key_rate, running.limits.key_burst) = (fresh.limits.key_rate, fresh.limits.key_burst);
-        self.again.notify_one();
+        self.parts.again.notify_one();
         Ok(Reloaded { releido: WATCHED.map(Into::into).into(), aplicado, requiere_reinicio })
     }
 }
@@ -129,15 +130,22 @@ mod tests {
         fresh.limits.drain_timeout = Duration::from_secs(7);
         fresh.entity[0].name = "OTRA".into();
         fresh.tls.api.certificate = Some("a.pem".into());
+        fresh.networks.api = vec!["10.0.0.0/8".parse().unwrap()];
         let next = Arc::new(Mutex::new(Ok(fresh)));
         let read = Arc::clone(&next);
         let read: Read = Arc::new(move || read.lock().unwrap().clone());
         let rates = Rates::new(&running.limits);
-        let reloader =
-            Reloader::new(running, Some(read), None, rates.clone(), Arc::new(Notify::new()), Secure::default());
+        let parts = Parts {
+            level: None,
+            rates: rates.clone(),
+            again: Arc::new(Notify::new()),
+            secure: Secure::default(),
+            networks: Reachable::new(&running.networks),
+        };
+        let reloader = Reloader::new(running, Some(read), parts);
         let waiting = vec!["entity".to_owned(), "limits.drain_timeout".into(), "tls.api.certificate".into()];
         let first = reloader.reload().unwrap();
-        assert_eq!(first.aplicado, ["limits.key_burst", "limits.key_rate"]);
+        assert_eq!(first.aplicado, ["limits.key_burst", "limits.key_rate", "networks.api"]);
         assert_eq!(first.requiere_reinicio, waiting);
         assert!(rates.take(Id::from_u128(1)).is_ok() && rates.take(Id::from_u128(1)).is_err());
         let again = reloader.reload().unwrap();

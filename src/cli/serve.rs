@@ -8,6 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{
     ConfigOption, Failure,
     daemon::{Daemon, Overrides},
+    notify::Supervisor,
     reload::Read,
     runtime,
 };
@@ -35,6 +36,11 @@ async fn serve(loaded: &Loaded, overrides: Overrides) -> Result<(), Failure> {
     let mut signals = Signals::new().map_err(|error| failed(&error))?;
     let config = &loaded.config;
     let mut daemon = Daemon::start(config, overrides).await.map_err(|error| failed(&error))?;
+    let supervisor = Supervisor::of_environment().map(Arc::new);
+    let living = supervisor.clone().and_then(Supervisor::live);
+    if let Some(supervisor) = &supervisor {
+        supervisor.ready();
+    }
     let entities: Vec<String> = config.entities().iter().map(|e| e.ruc.to_string()).collect();
     tracing::info!(
         config = loaded.file,
@@ -63,9 +69,15 @@ async fn serve(loaded: &Loaded, overrides: Overrides) -> Result<(), Failure> {
             }
         }
     };
+    if let Some(supervisor) = &supervisor {
+        supervisor.stopping();
+    }
     tokio::select! {
         stopped = daemon.stop() => stopped.map_err(|error| failed(&error))?,
         signal = signals.stop() => return Err(Failure::Failed(format!("detenido sin esperar, por {signal}"))),
+    }
+    if let Some(living) = living {
+        living.abort();
     }
     tracing::info!("stopped");
     broken.map_or(Ok(()), |what| Err(Failure::Failed(format!("se detuvo por una falla: {what}"))))

@@ -19,6 +19,12 @@ use crate::{
 pub enum Store {
     /// Lee todo lo guardado y dice si algo está dañado; también con el servicio en marcha
     Verify(Verify),
+    /// Copia los datos, también con el servicio en marcha; solo se escribe lo que cambió
+    Backup(super::backup::Backup),
+    /// Restaura una copia en una carpeta vacía, y la lee entera
+    Restore(super::backup::Restore),
+    /// Ensaya: restaura la última copia aparte, la lee entera y la borra
+    Drill(super::backup::Drill),
     /// Intercambios que se conservan sea cual sea su edad
     #[command(subcommand)]
     Hold(super::hold::Hold),
@@ -43,6 +49,9 @@ impl Store {
     pub fn run(&self) -> Result<(), Failure> {
         match self {
             Self::Verify(verify) => verify.run(),
+            Self::Backup(backup) => backup.run(),
+            Self::Restore(restore) => restore.run(),
+            Self::Drill(drill) => drill.run(),
             Self::Hold(hold) => hold.run(),
             Self::Purge(purge) => purge.run(),
             Self::Certificate(certificate) => certificate.run(),

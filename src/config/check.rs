@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Config, Secret, Size, StoreKind, bridge, tables, tls, webhook};
+use super::{Config, Secret, Size, StoreKind, bridge, pide, tables, tls, webhook};
 use crate::domain::{
     EmisionCargo, Ruc,
     respuestas::{REGLAS_MAX, Regla, ReglaInvalida},
@@ -23,6 +23,7 @@ pub fn check(config: &Config) -> Vec<Found> {
     retry(config, &mut found);
     retention(config, &mut found);
     rules(config, &mut found);
+    pide::check(config, &mut found);
     tls::check(config, &mut found);
     webhook::check(config, &mut found);
     bridge::check(config, &mut found);
@@ -81,6 +82,7 @@ fn urls(config: &Config, found: &mut Vec<Found>) {
         ("pide.tramite_url", &pide.tramite_url),
         ("pide.entidad_url", &pide.entidad_url),
         ("pide.cuo_url", &pide.cuo_url),
+        ("pide.ip_url", &pide.ip_url),
         ("tsa.url", &config.tsa.url),
     ];
     for (path, url) in given {
@@ -234,6 +236,8 @@ fn retry(config: &Config, found: &mut Vec<Found>) {
 const KEPT_MIN: Duration = Duration::from_secs(if cfg!(debug_assertions) { 1 } else { 30 * 24 * 3600 });
 const PURGE_EVERY_MIN: Duration = Duration::from_secs(if cfg!(debug_assertions) { 1 } else { 60 });
 
+const BACKUP_EVERY_MIN: Duration = Duration::from_secs(300);
+
 fn retention(config: &Config, found: &mut Vec<Found>) {
     let retention = &config.retention;
     for (name, kept) in [("despachos", retention.despachos), ("recepciones", retention.recepciones)] {
@@ -241,6 +245,16 @@ fn retention(config: &Config, found: &mut Vec<Found>) {
             let what = "debe ser de 30 días al menos: lo que se purga no se recupera";
             found.push((format!("retention.{name}"), what.into()));
         }
+    }
+    if config.backup.every < BACKUP_EVERY_MIN {
+        found.push(("backup.every".into(), "debe ser de cinco minutos al menos".into()));
+    }
+    if config.backup.keep == 0 {
+        found.push(("backup.keep".into(), "debe ser mayor que cero".into()));
+    }
+    let inside = config.backup.to.as_ref().is_some_and(|to| to.starts_with(&config.data_dir));
+    if inside {
+        found.push(("backup.to".into(), "no puede estar dentro de data_dir: se copiaría a sí misma".into()));
     }
     if retention.every < PURGE_EVERY_MIN {
         found.push(("retention.every".into(), "debe ser de un minuto al menos".into()));

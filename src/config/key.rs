@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 use toml::{Table, Value};
 
 /// Keys whose value may be in a file of its own, named by `KEY_file`.
-pub const SECRETS: [&str; 7] = [
+pub const SECRETS: [&str; 8] = [
+    "pide.proxy_password",
     "store.url",
     "entity.identity.password",
     "webhook.secret",

@@ -10,6 +10,8 @@ mod check;
 mod error;
 mod key;
 mod load;
+pub mod networks;
+mod pide;
 mod source;
 mod tables;
 pub mod tls;
@@ -27,9 +29,11 @@ use jiff::civil::{Date, Time};
 use serde::{Deserialize, Serialize};
 
 pub use bridge::Bridge;
-pub use error::ConfigError;
+pub use error::{ConfigError, Problem};
 pub use key::nearest;
 pub use load::{EMBEDDED, load};
+pub use networks::Networks;
+pub use pide::{PIN_PREFIX, Pide, PideTls};
 pub use source::{Loaded, Origin, parse};
 pub use tables::Tables;
 pub use tls::{ListenerTls, Tls};
@@ -56,6 +60,7 @@ pub struct Config {
     pub data_dir: PathBuf,
     pub listen: Listen,
     pub tls: Tls,
+    pub networks: Networks,
     pub store: Store,
     /// None by default in a file: an entity is never made up beside a real configuration.
     #[serde(default)]
@@ -75,6 +80,7 @@ pub struct Config {
     pub tables: Vec<Tables>,
     pub anexos: Anexos,
     pub audit: Audit,
+    pub backup: Backup,
     pub retention: Retention,
     pub trust: Trust,
     pub log: Log,
@@ -184,20 +190,6 @@ pub struct Trust {
     pub revocation_budget: Duration,
     /// Whether they may stand in private networks.
     pub revocation_private: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Pide {
-    pub tramite_url: Option<String>,
-    pub entidad_url: Option<String>,
-    pub cuo_url: Option<String>,
-    #[serde(with = "unit::duration")]
-    pub connect_timeout: Duration,
-    #[serde(with = "unit::duration")]
-    pub total_timeout: Duration,
-    #[serde(with = "unit::duration")]
-    pub directory_age: Duration,
 }
 
 /// A rule on what a text of the other side means, as written.
@@ -312,6 +304,18 @@ pub struct Audit {
     pub checkpoint_file: Option<PathBuf>,
 }
 
+/// Copies that the daemon takes by itself; without `to` it takes none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Backup {
+    /// A folder on another disk, best of another machine.
+    pub to: Option<PathBuf>,
+    #[serde(with = "unit::duration")]
+    pub every: Duration,
+    /// Copies kept; older ones go.
+    pub keep: u32,
+}
+
 /// How long exchanges are kept after they ended. Without a time: for ever.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -361,6 +365,7 @@ impl Default for Config {
             data_dir: "data".into(),
             listen: Listen::default(),
             tls: Tls::default(),
+            networks: Networks::default(),
             store: Store::default(),
             entity: vec![Entity { ruc: "20900000015".into(), name, ..Entity::default() }],
             pide: Pide::default(),
@@ -374,6 +379,7 @@ impl Default for Config {
             tables: Vec::new(),
             anexos: Anexos::default(),
             audit: Audit::default(),
+            backup: Backup::default(),
             retention: Retention::default(),
             trust: Trust::default(),
             log: Log::default(),
@@ -391,19 +397,6 @@ impl Default for Listen {
 impl Default for Store {
     fn default() -> Self {
         Self { kind: StoreKind::Embedded, url: None, ca_file: None, connections: 16 }
-    }
-}
-
-impl Default for Pide {
-    fn default() -> Self {
-        Self {
-            tramite_url: None,
-            entidad_url: None,
-            cuo_url: None,
-            connect_timeout: Duration::from_secs(10),
-            total_timeout: Duration::from_secs(120),
-            directory_age: Duration::from_secs(24 * 3600),
-        }
     }
 }
 
@@ -491,6 +484,12 @@ impl Default for Anexos {
 impl Default for Audit {
     fn default() -> Self {
         Self { checkpoint_every: Duration::from_secs(3600), checkpoint_file: None }
+    }
+}
+
+impl Default for Backup {
+    fn default() -> Self {
+        Self { to: None, every: Duration::from_secs(24 * 3600), keep: 30 }
     }
 }
 

@@ -8,6 +8,7 @@ mod fields;
 #[cfg(test)]
 mod fixture;
 pub mod iotramite;
+pub mod shape;
 #[cfg(test)]
 mod tests;
 pub mod tramite;

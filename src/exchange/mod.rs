@@ -27,6 +27,7 @@ pub mod notices;
 mod query;
 mod queue;
 mod receive;
+pub mod reconcile;
 pub mod retention;
 mod retry;
 mod send;

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::{
+    networks::Networks,
     places::{Full, Place, Places},
     problem::{Code, Problem},
     stream::Guarded,
@@ -91,6 +92,10 @@ pub struct Options {
     pub on_overload: fn() -> Response,
     /// Else it speaks plain HTTP.
     pub tls: Option<Tls>,
+    /// From where its parts may be reached.
+    pub networks: Networks,
+    /// What a caller from elsewhere gets.
+    pub on_stranger: fn() -> Response,
 }
 
 impl Options {
@@ -112,6 +117,11 @@ impl Options {
                 Problem::new(Code::ServicioOcupado, what).into_response()
             },
             tls: None,
+            networks: Networks::default(),
+            on_stranger: || {
+                let what = "Desde su dirección no se atiende esta operación: las redes admitidas están en [networks]";
+                Problem::new(Code::PermisoInsuficiente, what).into_response()
+            },
         }
     }
 }
@@ -294,8 +304,17 @@ impl Connection {
             self.options.metrics.request(self.options.name, response.status().as_u16());
             return response;
         }
+        let (networks, path) = (&self.options.networks, request.uri().path());
+        let peer = networks.caller(self.peer, request.headers());
+        if path != PROBE && !networks.let_in(peer, path) {
+            self.options.metrics.refused(self.options.name, "networks", Full::Peer.name());
+            let mut response = (self.options.on_stranger)();
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            self.options.metrics.request(self.options.name, response.status().as_u16());
+            return response;
+        }
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(self.peer);
+        request.extensions_mut().insert(peer);
         request.extensions_mut().insert(self.hangup.clone());
         if let Some(secured) = &self.secured {
             request.extensions_mut().insert(secured.clone());

@@ -3,7 +3,7 @@
 //!
 //! Every call has a connection of its own: a server may close an idle one at the very moment a message leaves on it, and
 //! whether the message was taken would be unclear. Follows no redirect (whoever redirects has not taken the document), uses
-//! no proxy of the environment, and never sends a request a second time by itself. Knows nothing of tramites.
+//! no proxy but the one it is given, and never sends a request a second time by itself. Knows nothing of tramites.
 
 use std::{
     io,
@@ -20,10 +20,12 @@ use reqwest::{Client, Url, redirect};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio_util::io::StreamReader;
 
-use super::verdict;
+use super::{Route, verdict};
 use crate::{
     contract::Outgoing,
+    domain::Falla,
     exchange::PlatformError,
+    http::tls::TlsError,
     soap::{
         self, AnswerError, DocumentSource,
         capture::{Capture, Sobre},
@@ -56,6 +58,15 @@ pub enum ClientError {
     Build(#[source] reqwest::Error),
     #[error("«{0}» no es una dirección http o https")]
     Url(String),
+    #[error("pide.tls: {0}")]
+    Tls(#[from] TlsError),
+}
+
+/// An answer to a plain question: small, and whole.
+pub struct Got {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
 }
 
 /// An answer whose head has arrived.
@@ -72,8 +83,13 @@ pub struct Answer<B> {
 impl SoapClient {
     /// `https`: whether certificates have to be verified at all; without, the system's roots are not needed.
     pub fn new(timeouts: Timeouts, https: bool) -> Result<Self, ClientError> {
+        Self::with_route(timeouts, https, &Route::default())
+    }
+
+    /// The same by a route of its own.
+    pub fn with_route(timeouts: Timeouts, https: bool, route: &Route) -> Result<Self, ClientError> {
         install_tls_provider();
-        let mut builder = Client::builder()
+        let builder = Client::builder()
             .connect_timeout(timeouts.connect)
             .timeout(timeouts.total)
             .pool_max_idle_per_host(0)
@@ -83,10 +99,26 @@ impl SoapClient {
             .tcp_nodelay(true)
             .http1_only()
             .user_agent(concat!("chasqui/", env!("CARGO_PKG_VERSION")));
-        if !https {
-            builder = builder.tls_certs_only([]);
+        Ok(Self { http: route.lay(builder, https)?.build().map_err(ClientError::Build)?, timeouts })
+    }
+
+    /// Asks for something that is no message, within `time` and `bytes_max`.
+    pub async fn get(&self, url: &Url, time: Duration, bytes_max: usize) -> Result<Got, PlatformError> {
+        let host = host(url);
+        let timeouts = Timeouts { connect: self.timeouts.connect, total: time };
+        let failed = |error: &reqwest::Error| verdict::not_sent(&host, timeouts, error);
+        let sent = self.http.get(url.clone()).timeout(time).send().await;
+        let mut response = sent.map_err(|error| failed(&error))?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let mut body = Vec::new();
+        while let Some(piece) = response.chunk().await.map_err(|error| failed(&error))? {
+            body.extend_from_slice(&piece);
+            if body.len() > bytes_max {
+                let detalle = format!("{host} respondió más de {bytes_max} bytes");
+                return Err(PlatformError::new(Falla::RespuestaIlegible, detalle));
+            }
         }
-        Ok(Self { http: builder.build().map_err(ClientError::Build)?, timeouts })
+        Ok(Got { status, headers, body })
     }
 
     /// Sends a message and waits for the head of its answer.

@@ -5,6 +5,7 @@
 //! [`client::SoapClient`] to the simulator. May use `exchange`, `contract`, `soap` and what lies below; knows no route.
 
 pub mod client;
+mod route;
 #[cfg(test)]
 mod tests;
 mod verdict;
@@ -13,6 +14,7 @@ use async_trait::async_trait;
 use reqwest::Url;
 
 pub use client::{ClientError, SoapClient, Timeouts};
+pub use route::Route;
 
 use crate::{
     config::{Config, PideUrls},
@@ -35,6 +37,7 @@ pub struct Options {
     pub timeouts: Timeouts,
     /// Largest cargo taken from the answer to a consulta, in bytes, decoded.
     pub document_bytes_max: u64,
+    pub route: Route,
 }
 
 impl Options {
@@ -45,7 +48,8 @@ impl Options {
         };
         let timeouts = Timeouts { connect: config.pide.connect_timeout, total: config.pide.total_timeout };
         let document_bytes_max = config.limits.document_max.bytes();
-        Self { flavour, urls: config.pide_urls(), timeouts, document_bytes_max }
+        let route = Route::from_config(&config.pide);
+        Self { flavour, urls: config.pide_urls(), timeouts, document_bytes_max, route }
     }
 }
 
@@ -67,7 +71,7 @@ impl PlatformSoap {
             (client::parse_url(tramite)?, client::parse_url(entidad)?, client::parse_url(cuo)?);
         let https = [&tramite, &entidad, &cuo].iter().any(|url| url.scheme() == "https");
         Ok(Self {
-            client: SoapClient::new(options.timeouts, https)?,
+            client: SoapClient::with_route(options.timeouts, https, &options.route)?,
             flavour: options.flavour,
             tramite,
             entidad,

@@ -36,7 +36,13 @@ async fn simulator() -> Simulator {
 
 fn client(simulator: &Simulator, flavour: Flavour) -> PlatformSoap {
     let timeouts = Timeouts { connect: PATIENCE, total: PATIENCE };
-    let options = platform::Options { flavour, urls: simulator.urls(), timeouts, document_bytes_max: 100_000_000 };
+    let options = platform::Options {
+        flavour,
+        urls: simulator.urls(),
+        timeouts,
+        document_bytes_max: 100_000_000,
+        route: Default::default(),
+    };
     PlatformSoap::new(&options).unwrap()
 }
 

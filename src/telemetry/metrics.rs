@@ -42,6 +42,11 @@ struct Unsecured {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Probe {
+    probe: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Limit {
     name: &'static str,
 }
@@ -57,6 +62,8 @@ pub struct Metrics {
     in_flight: Family<Listener, Gauge>,
     unsecured: Family<Unsecured, Counter>,
     limits: Family<Limit, Gauge>,
+    checks: Family<Probe, Gauge>,
+    checked: Gauge,
     tolerances: Family<Tolerance, Counter>,
     syncs: Counter,
 }
@@ -66,7 +73,7 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("chasqui");
         let (requests, connections, panics, tolerances) = Default::default();
         let (refusals, unsecured, under_way, in_flight, limits) = Default::default();
-        let syncs = Counter::default();
+        let (syncs, checks, checked) = (Counter::default(), Family::<Probe, Gauge>::default(), Gauge::default());
         registry.register("http_requests", "Requests answered", Family::clone(&requests));
         registry.register("http_connections", "Connections open", Family::clone(&connections));
         registry.register("http_panics", "Requests that ended in a panic of ours", Family::clone(&panics));
@@ -75,6 +82,8 @@ impl Default for Metrics {
         registry.register("http_requests_under_way", "Requests being answered", Family::clone(&under_way));
         registry.register("http_bytes_in_flight", "Bytes of bodies being received", Family::clone(&in_flight));
         registry.register("limit", "Limits in force, in bytes, seconds or pieces", Family::clone(&limits));
+        registry.register("check", "What a probe found last: 0 well, 1 warning, 2 fails", Family::clone(&checks));
+        registry.register("check_time_seconds", "When the probes were last run", checked.clone());
         registry.register("tolerances", "Deviations from the contract that were accepted", Family::clone(&tolerances));
         registry.register("store_syncs", "Files and folders that were synced to the disk", syncs.clone());
         Self {
@@ -87,6 +96,8 @@ impl Default for Metrics {
             under_way,
             in_flight,
             limits,
+            checks,
+            checked,
             tolerances,
             syncs,
         }
@@ -135,6 +146,16 @@ impl Metrics {
     /// A limit in force. Names come from the configuration's keys.
     pub fn limit(&self, name: &'static str, value: u64) {
         self.limits.get_or_create(&Limit { name }).set(i64::try_from(value).unwrap_or(i64::MAX));
+    }
+
+    /// What a probe found: 0 well, 1 warning, 2 fails.
+    pub fn check(&self, probe: &'static str, gravity: i64) {
+        self.checks.get_or_create(&Probe { probe }).set(gravity);
+    }
+
+    /// The probes were run, at this second.
+    pub fn checked(&self, at: i64) {
+        self.checked.set(at);
     }
 
     /// A deviation from the contract was accepted (CONTRACT §2 to §4); each has a name.

@@ -160,6 +160,12 @@ pub fn on_overload() -> Response {
     binding::busy()
 }
 
+/// What a caller gets from whose network nobody may call ([`crate::http::server::Options::on_stranger`]).
+pub fn on_stranger() -> Response {
+    let text = "Esta dirección solo la atiende para las redes que la entidad autorizó.";
+    binding::plain(http::StatusCode::FORBIDDEN, text)
+}
+
 /// The document that was taken in, if what came was one. Anything else that was staged is dropped here.
 async fn staged(contenido: Contenido, sink: BlobWriter) -> Result<Option<Staged>, StoreError> {
     match contenido {

@@ -177,6 +177,7 @@ fn every_link_of_the_pages_leads_to_a_file() {
         "docs/puente.md",
         "docs/simulador.md",
         "docs/seguridad.md",
+        "docs/operacion.md",
     ];
     for page in pages {
         let text = std::fs::read_to_string(root().join(page)).unwrap();

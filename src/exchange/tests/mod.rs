@@ -2,6 +2,7 @@
 
 mod arrivals;
 mod cargos;
+mod copies;
 mod decisions;
 mod directory;
 mod dispatches;

@@ -84,7 +84,8 @@ pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     })
 }
 
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
+/// A file as it is.
+pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
     let failed = |why: String| TlsError::File { path: path.to_owned(), why };
     let mut bytes = Zeroizing::new(Vec::new());
     let file = File::open(path).map_err(|error| failed(in_spanish(&error)))?;

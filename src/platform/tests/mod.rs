@@ -88,7 +88,8 @@ fn platform(address: SocketAddr, flavour: Flavour) -> PlatformSoap {
     let url = |path| format!("http://{address}/{path}");
     let urls = PideUrls { tramite: url("tramite"), entidad: url("entidad"), cuo: url("cuo") };
     let timeouts = Timeouts { connect: TOTAL, total: TOTAL };
-    PlatformSoap::new(&Options { flavour, urls, timeouts, document_bytes_max: 100_000 }).unwrap()
+    PlatformSoap::new(&Options { flavour, urls, timeouts, document_bytes_max: 100_000, route: Default::default() })
+        .unwrap()
 }
 
 async fn read_request(stream: &mut TcpStream) -> Option<Vec<u8>> {

@@ -67,6 +67,7 @@
 mod answered;
 mod boot;
 mod committer;
+pub mod copies;
 mod disk;
 mod documents;
 mod entry;

@@ -1,5 +1,6 @@
 //! The shared suite, and what is this store's own: crashes, damage, a full disk.
 
+mod copies;
 mod crash;
 mod damage;
 mod disk;

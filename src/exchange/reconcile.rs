@@ -79,7 +79,7 @@ impl Exchange {
         }
         let detalle = format!(
             "Los datos se restauraron de una copia del {}, y este documento pudo enviarse después. Pregunte a la entidad {} o \
-             a su SGD: si no llegó, «chasqui queue retry {}» lo envía; si llegó, «chasqui queue discard {}» lo retira",
+             a su SGD: si no llegó, «chasqui queue retry {}» lo envía; si llegó, «chasqui queue discard {} --reason MOTIVO» lo retira",
             crate::domain::lima::texto(hecha_en),
             job.destino,
             job.id,

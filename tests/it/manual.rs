@@ -178,6 +178,8 @@ fn every_link_of_the_pages_leads_to_a_file() {
         "docs/simulador.md",
         "docs/seguridad.md",
         "docs/operacion.md",
+        "docs/respaldo.md",
+        "SECURITY.md",
     ];
     for page in pages {
         let text = std::fs::read_to_string(root().join(page)).unwrap();

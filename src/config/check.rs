@@ -252,6 +252,11 @@ fn retention(config: &Config, found: &mut Vec<Found>) {
     if config.backup.keep == 0 {
         found.push(("backup.keep".into(), "debe ser mayor que cero".into()));
     }
+    if config.backup.to.is_some() && config.store.kind == StoreKind::Postgres {
+        let what =
+            "las copias son del almacén \"embedded\"; con PostgreSQL las hace la base de datos (pg_dump o su réplica)";
+        found.push(("backup.to".into(), what.into()));
+    }
     let inside = config.backup.to.as_ref().is_some_and(|to| to.starts_with(&config.data_dir));
     if inside {
         found.push(("backup.to".into(), "no puede estar dentro de data_dir: se copiaría a sí misma".into()));

@@ -146,7 +146,7 @@ pub fn pasos(expediente: &Expediente, contexto: &Contexto<'_>, lector: Lector<'_
             fin: ("avance.produccion_autorizada", &avance.produccion_autorizada),
         },
         carta(Carta::Produccion),
-        &["chasqui onboarding email produccion --out produccion.eml"],
+        &["chasqui check --for production", "chasqui onboarding email produccion --out produccion.eml"],
     );
     pasos
 }

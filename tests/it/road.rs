@@ -125,3 +125,41 @@ fn what_the_dossier_lacks_is_told_by_key_and_an_acta_that_is_not_signed_is_no_su
     let report: serde_json::Value = serde_json::from_slice(&check.stdout).unwrap();
     assert_eq!((&report["conforme"], report["problemas"].as_array().unwrap().len()), (&false.into(), 3));
 }
+
+/// Without a platform, an acta or a production environment the answer is no, and each reason is told.
+#[test]
+fn production_is_refused_with_its_reasons_and_the_same_is_told_as_json_and_pdf() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    let config = "[[entity]]\nruc = \"20900000015\"\nname = \"MUNICIPALIDAD DISTRITAL DE EJEMPLO\"\n[simulator]\n\
+                  listen = \"127.0.0.1:9\"\n[pide]\nconnect_timeout = \"1s\"\ntotal_timeout = \"2s\"\n[listen]\nsoap_public_url = \"http://127.0.0.1:9\"\n";
+    std::fs::write(dir.join("chasqui.toml"), config).unwrap();
+    std::fs::write(dir.join("expediente.toml"), expediente()).unwrap();
+    let report = String::from_utf8(fixture("informe-conformidad.json")).unwrap();
+    let report = report.replace("\"chasqui\": \"0.1.0\"", concat!("\"chasqui\": \"", env!("CARGO_PKG_VERSION"), "\""));
+    std::fs::write(dir.join("informe.json"), report).unwrap();
+    let output = run(dir, &["check", "--for", "production", "--format", "json", "--out", "decision.pdf"]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["decision"], "no_pasar");
+    let found = report["grupos"].as_array().unwrap().last().unwrap()["comprobaciones"].as_array().unwrap().clone();
+    let state = |key: &str| {
+        let of = found.iter().find(|one| one["clave"] == key);
+        of.unwrap_or_else(|| panic!("{key}: {found:?}"))["estado"].as_str().unwrap().to_owned()
+    };
+    for (key, expected) in [
+        ("ambiente", "falla"),
+        ("suite", "bien"),
+        ("suite_version", "bien"),
+        ("acta", "falla"),
+        ("ruc_validado", "falla"),
+        ("cuo_de_prueba", "falla"),
+        ("ip_declarada", "advertencia"),
+        ("direccion_declarada", "falla"),
+        ("otro_ambiente", "omitida"),
+    ] {
+        assert_eq!(state(key), expected, "{key}: {found:?}");
+    }
+    let text = std::process::Command::new("pdftotext").args(["decision.pdf", "-"]).current_dir(dir).output().unwrap();
+    assert!(String::from_utf8_lossy(&text.stdout).contains("NO PASAR A PRODUCCIÓN"));
+}

@@ -6,11 +6,14 @@ mod machine;
 mod ours;
 mod platform;
 mod probe;
+mod production;
 pub mod schedule;
 #[cfg(test)]
 mod tests;
 
-use clap::Args;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 pub use self::probe::{Estado, Group, Grupo, Hallazgo, World};
@@ -36,29 +39,55 @@ pub struct Check {
     #[command(flatten)]
     format: FormatOption,
     /// Una línea y el código de salida que espera Nagios: 0 bien, 1 advertencia, 2 falla
-    #[arg(long)]
+    #[arg(long, conflicts_with = "goal")]
     nagios: bool,
+    /// Decide si se puede pasar a ese ambiente, con sus razones: production
+    #[arg(long = "for", value_name = "AMBIENTE", hide_possible_values = true)]
+    goal: Option<Goal>,
+    /// Con --for: el expediente [si no se da: expediente.toml aquí]
+    #[arg(long, value_name = "ARCHIVO", requires = "goal")]
+    expediente: Option<PathBuf>,
+    /// Con --for: deja el resultado también en un PDF; no debe existir
+    #[arg(long, value_name = "ARCHIVO.pdf", requires = "goal")]
+    out: Option<PathBuf>,
+}
+
+/// What is decided about.
+#[derive(Clone, Copy, ValueEnum)]
+enum Goal {
+    Production,
 }
 
 #[derive(Serialize)]
 struct Report<'a> {
     estado: Estado,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision: Option<production::Decision>,
     grupos: &'a [Grupo],
 }
 
 impl Check {
     pub fn run(&self) -> Result<(), Failure> {
-        let found = match self.config.load() {
-            Ok(loaded) => runtime()?.block_on(look(loaded)),
-            Err(error) => vec![unreadable(&error)],
+        let found = match (self.config.load(), self.goal) {
+            (Ok(loaded), None) => runtime()?.block_on(look(loaded)),
+            (Ok(loaded), Some(Goal::Production)) => runtime()?.block_on(self.decide(loaded))?,
+            (Err(error), _) => vec![unreadable(&error)],
         };
         let worst = probe::worst(&found);
         if self.nagios {
             return nagios(&found, worst);
         }
         match self.format.format {
-            Format::Json => output::json(&Report { estado: worst, grupos: &found })?,
-            Format::Text => lines(&found).iter().for_each(|line| output::say(line)),
+            Format::Json => {
+                let decision = self.goal.map(|_| production::Decision::of(&found));
+                output::json(&Report { estado: worst, decision, grupos: &found })?;
+            }
+            Format::Text => {
+                lines(&found).iter().for_each(|line| output::say(line));
+                if self.goal.is_some() {
+                    production::told(&found).iter().for_each(|line| output::say(line));
+                }
+            }
         }
         match worst {
             Estado::Falla => Err(Failure::Failed("hay comprobaciones que fallan".into())),
@@ -67,11 +96,28 @@ impl Check {
     }
 }
 
+impl Check {
+    /// All that `check` looks at, and what production asks for besides.
+    async fn decide(&self, loaded: Loaded) -> Result<Vec<Grupo>, Failure> {
+        let world = world(loaded).await;
+        let expediente = self.expediente.clone().unwrap_or_else(|| "expediente.toml".into());
+        let found = production::look(&world, probe_all(&world).await, &expediente).await;
+        if let Some(out) = &self.out {
+            production::pdf(&found, &world, out)?;
+        }
+        Ok(found)
+    }
+}
+
 async fn look(loaded: Loaded) -> Vec<Grupo> {
+    probe_all(&world(loaded).await).await
+}
+
+async fn world(loaded: Loaded) -> World {
     let socket = loaded.config.data_dir.join(CONTROL_SOCKET);
     let running = tokio::net::UnixStream::connect(&socket).await.is_ok();
     let api = if running { Api::control(&socket).ok() } else { None };
-    probe_all(&World { loaded, api, now: SystemClock.now() }).await
+    World { loaded, api, now: SystemClock.now() }
 }
 
 /// Every group's findings.

@@ -89,6 +89,24 @@ pub async fn platform(world: &World) -> Vec<Hallazgo> {
     found
 }
 
+/// The descriptions of another environment's services, compared with ours as well.
+pub async fn descriptions(config: &Config, which: &str) -> Vec<Hallazgo> {
+    let client = match client(config) {
+        Ok(client) => client,
+        Err(error) => return vec![Hallazgo::falla("otro_ambiente", which, error.to_string())],
+    };
+    let mut found = Vec::new();
+    for service in &services(config) {
+        let name = format!("servicio de {} {which}", service.name);
+        let Ok(url) = Url::parse(&service.url) else { continue };
+        let told = describe(&client, service, url, name, &mut None).await;
+        // What does not answer there stops nobody who has his acta.
+        let estado = told.estado.min(Estado::Advertencia);
+        found.push(Hallazgo { clave: "otro_ambiente", estado, ..told });
+    }
+    found
+}
+
 /// As the service asks; where the machine has no certificates at all, at least without TLS.
 pub fn client(config: &Config) -> Result<SoapClient, ClientError> {
     let options = platform::Options::from_config(config);

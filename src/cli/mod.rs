@@ -11,6 +11,7 @@ mod backup;
 mod cert;
 mod check;
 mod client;
+mod conformance;
 pub mod daemon;
 mod demo;
 mod fetch;
@@ -89,6 +90,9 @@ enum Command {
     /// Los seis pasos administrativos: formularios, correos y acta
     #[command(subcommand)]
     Onboarding(onboarding::Onboarding),
+    /// «MPV Pruebas»: prueba un componente wsiotramite e informa en qué cumple
+    #[command(subcommand)]
+    Conformance(conformance::Conformance),
     /// El almacén de datos
     #[command(subcommand)]
     Store(store::Store),
@@ -192,6 +196,7 @@ pub fn main() -> ExitCode {
         Command::Pdf(command) => command.run(),
         Command::Simulator(command) => command.run(),
         Command::Onboarding(command) => command.run(),
+        Command::Conformance(command) => command.run(),
         Command::Store(command) => command.run(),
         Command::Import(command) => command.run(),
         Command::Limits(command) => command.run(),

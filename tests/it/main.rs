@@ -10,6 +10,7 @@ mod clients;
 mod cluster;
 mod commands;
 mod component;
+mod conformance;
 mod console;
 mod daemon;
 mod decisions;

@@ -1,0 +1,73 @@
+//! Where a component is, and whether it may be tested without asking twice.
+
+use std::net::IpAddr;
+
+use super::wire::Destino;
+
+/// Parts of host names by which test installations are known.
+const DE_PRUEBA: [&str; 12] =
+    ["test", "prueba", "dev", "desa", "qa", "uat", "stag", "sandbox", "demo", "calidad", "lab", "pre"];
+
+/// Scheme, host, port and path of an address.
+pub fn leer(url: &str, confia: bool) -> Result<(Destino, String), String> {
+    let parsed = reqwest::Url::parse(url.trim()).map_err(|_| format!("«{url}» no es una dirección http o https"))?;
+    let https = match parsed.scheme() {
+        "http" => false,
+        "https" => true,
+        _ => return Err(format!("«{url}» no es una dirección http o https")),
+    };
+    let (Some(host), Some(port)) = (parsed.host_str(), parsed.port_or_known_default()) else {
+        return Err(format!("«{url}» no es una dirección http o https"));
+    };
+    Ok((Destino { host: host.to_owned(), port, https, confia }, parsed.path().to_owned()))
+}
+
+/// Whether documents sent there may be taken for real ones: whatever is neither on this machine or network, nor named as a
+/// place for tests.
+pub fn parece_produccion(destino: &Destino) -> bool {
+    let host = destino.host.trim_matches(['[', ']']).to_ascii_lowercase();
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return match ip {
+            IpAddr::V4(ip) => !(ip.is_loopback() || ip.is_private() || ip.is_link_local()),
+            IpAddr::V6(ip) => !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()),
+        };
+    }
+    let local = host == "localhost" || host.ends_with(".localhost") || host.ends_with(".local") || !host.contains('.');
+    // The platform's own hosts are never a component to be tested, whatever they are called.
+    let platform = host.ends_with(".pide.gob.pe");
+    platform || !(local || DE_PRUEBA.iter().any(|word| host.contains(word)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn production(url: &str) -> bool {
+        parece_produccion(&leer(url, false).unwrap().0)
+    }
+
+    #[test]
+    fn addresses_of_the_world_are_production_unless_their_name_says_otherwise() {
+        for url in
+            ["http://mpv.municusco.gob.pe/wsiotramite/Tramite", "https://ws6.pide.gob.pe/x", "http://200.48.1.1/x"]
+        {
+            assert!(production(url), "{url}");
+        }
+        for url in [
+            "http://127.0.0.1:8080/x",
+            "http://10.1.2.3/x",
+            "http://localhost/x",
+            "https://mpv-desa.x.gob.pe/",
+            "http://servidor/x",
+        ] {
+            assert!(!production(url), "{url}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_read_with_its_usual_port() {
+        let (destino, path) = leer("https://x.gob.pe/wsiotramite/Tramite", false).unwrap();
+        assert_eq!((destino.port, destino.https, path.as_str()), (443, true, "/wsiotramite/Tramite"));
+        assert!(leer("ftp://x/", false).is_err() && leer("x", false).is_err());
+    }
+}

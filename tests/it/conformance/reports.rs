@@ -1,0 +1,115 @@
+//! The reports as others read them: JUnit by a library of continuous integration, the page by a browser without a network,
+//! the PDF by poppler, the signature by OpenSSL.
+
+use std::{fs, path::Path, process::Command};
+
+use super::{report, run, tool};
+use crate::{
+    daemon::{Daemon, LIMA, Setup},
+    process::{self, said},
+};
+
+const COUNT: &str = "
+import sys
+from junitparser import JUnitXml
+suites = JUnitXml.fromfile(sys.argv[1])
+cases = [case for suite in suites for case in suite]
+failed = [case for case in cases if any(r.__class__.__name__ == 'Failure' for r in case.result)]
+skipped = [case for case in cases if any(r.__class__.__name__ == 'Skipped' for r in case.result)]
+print(len(cases), len(failed), len(skipped), suites.tests, suites.failures, suites.skipped)
+";
+
+#[tokio::test]
+async fn every_report_is_read_by_somebody_elses_program() {
+    let mut daemon = Daemon::prepare(Setup::of(&[LIMA]), "127.0.0.1:1");
+    daemon.run().await;
+    let dir = tempfile::tempdir().unwrap();
+    let pki = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/pki");
+    let (identity, password) = (format!("{pki}/agente-municipalidad.p12"), format!("{pki}/password"));
+    let url = daemon.soap_url();
+    // The RUC of another entity: some cases fail, so that there is something to explain.
+    let args = [
+        "--target",
+        &url,
+        "--ruc",
+        "20177217043",
+        "--only",
+        "contrato,MGD-8.2,consulta,SEC-TLS",
+        "--out",
+        "corrida",
+        "--identity",
+        &identity,
+        "--password-file",
+        &password,
+        "--format",
+        "json",
+    ];
+    let output = run(dir.path(), &args).await;
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let report = report(&output);
+    let folder = dir.path().join("corrida");
+    let summary = &report["resumen"];
+    junit(&folder, summary);
+    page(&folder);
+    document(&folder);
+    let (json, signature) = (folder.join("informe.json"), folder.join("informe.json.p7s"));
+    let mut verify = Command::new("openssl");
+    verify.args(["cms", "-verify", "-noverify", "-binary", "-inform", "DER", "-out", "/dev/null", "-in"]);
+    tool("openssl", verify.arg(&signature).arg("-content").arg(&json));
+
+    // The other forms are made again from the JSON, and a run compared with itself differs in nothing.
+    let again = process::run(dir.path(), &["conformance", "report", "corrida/informe.json", "--out", "otra"]);
+    assert!(again.status.success(), "{}", said(&again));
+    let read = |folder: &str| fs::read(dir.path().join(folder).join("informe.html")).unwrap();
+    assert!(read("corrida") == read("otra"));
+    let same = ["conformance", "report", "corrida/informe.json", "--against", "otra/informe.json"];
+    let same = process::run(dir.path(), &same);
+    assert!(
+        same.status.success() && String::from_utf8_lossy(&same.stdout).contains("dicen lo mismo"),
+        "{}",
+        said(&same)
+    );
+}
+
+fn junit(folder: &Path, summary: &serde_json::Value) {
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/bin/python");
+    let counted = tool("junitparser", Command::new(python).args(["-c", COUNT]).arg(folder.join("informe.xml")));
+    let numbers: Vec<u64> = counted.split_whitespace().map(|n| n.parse().unwrap()).collect();
+    let of = |name: &str| summary[name].as_u64().unwrap();
+    let skipped = of("no_aplica") + of("no_ejecutado");
+    assert!(of("no_cumple") > 0 && skipped > 0, "{summary}");
+    let expected = [of("casos"), of("no_cumple"), skipped];
+    assert_eq!(numbers, [expected, expected].concat());
+}
+
+/// As it stands after its script ran, from a file, with no network to ask.
+fn page(folder: &Path) {
+    let mut chromium = Command::new("chromium");
+    chromium.args([
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+        "--dump-dom",
+    ]);
+    let profile = format!("--user-data-dir={}", folder.join("perfil").display());
+    let dom = tool("chromium", chromium.arg(profile).arg(format!("file://{}", folder.join("informe.html").display())));
+    assert!(dom.contains("NO CONFORME") && dom.contains("Remedio"), "{dom}");
+    assert!(!dom.contains("id=\"filtro\" hidden"), "the script did not run: the filter is hidden");
+    let shown = dom.split("id=\"cuenta\">").nth(1).and_then(|t| t.split('<').next()).unwrap_or_default();
+    assert!(shown.ends_with(" casos"), "the filter counts: {shown:?}");
+}
+
+fn document(folder: &Path) {
+    let pdf = folder.join("informe.pdf");
+    let text = tool("pdftotext", Command::new("pdftotext").arg("-layout").arg(&pdf).arg("-"));
+    for held in
+        ["Informe de conformidad: NO CONFORME", "MGD-8.2-01", "Remedio", "Recepción de documentos", "página 1 de"]
+    {
+        assert!(text.contains(held), "«{held}» is not in the PDF:\n{text}");
+    }
+    let outline = tool("pdfinfo", Command::new("pdfinfo").arg("-struct-text").arg(&pdf));
+    assert!(outline.contains("H1"), "{}", outline.chars().take(500).collect::<String>());
+    let bytes = fs::read(&pdf).unwrap();
+    assert!(memchr::memmem::find(&bytes, b"/Outlines").is_some(), "no bookmarks");
+}

@@ -259,7 +259,9 @@ impl<'a> Corrida<'a> {
         let mundo = self.mundo(&caso.id, &self.opciones.remitente);
         let mut cuos = self.cuos.clone();
         let mut expand = |t: &str| mundo.texto(t, &mut cuos, &mut BTreeMap::new()).unwrap_or_default();
-        let causa = caso.causas.iter().find(|c| checks::faltas(&c.si, visto, &mut expand).is_empty());
+        // One that asks for nothing holds of whatever failed, also where no message was seen.
+        let always = Espera::default();
+        let causa = caso.causas.iter().find(|c| c.si == always || checks::faltas(&c.si, visto, &mut expand).is_empty());
         Fallo {
             encontrado,
             significa: caso.significa.clone(),

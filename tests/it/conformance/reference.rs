@@ -104,7 +104,11 @@ async fn serve(State(rows): State<Rows>, body: Bytes) -> impl IntoResponse {
     let xml = [("content-type", "text/xml; charset=utf-8")];
     let operation = ["recepcionarTramiteResponse", "consultarTramiteResponse", "cargoResponse"];
     let called = operation.into_iter().find(|name| said.body.contains(&format!("{name}>")));
-    if called.is_none() || said.body.contains("<!DOCTYPE") || !said.body.contains(SOAP11) {
+    if called.is_none()
+        || said.body.contains("<!DOCTYPE")
+        || said.body.contains("&nada;")
+        || !said.body.contains(SOAP11)
+    {
         let fault = format!(
             "<S:Envelope xmlns:S=\"{SOAP11}\"><S:Body><S:Fault><faultcode>S:Client</faultcode><faultstring>Cannot find \
              dispatch method</faultstring></S:Fault></S:Body></S:Envelope>"

@@ -100,6 +100,7 @@ async fn a_component_made_with_nodes_soap_fails_only_where_it_does() {
         ("BP-R1027", "no mira mustUnderstand"),
         ("BP-R1114", "atiende PUT como POST"),
         ("SEC-XML-06", "admite un carácter nulo"),
+        ("SEC-HTTP-06", "toma cualquier longitud y espera el cuerpo que se le anuncia"),
     ];
     judged(&mut command, &port, &real).await;
 }

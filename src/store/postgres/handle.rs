@@ -43,7 +43,7 @@ const SETTINGS: &str = "-c statement_timeout=60000 -c lock_timeout=15000 -c idle
 const CONNECTION_WAIT: Duration = Duration::from_secs(10);
 
 pub struct PostgresStore {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// `None` once closing began.
     requests: Mutex<Option<mpsc::Sender<Request>>>,
     committer: tokio::sync::Mutex<Option<JoinHandle<()>>>,

@@ -76,7 +76,7 @@ impl Server {
         panic!("the database does not answer");
     }
 
-    fn of(&self, database: &str) -> String {
+    pub fn of(&self, database: &str) -> String {
         format!("{}/{database}", self.url)
     }
 

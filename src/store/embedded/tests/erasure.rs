@@ -108,35 +108,6 @@ async fn a_document_stays_until_the_last_exchange_that_names_it_is_purged() {
 }
 
 #[tokio::test]
-async fn of_two_purges_at_once_that_share_a_document_one_is_decided_anew() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
-    let content = bytes(8, 500);
-    let (one, other) = (keep(&store, &content).await, keep(&store, &content).await);
-    let (first, second) = tokio::join!(store.commit(purge(&one, 500, true)), store.commit(purge(&other, 500, true)));
-    assert!(first.is_ok() != second.is_ok(), "{first:?} {second:?}");
-    assert_eq!(read(&*store, &one.documento.sha256).await.unwrap(), content);
-}
-
-#[tokio::test]
-async fn what_has_work_pending_or_changed_since_it_was_read_is_not_purged() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
-    let despacho = keep(&store, &bytes(9, 100)).await;
-    let mut work = job(at(0));
-    work.sujeto = despacho.id;
-    work.id = crate::store::Job::id_for(work.kind, despacho.id);
-    store.commit(jobs(vec![work.clone()])).await.unwrap();
-    assert!(matches!(store.commit(purge(&despacho, 100, false)).await, Err(CommitError::Stale(_))));
-    store.commit(Change { jobs_done: vec![work.id], ..Change::default() }).await.unwrap();
-    let mut held = despacho.clone();
-    held.version += 1;
-    store.commit(change(Record::Despacho(Box::new(held.clone())), vec![])).await.unwrap();
-    assert!(matches!(store.commit(purge(&despacho, 100, false)).await, Err(CommitError::Stale(_))));
-    store.commit(purge(&held, 100, false)).await.unwrap();
-}
-
-#[tokio::test]
 async fn a_document_that_comes_again_after_its_purge_stays() {
     for size in [800, SMALL_MAX + 10] {
         let dir = tempfile::tempdir().unwrap();

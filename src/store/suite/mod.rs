@@ -1,5 +1,7 @@
 //! What every implementation of [`Store`] must do. Each function takes an empty store; [`store_suite!`] makes tests of them.
 
+mod purging;
+
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     time::Duration,
@@ -17,6 +19,8 @@ use super::{
     },
 };
 use crate::domain::{Despacho, EstadoDespacho, Id, Recepcion};
+
+pub use purging::*;
 
 /// Tests of the whole suite. `$factory` is an async function that returns an empty store and whatever keeps it alive.
 macro_rules! store_suite {
@@ -50,6 +54,11 @@ macro_rules! store_suite {
             news_are_watched,
             a_whole_store_verifies,
             a_closed_store_takes_no_commits,
+            a_purged_document_is_gone_and_says_where_its_certificate_is,
+            a_document_stays_until_the_last_exchange_that_names_it_is_purged,
+            of_two_purges_at_once_that_share_a_document_one_is_decided_anew,
+            what_has_work_pending_or_changed_since_it_was_read_is_not_purged,
+            a_document_that_comes_again_after_its_purge_is_there,
         );
     };
     ($factory:path: $($name:ident,)+) => {
@@ -599,7 +608,9 @@ pub async fn news_are_watched(store: SharedStore) {
         async move { store.commit(jobs(vec![job(at(0))])).await.unwrap() }
     });
     news.changed().await.unwrap();
-    assert_eq!(*news.borrow(), committing.await.unwrap());
+    // Held over an await, it would hold up who tells.
+    let told = *news.borrow();
+    assert_eq!(told, committing.await.unwrap());
     assert_eq!(claim(&store, at(0), 9).await.len(), 1, "what is news can be read");
 }
 

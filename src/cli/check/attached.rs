@@ -135,6 +135,7 @@ fn standing(key: &'static str, kind: &str, one: &Value) -> Hallazgo {
     };
     match state {
         "bien" => Hallazgo::bien(key, shown, "al día"),
+        "otro_servicio" => Hallazgo::bien(key, shown, "las atiende otro servicio del mismo almacén"),
         "con_errores" => Hallazgo::advertencia(key, shown, format!("algunos documentos no pasan{why}")).remedio(remedy),
         "en_pausa" | "sin_conexion" => Hallazgo::falla(key, shown, format!("no recibe nada{why}")).remedio(remedy),
         other => Hallazgo::advertencia(key, shown, format!("{other}{why}")).remedio(remedy),

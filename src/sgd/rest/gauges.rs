@@ -125,7 +125,7 @@ pub fn add_tables(page: &mut String, all: &[TablasView]) {
     }
     let families: [(&str, &str, Value); 11] = [
         ("connected", "1 while the database is reached", |t| {
-            count(u32::from(t.situacion != TablasSituacion::SinConexion))
+            count(u32::from(matches!(t.situacion, TablasSituacion::Bien | TablasSituacion::ConErrores)))
         }),
         ("lag_events", "Events of the feed not written yet, up to 1000", |t| count(t.atraso)),
         ("held_exchanges", "Exchanges that the database refuses", |t| count(t.retenidos)),

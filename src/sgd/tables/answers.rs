@@ -9,7 +9,7 @@ use tokio_postgres::Transaction;
 
 use super::{
     Conexion, Failure, Memory,
-    arrivals::{delivered, year},
+    arrivals::{contrary_text, delivered, is_contrary, year},
     outgoing::ROWS_PAGE,
     pieces,
     reflect::{OURS, stamp},
@@ -99,8 +99,20 @@ impl Conexion {
     ) -> Result<(), Failure> {
         if known.cargo_entregado_en.is_some() {
             let tx = session.client.transaction().await?;
-            delivered(&tx, &session.schema, exchange, row).await?;
-            return Ok(tx.commit().await?);
+            let contrary = delivered(&tx, &session.schema, exchange, &known, row).await?;
+            tx.commit().await?;
+            if contrary {
+                self.row_failed(exchange, RECEPCION, row, contrary_text(&known));
+            }
+            return Ok(());
+        }
+        if known.estado != EstadoRecepcion::Pendiente {
+            let tx = session.client.build_transaction().read_only(true).start().await?;
+            let contrary = is_contrary(&tx, &session.schema, &known, row).await?;
+            tx.rollback().await?;
+            if contrary {
+                return self.mark(exchange, session, row, contrary_text(&known)).await;
+            }
         }
         if known.estado == EstadoRecepcion::Pendiente {
             let tx = session.client.build_transaction().read_only(true).start().await?;

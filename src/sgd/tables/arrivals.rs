@@ -1,14 +1,14 @@
 //! Writes a received document into the tables: its rows when it arrives, in one transaction and once; afterwards what happened to
 //! it here. A document that is there already, whoever wrote it, is known by its sender and its CUO.
 
-use tokio_postgres::Transaction;
+use tokio_postgres::{Transaction, error::SqlState};
 
 use super::{
     Conexion, Failure, Memory, pieces,
     reflect::{stamp, stored, time},
     schema::{ANEXO, EXTERNO, PRINCIPAL, RECEPCION, Schema},
     session::Session,
-    statement::{DOCUMENT, Values},
+    statement::{DOCUMENT, Drawn, Values},
 };
 use crate::{
     domain::{Cuo, EstadoRecepcion, Recepcion, lima},
@@ -33,18 +33,21 @@ impl Conexion {
             Some(documento) => stored(exchange, documento).await?,
             None => None,
         };
-        let schema = &session.schema;
-        let tx = session.client.transaction().await?;
+        let mut drawn = memory.drawn.remove(&recepcion.id).map(Drawn::again).unwrap_or_default();
         let mut cut = Vec::new();
-        let (row, new) = match find(&tx, schema, recepcion).await? {
-            Some(row) => (row, false),
-            None => {
-                let Some(document) = document else { return Ok(()) };
-                (insert(&tx, schema, recepcion, document, &mut cut).await?, true)
+        let done = write(exchange, session, recepcion, (document, cargo), &mut drawn, &mut cut).await;
+        let Written { row, new, contrary } = match done {
+            Ok(written) => written,
+            Err(failure) => {
+                // A key that somebody else took is of no more use.
+                let taken =
+                    matches!(&failure, Failure::Database(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION));
+                if !taken {
+                    memory.drawn.insert(recepcion.id, drawn);
+                }
+                return Err(failure);
             }
         };
-        answer(&tx, schema, exchange, recepcion, row, cargo, &mut cut).await?;
-        tx.commit().await?;
         crate::telemetry::failpoint::reach("tables.written");
         if recepcion.cargo_entregado_en.is_some() {
             memory.answered.remove(&row);
@@ -53,8 +56,50 @@ impl Conexion {
             self.known().recibidos += 1;
         }
         self.wrote(&cut, RECEPCION, row);
+        if contrary {
+            self.row_failed(exchange, RECEPCION, row, contrary_text(recepcion));
+        }
         Ok(())
     }
+}
+
+/// What came of writing a received document.
+struct Written {
+    row: i64,
+    new: bool,
+    /// Its row says another answer than the one that was given.
+    contrary: bool,
+}
+
+/// All of it in one transaction.
+async fn write(
+    exchange: &Exchange,
+    session: &mut Session,
+    recepcion: &Recepcion,
+    (document, cargo): (Option<BlobReader>, Option<BlobReader>),
+    drawn: &mut Drawn,
+    cut: &mut Vec<&'static str>,
+) -> Result<Written, Failure> {
+    let schema = &session.schema;
+    let tx = session.client.transaction().await?;
+    let (row, new) = match find(&tx, schema, recepcion).await? {
+        Some(row) => (row, false),
+        None => {
+            let document = document.ok_or(Failure::NoDocument)?;
+            (insert(&tx, schema, recepcion, document, drawn, cut).await?, true)
+        }
+    };
+    let contrary = answer(&tx, schema, exchange, recepcion, row, cargo, cut).await?;
+    tx.commit().await?;
+    Ok(Written { row, new, contrary })
+}
+
+/// Why an answer that is in a row is not the one that counts.
+pub(super) fn contrary_text(recepcion: &Recepcion) -> String {
+    format!(
+        "la fila dice otra respuesta que la que se dio: el documento ya está {}, y así la tiene o la recibirá el remitente",
+        recepcion.estado.palabra()
+    )
 }
 
 /// The row of a received document, if there is one.
@@ -84,6 +129,7 @@ async fn insert(
     schema: &Schema,
     recepcion: &Recepcion,
     document: BlobReader,
+    drawn: &mut Drawn,
     cut: &mut Vec<&'static str>,
 ) -> Result<i64, Failure> {
     let (r, at) = (recepcion, time(recepcion.recibido_en));
@@ -99,9 +145,9 @@ async fn insert(
         .set("cflgenvcar", Some("N"))
         .set("cflganu", Some("N"))
         .set("dfecreg", Some(at.as_str()));
-    let recibido = row.insert(tx).await?;
+    let recibido = row.insert(tx, drawn).await?;
     let mut external = external(schema, r, recibido, &at)?;
-    let externo = external.insert(tx).await?;
+    let externo = external.insert(tx, drawn).await?;
     pieces::put(tx, document).await?;
     let mut principal = Values::of(schema.table(PRINCIPAL)?);
     principal
@@ -109,12 +155,12 @@ async fn insert(
         .set("vnomdoc", Some(r.documento.nombre.as_str()))
         .set("dfecreg", Some(at.as_str()))
         .put("bpdfdoc", DOCUMENT);
-    principal.insert(tx).await?;
+    principal.insert(tx, drawn).await?;
     for anexo in &r.anexos {
         let mut annex = Values::of(schema.table(ANEXO)?);
         annex.set("siddocext", number(externo)).set("vnomdoc", Some(anexo.nombre.as_str()));
         annex.set("dfecreg", Some(at.as_str()));
-        annex.insert(tx).await?;
+        annex.insert(tx, drawn).await?;
         cut.append(&mut annex.cut);
     }
     for mut values in [row, external, principal] {
@@ -145,6 +191,7 @@ fn external<'a>(schema: &'a Schema, r: &Recepcion, row: i64, at: &str) -> Result
 }
 
 /// What was done here, and not by the SGD in the tables: the number it was filed under, the answer, and that the cargo arrived.
+/// Says whether the row has another answer.
 async fn answer(
     tx: &Transaction<'_>,
     schema: &Schema,
@@ -153,7 +200,7 @@ async fn answer(
     row: i64,
     pdf: Option<BlobReader>,
     cut: &mut Vec<&'static str>,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     let table = schema.table(RECEPCION)?;
     let pending = "trim(\"cflgest\"::text) = 'P'";
     match (&recepcion.cargo, &recepcion.numero_registro) {
@@ -181,29 +228,51 @@ async fn answer(
         (None, Some(numero)) if table.has("vnumregstd") => {
             let mut values = Values::of(table);
             values.set("vnumregstd", Some(numero.as_str())).set("vanioregstd", recepcion.anio_registro.clone());
-            values.update(tx, row, &format!("{pending} AND \"vnumregstd\" IS NULL")).await?;
+            values.update(tx, row, &format!("{pending} AND coalesce(trim(\"vnumregstd\"::text), '') = ''")).await?;
             cut.append(&mut values.cut);
         }
         _ => {}
     }
     if recepcion.cargo_entregado_en.is_some() {
-        delivered(tx, schema, exchange, row).await?;
+        delivered(tx, schema, exchange, recepcion, row).await
+    } else {
+        Ok(false)
     }
-    Ok(())
 }
 
-/// The sender has the cargo.
+/// Whether a row has an answer that is not the one that was given.
+pub(super) async fn is_contrary(
+    tx: &Transaction<'_>,
+    schema: &Schema,
+    recepcion: &Recepcion,
+    row: i64,
+) -> Result<bool, Failure> {
+    let table = schema.table(RECEPCION)?;
+    let sql = format!(
+        "SELECT trim(\"cflgest\"::text) IN ('R', 'O') AND trim(\"cflgest\"::text) <> '{}' FROM {} WHERE \"{}\" = {row}",
+        recepcion.estado.letra(),
+        table.full,
+        table.key
+    );
+    let found = tx.query_opt(sql.as_str(), &[]).await?;
+    Ok(found.map(|row| row.try_get::<_, Option<bool>>(0)).transpose()?.flatten().unwrap_or(false))
+}
+
+/// The sender has the cargo. A row that says another answer is marked instead; `true` says so.
 pub(super) async fn delivered(
     tx: &Transaction<'_>,
     schema: &Schema,
     exchange: &Exchange,
+    recepcion: &Recepcion,
     row: i64,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
+    let contrary = is_contrary(tx, schema, recepcion, row).await?;
+    let letter = if contrary { "E" } else { "S" };
     let mut values = Values::of(schema.table(RECEPCION)?);
     stamp(&mut values, exchange.now());
-    values.set("cflgenvcar", Some("S"));
-    values.update(tx, row, "trim(coalesce(\"cflgenvcar\"::text, '')) <> 'S'").await?;
-    Ok(())
+    values.set("cflgenvcar", Some(letter));
+    values.update(tx, row, &format!("trim(coalesce(\"cflgenvcar\"::text, '')) <> '{letter}'")).await?;
+    Ok(contrary)
 }
 
 /// Today's year, for a row that does not say it.

@@ -53,7 +53,11 @@ impl Conexion {
                 self.keep(exchange, new).await?
             }
         };
-        self.known().estado = Some(estado.clone());
+        let mut known = self.known();
+        if !known.otro {
+            known.estado = Some(estado.clone());
+        }
+        drop(known);
         Ok(estado)
     }
 

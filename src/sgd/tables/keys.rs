@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     Conexion, Failure, Memory,
-    schema::{KEY_WARN_PERCENT, SMALLINT_MAX},
+    schema::{KEY_WARN_PERCENT, SMALLINT_MAX, Table},
     session::Session,
     standing::Llave,
 };
@@ -31,7 +31,8 @@ impl Conexion {
         let mut keys = Vec::new();
         for table in session.schema.tables().filter(|table| table.key_is_smallint()) {
             let sql = format!("SELECT coalesce(max(\"{}\"), 0)::int8 FROM {}", table.key, table.full);
-            let last: i64 = session.client.query_one(sql.as_str(), &[]).await?.try_get(0)?;
+            let used: i64 = session.client.query_one(sql.as_str(), &[]).await?.try_get(0)?;
+            let last = used.max(drawn(session, table).await?);
             keys.push(Llave { tabla: table.name, columna: table.key, ultima: last, maximo: SMALLINT_MAX });
         }
         for key in &keys {
@@ -77,5 +78,21 @@ impl Conexion {
         let news = Noticia { tipo: ALERTA, sujeto, entidad, estado: estado.into(), detalle };
         exchange.avisar(news).await?;
         Ok(())
+    }
+}
+
+/// The last key that was drawn: rows that were refused used theirs up. Zero where who asks may not know.
+async fn drawn(session: &Session, table: &Table) -> Result<i64, Failure> {
+    let sequence = match table.sequence() {
+        Some(name) => format!("'{name}'"),
+        None => format!("pg_get_serial_sequence('{}', '{}')", table.full, table.key),
+    };
+    let sql = format!("SELECT coalesce(pg_sequence_last_value({sequence}::regclass), 0)::int8");
+    match session.client.query_one(sql.as_str(), &[]).await.and_then(|row| row.try_get(0)) {
+        Ok(last) => Ok(last),
+        Err(error) => match Failure::from(error) {
+            failure if failure.of_this_row() => Ok(0),
+            failure => Err(failure),
+        },
     }
 }

@@ -43,6 +43,7 @@ pub use standing::{TablasSituacion, TablasView};
 
 use session::{Session, Wanted};
 use standing::Known;
+use statement::Drawn;
 
 use crate::{
     config::{Config, Secret},
@@ -72,7 +73,14 @@ pub enum Failure {
     Store(#[from] StoreError),
     #[error(transparent)]
     Exchange(#[from] ExchangeError),
+    #[error("su PDF no está en el almacén de chasqui, y no se eliminó por antigüedad")]
+    NoDocument,
 }
+
+/// Classes of answers that concern all rows: the connection, who may connect, the database, the transaction, resources.
+const OF_ALL: [&str; 5] = ["08", "25", "28", "3D", "53"];
+/// So do those with which the server ends sessions.
+const ENDS_SESSIONS: &str = "57P0";
 
 /// What the database said, with the names it gives and none of the values.
 fn said(error: &tokio_postgres::Error) -> String {
@@ -86,12 +94,18 @@ fn said(error: &tokio_postgres::Error) -> String {
 }
 
 impl Failure {
-    /// Whether another row could do better: the database refused what was said of this one, or somebody holds it.
+    /// Whether another row could do better: the database refused what was said of this one, or somebody holds it. The SGD's
+    /// triggers answer with any code they like, so what concerns all is listed and not what concerns one.
     fn of_this_row(&self) -> bool {
-        let Self::Database(error) = self else { return false };
-        let code = error.code().map_or("", |code| code.code());
-        let class = code.get(..2).unwrap_or_default();
-        matches!(class, "21" | "22" | "23" | "40" | "42" | "44" | "55" | "P0") || code == "57014"
+        let error = match self {
+            Self::Database(error) => error,
+            Self::NoDocument => return true,
+            _ => return false,
+        };
+        match error.code() {
+            Some(code) => of_one(code.code()),
+            None => !error.is_closed() && !lost(error),
+        }
     }
 
     /// Whether work can go on with another row.
@@ -108,9 +122,19 @@ impl Failure {
         match self {
             Self::Database(error) => !self.of_this_row() || error.is_closed(),
             Self::Schema(_) | Self::Taken => true,
-            Self::Store(_) | Self::Exchange(_) => false,
+            Self::Store(_) | Self::Exchange(_) | Self::NoDocument => false,
         }
     }
+}
+
+fn of_one(code: &str) -> bool {
+    !OF_ALL.iter().any(|class| code.starts_with(class)) && !code.starts_with(ENDS_SESSIONS)
+}
+
+/// Whether the connection broke; a value that cannot be put into a message is said by the same kind of error.
+fn lost(error: &tokio_postgres::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    cause.is_some_and(|io| io.kind() != std::io::ErrorKind::InvalidInput)
 }
 
 /// All the tables that a daemon works on. Cheap to clone.
@@ -154,18 +178,29 @@ struct Memory {
     unknown: HashMap<i64, Instant>,
     /// When the keys were looked at.
     keys_seen: Option<Instant>,
+    /// Keys that were drawn for exchanges whose rows the database refused: what is drawn does not come back.
+    drawn: HashMap<Id, Drawn>,
+    /// Whether a receiver was asked in this round: one that hangs holds up everything.
+    asked: bool,
 }
 
 impl Memory {
     fn bound(&mut self) {
-        let rows =
-            [self.flying.len(), self.answered.len(), self.later.len(), self.incomplete.len(), self.unknown.len()];
+        let rows = [
+            self.flying.len(),
+            self.answered.len(),
+            self.later.len(),
+            self.incomplete.len(),
+            self.unknown.len(),
+            self.drawn.len(),
+        ];
         if rows.iter().sum::<usize>() > REMEMBERED_MAX {
             self.flying.clear();
             self.answered.clear();
             self.later.clear();
             self.incomplete.clear();
             self.unknown.clear();
+            self.drawn.clear();
         }
     }
 
@@ -269,13 +304,15 @@ impl Conexion {
         while !stop.is_cancelled() {
             store_news.borrow_and_update();
             if !exchange.store().leads() {
-                // Another daemon of the same store does it.
-                memory.session = None;
+                // Another daemon of the same store does it; what is known here is from before.
+                memory = Memory::default();
+                self.left_to_another();
                 tokio::select! {
                     () = stop.cancelled() => return,
                     () = tokio::time::sleep(FAILURE_PAUSE) => continue,
                 }
             }
+            self.leads_again();
             let round = tokio::select! {
                 round = self.round(&exchange, &mut memory, look) => round,
                 // What is cut here is rolled back there, or was committed and is seen so.
@@ -316,6 +353,7 @@ impl Conexion {
     /// Writes what happened here, then looks at what the SGD did.
     async fn round(&self, exchange: &Exchange, memory: &mut Memory, look: bool) -> Result<(), Failure> {
         memory.bound();
+        memory.asked = false;
         let mut session = match memory.session.take() {
             Some(session) => session,
             None => self.connect().await?,
@@ -327,6 +365,7 @@ impl Conexion {
                 self.pick_up(exchange, &mut session, memory).await?;
                 self.take_answers(exchange, &mut session, memory).await?;
                 self.look_at_keys(exchange, &session, memory).await?;
+                self.forget(&session).await?;
             }
             Ok(())
         }
@@ -346,5 +385,20 @@ impl Conexion {
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::of_one;
+
+    #[test]
+    fn what_a_trigger_answers_concerns_its_row_and_a_server_that_ends_concerns_all() {
+        for code in ["45000", "P0001", "23505", "22001", "57014", "XX000", "42501"] {
+            assert!(of_one(code), "{code}");
+        }
+        for code in ["08006", "57P01", "28P01", "3D000", "25006", "53100"] {
+            assert!(!of_one(code), "{code}");
+        }
     }
 }

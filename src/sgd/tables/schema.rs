@@ -201,6 +201,10 @@ impl Table {
         self.sequence.as_ref().map(|sequence| format!("nextval('{sequence}')"))
     }
 
+    pub fn sequence(&self) -> Option<&str> {
+        self.sequence.as_deref()
+    }
+
     pub fn key_is_smallint(&self) -> bool {
         self.columns.get(self.key).is_some_and(|key| key.data_type == "smallint")
     }

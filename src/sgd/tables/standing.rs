@@ -6,7 +6,11 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Conexion, Failure, schema::KEY_WARN_PERCENT};
+use super::{
+    Conexion, Failure,
+    schema::{DESPACHO, KEY_WARN_PERCENT, RECEPCION},
+    session::Session,
+};
 use crate::{
     domain::{Id, Ruc, lima},
     exchange::Exchange,
@@ -29,6 +33,8 @@ pub enum TablasSituacion {
     /// Some rows or exchanges wait for somebody to correct them, or a key is running out.
     ConErrores,
     SinConexion,
+    /// Another daemon of the same store works on them.
+    OtroServicio,
 }
 
 /// What this process learnt of the tables, beside what is stored.
@@ -37,6 +43,8 @@ pub(super) struct Known {
     pub estado: Option<EstadoWebhook>,
     pub esquema: Option<String>,
     pub conectada: bool,
+    /// Another daemon of the same store works on them.
+    pub otro: bool,
     pub ultimo_exito: Option<Timestamp>,
     pub ultimo_fallo: Option<Timestamp>,
     pub ultimo_error: Option<String>,
@@ -142,6 +150,7 @@ impl Conexion {
         let known = self.known();
         let scarce = known.llaves.iter().any(Llave::por_agotarse);
         let situacion = match known.conectada {
+            _ if known.otro => TablasSituacion::OtroServicio,
             false => TablasSituacion::SinConexion,
             true if known.ultimo_fallo > known.ultimo_exito => TablasSituacion::ConErrores,
             true if !estado.retenidos.is_empty() || !known.filas.is_empty() || scarce => TablasSituacion::ConErrores,
@@ -175,6 +184,48 @@ impl Conexion {
             filas_con_error: known.filas.iter().rev().cloned().collect(),
             detalle_retenidos: held.collect(),
         })
+    }
+
+    /// Another daemon of the same store works on them now, and keeps their place.
+    pub(super) fn left_to_another(&self) {
+        let mut known = self.known();
+        known.otro = true;
+        known.estado = None;
+        known.conectada = false;
+        known.filas.clear();
+    }
+
+    pub(super) fn leads_again(&self) {
+        let mut known = self.known();
+        if known.otro {
+            known.otro = false;
+            known.estado = None;
+        }
+    }
+
+    /// Forgets what was wrong with rows that are gone, and with those that the SGD annulled after it.
+    pub(super) async fn forget(&self, session: &Session) -> Result<(), Failure> {
+        for name in [DESPACHO, RECEPCION] {
+            let rows: Vec<i64> =
+                self.known().filas.iter().filter(|row| row.tabla == name).map(|row| row.fila).collect();
+            if rows.is_empty() {
+                continue;
+            }
+            let table = session.schema.table(name)?;
+            let told = if name == DESPACHO { "cflgenv" } else { "cflgenvcar" };
+            let sql = format!(
+                "SELECT t.\"{key}\"::int8 FROM {full} t WHERE t.\"{key}\"::int8 = ANY($1) AND NOT ({annulled} = 'S' AND {told} = 'E')",
+                key = table.key,
+                full = table.full,
+                annulled = table.flag("t", "cflganu", "N"),
+                told = table.flag("t", told, "N"),
+            );
+            let found = session.client.query(sql.as_str(), &[&rows]).await?;
+            let left = found.iter().map(|row| row.try_get(0)).collect::<Result<Vec<i64>, _>>()?;
+            let gone = |row: &FilaConError| row.tabla == name && rows.contains(&row.fila) && !left.contains(&row.fila);
+            self.known().filas.retain(|row| !gone(row));
+        }
+        Ok(())
     }
 
     /// A round went to its end.

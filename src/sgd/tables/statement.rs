@@ -11,6 +11,37 @@ use super::{
 /// Where the pieces of a PDF are put together ([`super::pieces`]).
 pub const DOCUMENT: &str = "(SELECT string_agg(pieza, ''::bytea ORDER BY n) FROM pg_temp.chasqui_piezas)";
 
+/// Keys drawn for the rows of one exchange, in the order in which it adds them: one that is tried again takes those of before.
+#[derive(Default)]
+pub struct Drawn {
+    keys: Vec<(&'static str, i64)>,
+    used: usize,
+}
+
+impl Drawn {
+    /// For another attempt.
+    pub fn again(mut self) -> Self {
+        self.used = 0;
+        self
+    }
+
+    /// The next key for a row of `table`, which numbers its rows with `next`.
+    async fn draw(&mut self, tx: &Transaction<'_>, table: &'static str, next: &str) -> Result<i64, Failure> {
+        let kept = self.keys.get(self.used).filter(|(of, _)| *of == table).map(|(_, key)| *key);
+        let key = match kept {
+            Some(key) => key,
+            None => {
+                let key = tx.query_one(format!("SELECT {next}::int8").as_str(), &[]).await?.try_get(0)?;
+                self.keys.truncate(self.used);
+                self.keys.push((table, key));
+                key
+            }
+        };
+        self.used += 1;
+        Ok(key)
+    }
+}
+
 /// Values for columns of one table.
 pub struct Values<'a> {
     table: &'a Table,
@@ -72,7 +103,11 @@ impl<'a> Values<'a> {
     }
 
     /// Adds a row and gives its key. What it must have and nobody knows here is empty, or the server refuses it by name.
-    pub async fn insert(&mut self, tx: &Transaction<'_>) -> Result<i64, Failure> {
+    pub async fn insert(&mut self, tx: &Transaction<'_>, drawn: &mut Drawn) -> Result<i64, Failure> {
+        let next = match self.table.next_key() {
+            Some(next) => Some(drawn.draw(tx, self.table.name, &next).await?.to_string()),
+            None => None,
+        };
         let set: Vec<&str> = self.columns.iter().map(|(name, _)| *name).collect();
         let key = self.table.key;
         let more: Vec<(String, String)> = self
@@ -80,7 +115,7 @@ impl<'a> Values<'a> {
             .required()
             .filter(|(name, column)| *name != key && !set.contains(name) && column.kind == Kind::Text)
             .map(|(name, _)| (name.to_owned(), "''".to_owned()))
-            .chain(self.table.next_key().map(|next| (key.to_owned(), next)))
+            .chain(next.map(|next| (key.to_owned(), next)))
             .collect();
         let columns = self.columns.iter().map(|(name, value)| (*name, value.as_str()));
         let columns: Vec<(&str, &str)> =

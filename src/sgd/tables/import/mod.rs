@@ -45,6 +45,16 @@ enum Juicio<T> {
     },
 }
 
+impl<T> Juicio<T> {
+    /// A row that cannot be judged holds up itself alone.
+    fn unknown(failure: Failure) -> Result<Self, Failure> {
+        match failure.leaves_others() {
+            true => Ok(Self::Omitir { motivo: format!("no se pudo leer: {failure}"), rara: true }),
+            false => Err(failure),
+        }
+    }
+}
+
 /// Where a part goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lugar {
@@ -123,7 +133,6 @@ impl Conexion {
         desde: Option<Lugar>,
         por: Option<&Actor>,
     ) -> Result<ImportacionView, Failure> {
-        let began = Instant::now();
         let mut session = session::read(&self.address, self.options.schema.as_deref()).await?;
         let mut part = ImportacionView {
             nombre: self.options.nombre.clone(),
@@ -138,12 +147,16 @@ impl Conexion {
         let mut lugar = desde.unwrap_or(Lugar::PRIMERO);
         let table = if lugar.despachos { DESPACHO } else { RECEPCION };
         let found = rows::page(&session.client, &session.schema, table, (lugar.tras, rows::PAGE)).await?;
+        // Of a page that was slow to come at least one row is dealt with: a part always gets further.
+        let began = Instant::now();
+        let mut dealt = false;
         let mut whole = i64::try_from(found.len()).is_ok_and(|n| n == rows::PAGE);
         for fila in &found {
-            if began.elapsed() > PART {
+            if dealt && began.elapsed() > PART {
                 whole = true;
                 break;
             }
+            dealt = true;
             lugar.tras = fila.key;
             if lugar.despachos {
                 self.un_despacho(exchange, &mut session, fila, por, &mut part).await?;
@@ -167,7 +180,8 @@ impl Conexion {
         por: Option<&Actor>,
         part: &mut ImportacionView,
     ) -> Result<(), Failure> {
-        let end = match (self.juzgar_despacho(exchange, fila).await?, por) {
+        let judged = self.juzgar_despacho(exchange, fila).await.or_else(Juicio::unknown)?;
+        let end = match (judged, por) {
             (Juicio::Tomar(mut tomable), Some(por)) => {
                 let done = self.tomar_despacho(exchange, session, fila, &mut tomable, por).await;
                 ended(done, tomable.reparos)?
@@ -189,7 +203,8 @@ impl Conexion {
         por: Option<&Actor>,
         part: &mut ImportacionView,
     ) -> Result<(), Failure> {
-        let end = match (self.juzgar_recepcion(exchange, session, fila).await?, por) {
+        let judged = self.juzgar_recepcion(exchange, session, fila).await.or_else(Juicio::unknown)?;
+        let end = match (judged, por) {
             (Juicio::Tomar(mut tomable), Some(por)) => {
                 let done = self.tomar_recepcion(exchange, session, fila, &mut tomable, por).await;
                 ended(done, tomable.reparos)?

@@ -103,6 +103,8 @@ fn one(config: &Config, n: usize, tables: &Tables) -> Vec<(&'static str, String)
         let what =
             "falta la dirección de la base de datos: postgres://usuario:clave@servidor/base, o url_file con su archivo";
         found.push(("url", what.into()));
+    } else if earlier().any(|other| same_place(other, tables)) {
+        found.push(("url", "otras [[tables]] ya dicen esa base de datos y ese esquema".into()));
     }
     if tables.every < EVERY_MIN || tables.every > EVERY_MAX {
         found.push(("every", "debe estar entre 100 ms y 1 hora".into()));
@@ -121,6 +123,19 @@ fn one(config: &Config, n: usize, tables: &Tables) -> Vec<(&'static str, String)
         found.push(("sequences", format!("«{text}» no es «tabla=secuencia»")));
     }
     found
+}
+
+/// Whether two sections name the same tables, whoever connects.
+fn same_place(one: &Tables, other: &Tables) -> bool {
+    let place = |tables: &Tables| -> (String, String) {
+        let url = tables.url.as_ref().map_or("", Secret::reveal);
+        let (_, rest) = url.split_once("://").unwrap_or_default();
+        let rest = rest.split_once('?').map_or(rest, |(rest, _)| rest);
+        let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
+        let schema = tables.schema.as_deref().unwrap_or_default();
+        (rest.trim_end_matches('/').replace(":5432/", "/"), schema.to_owned())
+    };
+    place(one) == place(other)
 }
 
 /// A plain name, which needs no care within a statement beyond quotes.

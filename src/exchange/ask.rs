@@ -8,6 +8,7 @@ use super::{
     Actor, Exchange, PlatformError, RACES_MAX, Sobres,
     dispatch::job,
     events,
+    health::Circuito,
     retry::later,
     sobres::attach,
     step::{Step, in_words},
@@ -100,6 +101,16 @@ impl Exchange {
             _ => later(begun, policy.attempt),
         };
         later(ended, policy.ask_after)
+    }
+
+    /// Whether the receiver of what failed can be asked now, and its answer would prove something: not while it does not
+    /// respond, nor while what had no clear end may still be under way.
+    pub fn may_ask(&self, despacho: &Despacho) -> bool {
+        let now = self.now();
+        let salud = self.health.salud(&despacho.destino, now);
+        let open = salud.is_some_and(|salud| salud.circuito == Circuito::Abierto);
+        let unclear = !despacho.cuos_inciertos.is_empty() || despacho.envio_incierto_en.is_some();
+        !open && self.health.pausa_de_pide(now).is_none() && (!unclear || now >= self.may_ask_at(despacho))
     }
 
     pub(super) async fn consulta(&self, despacho: &Despacho) -> Result<Consultado, PlatformError> {

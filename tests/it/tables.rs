@@ -214,6 +214,38 @@ async fn a_row_that_cannot_be_sent_says_why_and_goes_out_once_it_is_corrected() 
 }
 
 #[tokio::test]
+async fn a_row_that_a_trigger_refuses_or_another_system_sent_holds_up_none_and_contrary_answers_are_told() {
+    let mut two = Two::start().await;
+    let stubborn = "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+                    RAISE EXCEPTION 'no' USING ERRCODE = '45000'; END $$; \
+                    CREATE TRIGGER no BEFORE UPDATE ON esq_iotramite.iotdtc_despacho FOR EACH ROW \
+                    WHEN (OLD.vnumregstd = '000001') EXECUTE FUNCTION no()";
+    let row = |id: i64| format!("FROM esq_iotramite.iotdtc_despacho WHERE sidemiext = {id}");
+    two.lima.batch_execute(stubborn).await.unwrap();
+    send(&mut two.lima, "000001", CUSCO, "", &pdf(3, 20_000)).await.unwrap();
+    let sent = send(&mut two.lima, "000002", CUSCO, "Asunto", &pdf(4, 20_000)).await.unwrap();
+    becomes(&two.lima, &format!("SELECT cflgest::text {}", row(sent)), "E").await;
+
+    let mark = "CREATE FUNCTION ajeno() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.vcuo = '0000004321'; RETURN NEW; END $$; \
+                CREATE TRIGGER ajeno BEFORE INSERT ON esq_iotramite.iotdtc_despacho FOR EACH ROW EXECUTE FUNCTION ajeno()";
+    two.lima.batch_execute(mark).await.unwrap();
+    let foreign = send(&mut two.lima, "000003", CUSCO, "Asunto", &pdf(5, 20_000)).await.unwrap();
+    becomes(&two.lima, &format!("SELECT cflgest::text || cflgenv {}", row(foreign)), "PE").await;
+    let why = text(&two.lima, &format!("SELECT vobs::text {}", row(foreign))).await.unwrap();
+    assert!(why.contains("CUO de otro sistema"), "{why}");
+
+    // The SGD changes its mind after the sender has the cargo.
+    becomes(&two.cusco, "SELECT count(*)::text FROM esq_iotramite.iotdtc_recepcion", "1").await;
+    answer(&two.cusco, None).await.unwrap();
+    becomes(&two.cusco, "SELECT cflgenvcar::text FROM esq_iotramite.iotdtc_recepcion", "S").await;
+    let other = "UPDATE esq_iotramite.iotdtc_recepcion SET cflgest = 'O', vobs = 'Falta', cflgenvcar = 'N'";
+    two.cusco.batch_execute(other).await.unwrap();
+    becomes(&two.cusco, "SELECT cflgenvcar::text FROM esq_iotramite.iotdtc_recepcion", "E").await;
+    let seen = health(&two.daemons[1]).await;
+    assert!(seen["filas_con_error"][0]["motivo"].as_str().unwrap().contains("otra respuesta"), "{seen}");
+}
+
+#[tokio::test]
 async fn what_the_receiver_refused_is_sent_anew_once_the_row_says_so_and_a_row_waits_for_its_document() {
     let mut two = Two::start().await;
     let refuses = json!({"falla": "codigo", "operacion": "recepcionar", "valor": "0003", "entregada": false, "primeras": 1,

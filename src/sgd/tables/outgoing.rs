@@ -11,12 +11,12 @@ use tokio_postgres::{IsolationLevel, Row, Transaction};
 use super::{
     Conexion, Failure, Memory, pieces,
     reflect::{OURS, stamp},
-    schema::{ANEXO, DESPACHO, EXTERNO, PRINCIPAL, Schema},
+    schema::{ANEXO, DESPACHO, EXTERNO, PRINCIPAL, Schema, Table},
     session::Session,
     statement::Values,
 };
 use crate::{
-    domain::{Despacho, Destinatario, EstadoDespacho, Persona, despacho::NUMERO_REGISTRO_MAX},
+    domain::{Cuo, Despacho, Destinatario, EstadoDespacho, Persona, despacho::NUMERO_REGISTRO_MAX},
     exchange::{Exchange, ExchangeError, NuevoDespacho},
     store::{Numbered, Staged},
 };
@@ -34,6 +34,8 @@ const AGAIN: Duration = Duration::from_secs(60);
 const WITHDRAWN_AGAIN: Duration = Duration::from_secs(3600);
 /// Among what is looked at later: rows that were taken back.
 const TAKEN_BACK: &str = "iotdtc_despacho.cflganu";
+/// Why a row is left whose CUO nobody here knows.
+const FOREIGN: &str = "tiene CUO de otro sistema: tráigala con «chasqui import tables» o borre vcuo";
 /// The user of a row that names none.
 const USER: &str = "sgd";
 
@@ -47,6 +49,8 @@ enum Found {
     Incomplete,
     /// Nothing is known of it now: look again later.
     Later,
+    /// Its turn is the next round's.
+    NextRound,
 }
 
 /// A row with all that it says of its document.
@@ -55,6 +59,29 @@ struct Asked {
     pdf: Option<Staged>,
     destino: String,
     numero: String,
+    /// The CUO that its row has already.
+    cuo: Option<Cuo>,
+}
+
+/// Which rows are looked for: what the SGD changes meanwhile counts.
+#[derive(Clone, Copy)]
+enum Wanted {
+    ToSend,
+    Annulled,
+}
+
+impl Wanted {
+    fn condition(self, table: &Table) -> String {
+        format!(
+            "trim(d.\"cflgest\"::text) = 'P' AND {} = 'N' AND {} {} 'S'",
+            table.flag("d", "cflgenv", "N"),
+            table.flag("d", "cflganu", "N"),
+            match self {
+                Self::ToSend => "<>",
+                Self::Annulled => "=",
+            }
+        )
+    }
 }
 
 impl Conexion {
@@ -125,7 +152,8 @@ impl Conexion {
         memory: &mut Memory,
         row: i64,
     ) -> Result<(), Failure> {
-        match self.judge(exchange, session, row).await? {
+        match self.judge(exchange, session, memory, row).await? {
+            Found::NextRound => Ok(()),
             Found::Despacho(despacho) => {
                 memory.flying.insert(row, despacho.id);
                 memory.incomplete.remove(&row);
@@ -150,14 +178,28 @@ impl Conexion {
         }
     }
 
-    async fn judge(&self, exchange: &Exchange, session: &mut Session, row: i64) -> Result<Found, Failure> {
+    async fn judge(
+        &self,
+        exchange: &Exchange,
+        session: &mut Session,
+        memory: &mut Memory,
+        row: i64,
+    ) -> Result<Found, Failure> {
         // No transaction is open while others are asked.
         let tx = session.client.build_transaction().read_only(true).start().await?;
-        let found = read(&tx, &session.schema, row).await?;
+        let found = read(&tx, &session.schema, row, Wanted::ToSend).await?;
         tx.rollback().await?;
         let Some((asked, document)) = found else { return Ok(Found::Later) };
         let holder = self.holder(exchange, &asked).await?;
-        if let Some(known) = &holder {
+        let mut known = holder.clone();
+        if let (None, Some(cuo)) = (&known, &asked.cuo) {
+            // The SGD corrected under which number, or to whom; or it is another system's.
+            known = exchange.store().despacho_by_cuo(&self.options.entidad, cuo).await?;
+            if known.is_none() {
+                return Ok(Found::Refused(FOREIGN.to_owned()));
+            }
+        }
+        if let Some(known) = &known {
             let ours = self.row_of(exchange, known.id).await? == Some(row);
             match over(known) {
                 false if ours => return Ok(Found::Despacho(Box::new(known.clone()))),
@@ -168,7 +210,7 @@ impl Conexion {
                 }
                 true => {}
             }
-            if let Some(found) = self.arrived_after_all(exchange, known, ours).await? {
+            if let Some(found) = self.arrived_after_all(exchange, memory, known, ours).await? {
                 return Ok(found);
             }
         }
@@ -227,11 +269,19 @@ impl Conexion {
     async fn arrived_after_all(
         &self,
         exchange: &Exchange,
+        memory: &mut Memory,
         known: &Despacho,
         ours: bool,
     ) -> Result<Option<Found>, Failure> {
         if known.intentos == 0 || known.cuo.is_none() {
             return Ok(None);
+        }
+        if !exchange.may_ask(known) {
+            return Ok(Some(Found::Later));
+        }
+        // The round waits for the answer, and with it all the other rows.
+        if std::mem::replace(&mut memory.asked, true) {
+            return Ok(Some(Found::NextRound));
         }
         let asked = exchange.consultar(Some(&self.options.entidad), known.id).await;
         match asked {
@@ -255,7 +305,7 @@ impl Conexion {
     ) -> Result<(), Failure> {
         let reading = session.client.build_transaction().read_only(true);
         let tx = reading.start().await?;
-        let asked = read(&tx, &session.schema, row).await?;
+        let asked = read(&tx, &session.schema, row, Wanted::Annulled).await?;
         tx.rollback().await?;
         let known = match asked {
             Some((asked, _)) => self.holder(exchange, &asked).await?,
@@ -327,8 +377,13 @@ struct Document {
 }
 
 /// What a row and its document say, but for the PDF. `None`: there is no row, or no document yet.
-async fn read(tx: &Transaction<'_>, schema: &Schema, row: i64) -> Result<Option<(Asked, Option<Document>)>, Failure> {
-    const OF_ROW: [&str; 10] = [
+async fn read(
+    tx: &Transaction<'_>,
+    schema: &Schema,
+    row: i64,
+    wanted: Wanted,
+) -> Result<Option<(Asked, Option<Document>)>, Failure> {
+    const OF_ROW: [&str; 11] = [
         "vnumregstd",
         "vanioregstd",
         "vrucentrec",
@@ -339,6 +394,7 @@ async fn read(tx: &Transaction<'_>, schema: &Schema, row: i64) -> Result<Option<
         "vnumdociderem",
         "vcuoref",
         "vnomentrec",
+        "vcuo",
     ];
     const OF_DOCUMENT: [&str; 10] = [
         "ccodtipdoc",
@@ -357,12 +413,13 @@ async fn read(tx: &Transaction<'_>, schema: &Schema, row: i64) -> Result<Option<
     let columns: Vec<String> = columns.chain(OF_DOCUMENT.iter().map(|name| externo.read("e", name))).collect();
     let sql = format!(
         "SELECT {}, e.\"{ekey}\"::int8 FROM {} d LEFT JOIN LATERAL (SELECT * FROM {} x WHERE x.\"{key}\" = d.\"{key}\" \
-         ORDER BY x.\"{ekey}\" LIMIT 1) e ON true WHERE d.\"{key}\" = {row}",
+         ORDER BY x.\"{ekey}\" LIMIT 1) e ON true WHERE d.\"{key}\" = {row} AND {there}",
         columns.join(", "),
         despacho.full,
         externo.full,
         key = despacho.key,
         ekey = externo.key,
+        there = wanted.condition(despacho),
     );
     let Some(found) = tx.query_opt(sql.as_str(), &[]).await? else { return Ok(None) };
     let said = |name: &str| -> Result<Option<String>, Failure> {
@@ -393,7 +450,8 @@ async fn read(tx: &Transaction<'_>, schema: &Schema, row: i64) -> Result<Option<
         referencia: said("vcuoref")?,
         ..NuevoDespacho::default()
     };
-    let asked = Asked { nuevo, pdf: None, destino, numero };
+    let cuo = said("vcuo")?.and_then(|text| Cuo::parse(&text).ok());
+    let asked = Asked { nuevo, pdf: None, destino, numero, cuo };
     let externo: Option<i64> = found.try_get(OF_ROW.len() + OF_DOCUMENT.len())?;
     let document = match externo {
         Some(externo) => main_document(tx, schema, externo).await?,
@@ -418,7 +476,9 @@ async fn main_document(tx: &Transaction<'_>, schema: &Schema, externo: i64) -> R
 async fn whole(exchange: &Exchange, session: &mut Session, row: i64) -> Result<Option<Asked>, Failure> {
     let reading = session.client.build_transaction().read_only(true).isolation_level(IsolationLevel::RepeatableRead);
     let tx = reading.start().await?;
-    let Some((asked, Some(document))) = read(&tx, &session.schema, row).await? else { return Ok(None) };
+    let Some((asked, Some(document))) = read(&tx, &session.schema, row, Wanted::ToSend).await? else {
+        return Ok(None);
+    };
     let asked = with_pdf(&tx, &session.schema, exchange, asked, document).await?;
     tx.rollback().await?;
     Ok(Some(asked))

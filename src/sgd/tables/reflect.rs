@@ -2,10 +2,13 @@
 //! nothing.
 
 use jiff::Timestamp;
+use tokio_postgres::Transaction;
 
 use super::{
-    Conexion, Failure, Memory, pieces,
-    schema::DESPACHO,
+    Conexion, Failure, Memory,
+    outgoing::number,
+    pieces,
+    schema::{DESPACHO, Table},
     session::Session,
     statement::{DOCUMENT, Values},
 };
@@ -74,12 +77,19 @@ impl Conexion {
             _ => sent(&mut values, despacho, pdf.is_some()),
         }
         let tx = session.client.transaction().await?;
-        if let Some(reader) = pdf {
-            pieces::put(&tx, reader).await?;
-        }
+        let stands = Standing::read(&tx, table, row).await?;
         // A key that is used again would be another document's row.
-        let same = format!("trim(\"vrucentrec\"::text) = '{}'", despacho.destino);
-        let there = values.update(&tx, row, &same).await?;
+        let there = stands.as_ref().is_some_and(|stands| stands.is_of(despacho, row));
+        if there && stands.is_some_and(|stands| stands.put_back(despacho)) {
+            memory.flying.remove(&row);
+            return Ok(tx.rollback().await?);
+        }
+        if there {
+            if let Some(reader) = pdf {
+                pieces::put(&tx, reader).await?;
+            }
+            values.update(&tx, row, "true").await?;
+        }
         tx.commit().await?;
         crate::telemetry::failpoint::reach("tables.written");
         memory.flying.remove(&row);
@@ -91,6 +101,55 @@ impl Conexion {
             self.row_failed(exchange, DESPACHO, row, why(despacho).to_owned());
         }
         Ok(())
+    }
+}
+
+/// What a row says before it is written.
+struct Standing {
+    numero: String,
+    destino: String,
+    /// To be sent, with the text of ours and the time in which it was changed last.
+    waits: bool,
+    vobs: String,
+    changed: String,
+}
+
+impl Standing {
+    async fn read(tx: &Transaction<'_>, table: &Table, row: i64) -> Result<Option<Self>, Failure> {
+        let columns: Vec<String> = ["vnumregstd", "vanioregstd", "vrucentrec", "cflgest", "vobs", "dfecmod"]
+            .iter()
+            .map(|name| table.read("d", name))
+            .chain([table.flag("d", "cflgenv", "N")])
+            .collect();
+        let sql =
+            format!("SELECT {} FROM {} d WHERE d.\"{}\" = {row} FOR UPDATE", columns.join(", "), table.full, table.key);
+        let Some(found) = tx.query_opt(sql.as_str(), &[]).await? else { return Ok(None) };
+        let text = |at: usize| -> Result<String, Failure> {
+            let text: Option<String> = found.try_get(at)?;
+            Ok(text.unwrap_or_default().trim().to_owned())
+        };
+        Ok(Some(Self {
+            numero: number(&text(0)?, &text(1)?),
+            destino: text(2)?,
+            waits: text(3)? == "P" && text(6)? == "N",
+            vobs: text(4)?,
+            changed: text(5)?.replace('T', " "),
+        }))
+    }
+
+    /// An imported one whose number another had is known by the key of its row behind it.
+    fn is_of(&self, despacho: &Despacho, row: i64) -> bool {
+        let known = despacho.numero_registro.as_str();
+        let own = known.strip_suffix(&format!("#{row}"));
+        let same = known == self.numero || own.is_some_and(|own| self.numero.starts_with(own));
+        same && self.destino == despacho.destino.as_str()
+    }
+
+    /// Whether this failure was written already, and the SGD had the row sent again since: whoever died in between looks at
+    /// it once more.
+    fn put_back(&self, despacho: &Despacho) -> bool {
+        let told = self.vobs.starts_with(OURS) && self.changed >= time(despacho.actualizado_en);
+        despacho.estado == EstadoDespacho::Fallido && self.waits && told
     }
 }
 
@@ -110,6 +169,9 @@ fn why(despacho: &Despacho) -> &str {
 
 fn failed(values: &mut Values<'_>, despacho: &Despacho) {
     values.set("cflgenv", Some("E")).set("vobs", Some(format!("{OURS}{}", why(despacho))));
+    if let Some(cuo) = &despacho.cuo {
+        values.set("vcuo", Some(cuo.to_string()));
+    }
 }
 
 fn sent(values: &mut Values<'_>, despacho: &Despacho, pdf: bool) {

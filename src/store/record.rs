@@ -82,6 +82,22 @@ impl Record {
         }
     }
 
+    pub fn into_despacho(self) -> Option<Despacho> {
+        if let Self::Despacho(despacho) = self { Some(*despacho) } else { None }
+    }
+
+    pub fn into_recepcion(self) -> Option<Recepcion> {
+        if let Self::Recepcion(recepcion) = self { Some(*recepcion) } else { None }
+    }
+
+    pub fn into_api_key(self) -> Option<ApiKey> {
+        if let Self::ApiKey(key) = self { Some(key) } else { None }
+    }
+
+    pub fn into_usuario(self) -> Option<Usuario> {
+        if let Self::Usuario(usuario) = self { Some(*usuario) } else { None }
+    }
+
     /// The certificate of what was purged of it.
     pub fn purga(&self) -> Option<&Purga> {
         match self {

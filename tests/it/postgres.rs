@@ -1,15 +1,18 @@
 //! A PostgreSQL server of a test's own, in a temporary folder, that ends with its test.
 
+#[path = "../../src/store/postgres/programs.rs"]
+mod programs;
+
 use std::{
     fs,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command},
 };
 
 use tokio_postgres::{Client, NoTls};
 
 use crate::{patience::until, port::Port};
+use programs::{command, is_root, programs};
 
 /// The tables of the reference component.
 const COMPONENT: &str = include_str!("tables/component.sql");
@@ -104,28 +107,4 @@ impl Postgres {
     pub fn url(&self, database: &str) -> String {
         format!("postgres://sgd@{}/{database}", self.port.address())
     }
-}
-
-/// Where Debian has them, or where the search path finds them.
-fn programs() -> PathBuf {
-    let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let mut found: Vec<PathBuf> = debian.map(|entry| entry.path().join("bin")).collect();
-    found.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
-    let found = found.into_iter().find(|bin| bin.join("initdb").exists() && bin.join("postgres").exists());
-    found.expect("PostgreSQL's server is not installed (Debian: postgresql)")
-}
-
-/// PostgreSQL does not run as root; and none of it outlives its test.
-fn command(dir: &Path, program: &Path) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "QUIT"]);
-    if is_root() {
-        command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]);
-    }
-    command.arg(program).current_dir(dir).stdin(Stdio::null());
-    command
-}
-
-fn is_root() -> bool {
-    fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
 }

@@ -106,34 +106,6 @@ impl EmbeddedStore {
     }
 }
 
-fn despacho(record: Record) -> Option<Despacho> {
-    match record {
-        Record::Despacho(despacho) => Some(*despacho),
-        _ => None,
-    }
-}
-
-fn recepcion(record: Record) -> Option<Recepcion> {
-    match record {
-        Record::Recepcion(recepcion) => Some(*recepcion),
-        _ => None,
-    }
-}
-
-fn api_key(record: Record) -> Option<ApiKey> {
-    match record {
-        Record::ApiKey(key) => Some(key),
-        _ => None,
-    }
-}
-
-fn usuario(record: Record) -> Option<Usuario> {
-    match record {
-        Record::Usuario(usuario) => Some(*usuario),
-        _ => None,
-    }
-}
-
 #[async_trait]
 impl Store for EmbeddedStore {
     async fn commit(&self, change: Change) -> Result<Seq, CommitError> {
@@ -147,24 +119,24 @@ impl Store for EmbeddedStore {
     }
 
     async fn despacho(&self, id: Id) -> Result<Option<Despacho>, StoreError> {
-        Ok(self.read(|lookup| lookup.record(id))?.and_then(despacho))
+        Ok(self.read(|lookup| lookup.record(id))?.and_then(Record::into_despacho))
     }
 
     async fn despacho_by_cuo(&self, entidad: &Ruc, cuo: &Cuo) -> Result<Option<Despacho>, StoreError> {
         let key = UniqueKey::CuoDespacho { entidad: entidad.clone(), cuo: cuo.clone() };
-        Ok(self.read(|lookup| lookup.by_unique(&key))?.and_then(despacho))
+        Ok(self.read(|lookup| lookup.by_unique(&key))?.and_then(Record::into_despacho))
     }
 
     async fn despachos(&self, listing: Listing<EstadoDespacho>) -> Result<Page<Despacho>, StoreError> {
-        self.listing(Listed::Despachos, &listing, listing.estado.map(EstadoDespacho::palabra), despacho)
+        self.listing(Listed::Despachos, &listing, listing.estado.map(EstadoDespacho::palabra), Record::into_despacho)
     }
 
     async fn despachos_by_numero(&self, numbered: Numbered) -> Result<Page<Despacho>, StoreError> {
-        self.page(|lookup| lookup.numbered(Listed::Despachos, &numbered), despacho)
+        self.page(|lookup| lookup.numbered(Listed::Despachos, &numbered), Record::into_despacho)
     }
 
     async fn recepcion(&self, id: Id) -> Result<Option<Recepcion>, StoreError> {
-        Ok(self.read(|lookup| lookup.record(id))?.and_then(recepcion))
+        Ok(self.read(|lookup| lookup.record(id))?.and_then(Record::into_recepcion))
     }
 
     async fn recepcion_by_arrival(
@@ -175,52 +147,57 @@ impl Store for EmbeddedStore {
     ) -> Result<Option<Recepcion>, StoreError> {
         let (entidad, remitente, cuo) = (entidad.clone(), remitente.clone(), cuo.clone());
         let key = UniqueKey::Arrival { entidad, remitente, cuo };
-        Ok(self.read(|lookup| lookup.by_unique(&key))?.and_then(recepcion))
+        Ok(self.read(|lookup| lookup.by_unique(&key))?.and_then(Record::into_recepcion))
     }
 
     async fn recepciones_by_cuo(&self, entidad: &Ruc, cuo: &Cuo) -> Result<Vec<Recepcion>, StoreError> {
         self.read(|lookup| {
             let ids = lookup.arrivals(entidad, cuo)?;
             let found = ids.into_iter().map(|id| lookup.record(id)).collect::<Result<Vec<_>, ViewError>>()?;
-            Ok::<_, ViewError>(found.into_iter().flatten().filter_map(recepcion).collect())
+            Ok::<_, ViewError>(found.into_iter().flatten().filter_map(Record::into_recepcion).collect())
         })
     }
 
     async fn recepciones(&self, listing: Listing<EstadoRecepcion>) -> Result<Page<Recepcion>, StoreError> {
-        self.listing(Listed::Recepciones, &listing, listing.estado.map(EstadoRecepcion::palabra), recepcion)
+        self.listing(
+            Listed::Recepciones,
+            &listing,
+            listing.estado.map(EstadoRecepcion::palabra),
+            Record::into_recepcion,
+        )
     }
 
     async fn recepciones_by_numero(&self, numbered: Numbered) -> Result<Page<Recepcion>, StoreError> {
-        self.page(|lookup| lookup.numbered(Listed::Recepciones, &numbered), recepcion)
+        self.page(|lookup| lookup.numbered(Listed::Recepciones, &numbered), Record::into_recepcion)
     }
 
     async fn api_key_by_hash(&self, hash: &Sha256) -> Result<Option<ApiKey>, StoreError> {
         let key = UniqueKey::ApiKey { hash: hash.clone() };
-        Ok(self.read(|lookup| lookup.by_unique(&key))?.and_then(api_key))
+        Ok(self.read(|lookup| lookup.by_unique(&key))?.and_then(Record::into_api_key))
     }
 
     async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
         self.read(|lookup| {
             let ids = lookup.api_keys()?;
             let found = ids.into_iter().map(|id| lookup.record(id)).collect::<Result<Vec<_>, ViewError>>()?;
-            Ok::<_, ViewError>(found.into_iter().flatten().filter_map(api_key).collect())
+            Ok::<_, ViewError>(found.into_iter().flatten().filter_map(Record::into_api_key).collect())
         })
     }
 
     async fn usuario(&self, id: Id) -> Result<Option<Usuario>, StoreError> {
-        Ok(self.read(|lookup| lookup.record(id))?.and_then(usuario))
+        Ok(self.read(|lookup| lookup.record(id))?.and_then(Record::into_usuario))
     }
 
     async fn usuario_by_cuenta(&self, cuenta: &str) -> Result<Option<Usuario>, StoreError> {
         let key = UniqueKey::Usuario { cuenta: cuenta.to_owned() };
-        Ok(self.read(|lookup| lookup.by_unique(&key))?.and_then(usuario))
+        Ok(self.read(|lookup| lookup.by_unique(&key))?.and_then(Record::into_usuario))
     }
 
     async fn usuarios(&self) -> Result<Vec<Usuario>, StoreError> {
         self.read(|lookup| {
             let ids = lookup.usuarios()?;
             let found = ids.into_iter().map(|id| lookup.record(id)).collect::<Result<Vec<_>, ViewError>>()?;
-            Ok::<_, ViewError>(found.into_iter().flatten().filter_map(usuario).collect())
+            Ok::<_, ViewError>(found.into_iter().flatten().filter_map(Record::into_usuario).collect())
         })
     }
 

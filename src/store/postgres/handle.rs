@@ -157,34 +157,6 @@ pub fn identity() -> Result<Id, StoreError> {
     Ok(uuid::Builder::from_random_bytes(bytes).into_uuid())
 }
 
-fn despacho(record: Record) -> Option<Despacho> {
-    match record {
-        Record::Despacho(despacho) => Some(*despacho),
-        _ => None,
-    }
-}
-
-fn recepcion(record: Record) -> Option<Recepcion> {
-    match record {
-        Record::Recepcion(recepcion) => Some(*recepcion),
-        _ => None,
-    }
-}
-
-fn api_key(record: Record) -> Option<ApiKey> {
-    match record {
-        Record::ApiKey(key) => Some(key),
-        _ => None,
-    }
-}
-
-fn usuario(record: Record) -> Option<Usuario> {
-    match record {
-        Record::Usuario(usuario) => Some(*usuario),
-        _ => None,
-    }
-}
-
 #[async_trait]
 impl Store for PostgresStore {
     async fn commit(&self, change: Change) -> Result<Seq, CommitError> {
@@ -197,25 +169,25 @@ impl Store for PostgresStore {
     }
 
     async fn despacho(&self, id: Id) -> Result<Option<Despacho>, StoreError> {
-        self.record(id, despacho).await
+        self.record(id, Record::into_despacho).await
     }
 
     async fn despacho_by_cuo(&self, entidad: &Ruc, cuo: &Cuo) -> Result<Option<Despacho>, StoreError> {
-        self.unique(UniqueKey::CuoDespacho { entidad: entidad.clone(), cuo: cuo.clone() }, despacho).await
+        self.unique(UniqueKey::CuoDespacho { entidad: entidad.clone(), cuo: cuo.clone() }, Record::into_despacho).await
     }
 
     async fn despachos(&self, listing: Listing<EstadoDespacho>) -> Result<Page<Despacho>, StoreError> {
         let estado = listing.estado.map(EstadoDespacho::palabra);
         let listed = Listed::Despachos { entidad: &listing.entidad, estado };
-        self.list(listed, listing.after, listing.limit, despacho).await
+        self.list(listed, listing.after, listing.limit, Record::into_despacho).await
     }
 
     async fn despachos_by_numero(&self, numbered: Numbered) -> Result<Page<Despacho>, StoreError> {
-        self.list(Listed::DespachosNumbered(&numbered), numbered.after, numbered.limit, despacho).await
+        self.list(Listed::DespachosNumbered(&numbered), numbered.after, numbered.limit, Record::into_despacho).await
     }
 
     async fn recepcion(&self, id: Id) -> Result<Option<Recepcion>, StoreError> {
-        self.record(id, recepcion).await
+        self.record(id, Record::into_recepcion).await
     }
 
     async fn recepcion_by_arrival(
@@ -225,41 +197,41 @@ impl Store for PostgresStore {
         cuo: &Cuo,
     ) -> Result<Option<Recepcion>, StoreError> {
         let (entidad, remitente, cuo) = (entidad.clone(), remitente.clone(), cuo.clone());
-        self.unique(UniqueKey::Arrival { entidad, remitente, cuo }, recepcion).await
+        self.unique(UniqueKey::Arrival { entidad, remitente, cuo }, Record::into_recepcion).await
     }
 
     async fn recepciones_by_cuo(&self, entidad: &Ruc, cuo: &Cuo) -> Result<Vec<Recepcion>, StoreError> {
-        Ok(read::arrivals(&self.shared, entidad, cuo).await?.into_iter().filter_map(recepcion).collect())
+        Ok(read::arrivals(&self.shared, entidad, cuo).await?.into_iter().filter_map(Record::into_recepcion).collect())
     }
 
     async fn recepciones(&self, listing: Listing<EstadoRecepcion>) -> Result<Page<Recepcion>, StoreError> {
         let estado = listing.estado.map(EstadoRecepcion::palabra);
         let listed = Listed::Recepciones { entidad: &listing.entidad, estado };
-        self.list(listed, listing.after, listing.limit, recepcion).await
+        self.list(listed, listing.after, listing.limit, Record::into_recepcion).await
     }
 
     async fn recepciones_by_numero(&self, numbered: Numbered) -> Result<Page<Recepcion>, StoreError> {
-        self.list(Listed::RecepcionesNumbered(&numbered), numbered.after, numbered.limit, recepcion).await
+        self.list(Listed::RecepcionesNumbered(&numbered), numbered.after, numbered.limit, Record::into_recepcion).await
     }
 
     async fn api_key_by_hash(&self, hash: &Sha256) -> Result<Option<ApiKey>, StoreError> {
-        self.unique(UniqueKey::ApiKey { hash: hash.clone() }, api_key).await
+        self.unique(UniqueKey::ApiKey { hash: hash.clone() }, Record::into_api_key).await
     }
 
     async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
-        Ok(read::all(&self.shared, API_KEY).await?.into_iter().filter_map(api_key).collect())
+        Ok(read::all(&self.shared, API_KEY).await?.into_iter().filter_map(Record::into_api_key).collect())
     }
 
     async fn usuario(&self, id: Id) -> Result<Option<Usuario>, StoreError> {
-        self.record(id, usuario).await
+        self.record(id, Record::into_usuario).await
     }
 
     async fn usuario_by_cuenta(&self, cuenta: &str) -> Result<Option<Usuario>, StoreError> {
-        self.unique(UniqueKey::Usuario { cuenta: cuenta.to_owned() }, usuario).await
+        self.unique(UniqueKey::Usuario { cuenta: cuenta.to_owned() }, Record::into_usuario).await
     }
 
     async fn usuarios(&self) -> Result<Vec<Usuario>, StoreError> {
-        Ok(read::all(&self.shared, USUARIO).await?.into_iter().filter_map(usuario).collect())
+        Ok(read::all(&self.shared, USUARIO).await?.into_iter().filter_map(Record::into_usuario).collect())
     }
 
     async fn idempotencia(&self, entidad: &Ruc, key: &str) -> Result<Option<Idempotencia>, StoreError> {

@@ -33,6 +33,8 @@ mod jobs;
 mod known;
 mod migrations;
 mod presence;
+#[cfg(test)]
+mod programs;
 mod read;
 mod rows;
 mod shared;

@@ -3,13 +3,13 @@
 
 use std::{
     fs,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command},
     time::Duration,
 };
 
 use tokio_postgres::NoTls;
+
+use super::programs::{command, is_root, programs};
 
 /// Where a shared server is, without a database's name: `postgres://user@host`.
 pub const SHARED: &str = "CHASQUI_TEST_POSTGRES";
@@ -88,28 +88,4 @@ impl Server {
         client.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
         self.of(&name)
     }
-}
-
-/// Where Debian has them, or where the search path finds them.
-fn programs() -> PathBuf {
-    let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let mut found: Vec<PathBuf> = debian.map(|entry| entry.path().join("bin")).collect();
-    found.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
-    let found = found.into_iter().find(|bin| bin.join("initdb").exists() && bin.join("postgres").exists());
-    found.expect("PostgreSQL's server is not installed (Debian: postgresql)")
-}
-
-/// PostgreSQL does not run as root; and none of it outlives its test.
-fn command(dir: &Path, program: &Path) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "QUIT"]);
-    if is_root() {
-        command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]);
-    }
-    command.arg(program).current_dir(dir).stdin(Stdio::null());
-    command
-}
-
-fn is_root() -> bool {
-    fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
 }

@@ -82,7 +82,8 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
+    // It listens with its own thread, which must not be the one that tells.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn a_supervisor_hears_that_we_are_ready_live_and_stop() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notify");
@@ -96,7 +97,6 @@ mod tests {
         supervisor.ready();
         assert_eq!(heard(), "READY=1");
         let living = Arc::clone(&supervisor).live().unwrap();
-        tokio::task::yield_now().await;
         assert_eq!(heard(), "WATCHDOG=1");
         living.abort();
         assert!(living.await.is_err());

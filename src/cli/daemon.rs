@@ -213,7 +213,10 @@ impl Daemon {
             shared.listen(
                 API,
                 Listener::Tcp(api),
-                shared.api_router(inside.clone()).merge(shared.console_router(inside.clone())),
+                shared
+                    .api_router(inside.clone())
+                    .merge(shared.console_router(inside.clone()))
+                    .layer(axum::middleware::from_fn(console::lost)),
             ),
             match local {
                 Some(local) => shared.listen(CONTROL, Listener::Unix(local), shared.api_router(inside)),

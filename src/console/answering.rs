@@ -117,7 +117,7 @@ pub fn actions(console: &Console, visit: &Visit, r: &Recepcion) -> Markup {
                     summary { "Registrar" span.tenue { "anotar su número; no se envía nada" } }
                     form method="post" action={ "/entrada/" (r.id) "/registrar" } enctype="multipart/form-data" {
                         (layout::token(visit))
-                        (number("registrar", &filled, &[]))
+                        (number("registrar", r, &filled, &[]))
                         button.boton type="submit" { "Registrar" }
                     }
                 }
@@ -134,10 +134,14 @@ pub fn actions(console: &Console, visit: &Visit, r: &Recepcion) -> Markup {
     }
 }
 
-fn number(scope: &str, filled: &Filled, errors: &[FieldError]) -> Markup {
+fn number(scope: &str, r: &Recepcion, filled: &Filled, errors: &[FieldError]) -> Markup {
+    let help = match &r.numero_registro {
+        Some(_) => "El documento ya está registrado con este número: no se puede cambiar",
+        None => "Revíselo: una vez guardado no se puede cambiar",
+    };
     html! {
         div.campos {
-            (Field::new("numero_registro", "Número de registro", &filled.numero).max(largo::NUMERO_REGISTRO).required().within(scope).show(errors))
+            (Field::new("numero_registro", "Número de registro", &filled.numero).max(largo::NUMERO_REGISTRO).required().help(help).within(scope).show(errors))
             (Field::new("anio_registro", "Año", &filled.anio).max(4).help("Vacío: este año").within(scope).show(errors))
         }
     }
@@ -162,7 +166,7 @@ fn form(
         form method="post" action={ "/entrada/" (r.id) "/" (path) } enctype="multipart/form-data" {
             (layout::token(visit))
             (layout::errors(errors))
-            (number(path, filled, errors))
+            (number(path, r, filled, errors))
             (Field::new("unidad", "Unidad a la que pasa", &filled.unidad).max(largo::UNIDAD_REGISTRO).required().within(path).show(errors))
             (Field::new("usuario", "Quién lo registra", &filled.usuario).max(largo::USUARIO_REGISTRO).required().within(path).show(errors))
             @if desenlace == Desenlace::Observado {
@@ -173,7 +177,7 @@ fn form(
                         @for motivo in MOTIVOS { option value=(motivo) selected[motivo == filled.motivo] { (motivo) } }
                     }
                 }
-                (Field::new("detalle", "Qué debe corregir el remitente", &filled.detalle).max(largo::OBSERVACION).rows(4)
+                (Field::new("detalle", "Qué debe corregir el remitente", &filled.detalle).max(largo::OBSERVACION).rows(4).unmarked()
                     .help("Se añade al motivo. El remitente lo lee tal cual: diga qué falta y cómo remediarlo.").within(path).show(errors))
                 @if let Some(wrong) = layout::error(errors, "observacion") { p.error { (wrong) } }
             }

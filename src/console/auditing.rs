@@ -18,7 +18,7 @@ use super::{
 use crate::{
     audit::{AuditError, verify::verify_dir},
     http::{Problem, evidence::problem},
-    store::{Cursor, Fact, FactAt, Seq},
+    store::{Cursor, Fact, FactAt, Seq, Usuario},
 };
 
 /// Entries looked at for one page, those read at a time, and facts of a page.
@@ -58,6 +58,7 @@ async fn find(
     console: &Console,
     visit: &Visit,
     asked: &Asked,
+    users: &[Usuario],
 ) -> Result<(Vec<FactAt>, Option<Seq>, Vec<String>), Fault> {
     let filters = Filters { desde: asked.desde.clone(), hasta: asked.hasta.clone(), ..Filters::default() };
     let (filter, wrong) = filters.filter::<crate::domain::EstadoDespacho>(None);
@@ -69,7 +70,8 @@ async fn find(
             (Some(_), Some(of)) => visit.acceso.alcanza(of),
             (Some(_), None) => false,
         };
-        let text = || [Some(fact.actor.as_str()), fact.cuo.as_deref(), fact.detalle.as_deref(), Some(&fact.tipo)];
+        let whom = subject(fact, users).map(|person| person.cuenta.as_str());
+        let text = || [Some(fact.actor.as_str()), fact.cuo.as_deref(), fact.detalle.as_deref(), Some(&fact.tipo), whom];
         entity
             && (tipo.is_empty()
                 || fact.tipo.strip_prefix(tipo).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
@@ -115,7 +117,8 @@ async fn find(
 
 pub async fn show(State(console): State<Console>, visit: Visit, Query(asked): Query<Asked>) -> Result<Markup, Fault> {
     visit.exige(Permiso::Auditar)?;
-    let (found, next, wrong) = find(&console, &visit, &asked).await?;
+    let users = console.exchange.usuarios().await?;
+    let (found, next, wrong) = find(&console, &visit, &asked, &users).await?;
     let told = console.exchange.se_cuentan(&found).await?;
     let people = received::people(&console, &found).await?;
     let t = Filters::text;
@@ -143,15 +146,18 @@ pub async fn show(State(console): State<Console>, visit: Visit, Query(asked): Qu
             }
             @for wrong in &wrong { (layout::notice(words::FAIR, html! { p { (wrong) } })) }
             @if found.is_empty() { div.vacio { p { strong { "Nada coincide" @if next.is_some() { " en esta parte; siga en «Más antiguos»" } "." } } } }
-            @else { div.desplaza tabindex="0" role="region" aria-label="Asientos" { table {
+            @else {
+            p.ayuda { "Un asiento puede contener varios hechos y algunos son internos del servicio: por eso un número puede repetirse o faltar en la lista." }
+            div.desplaza tabindex="0" role="region" aria-label="Asientos" { table {
                 thead { tr { th.numero scope="col" { "Asiento" } th scope="col" { "Cuándo" } th scope="col" { "Qué" } th scope="col" { "Quién" } th scope="col" { "CUO" } } }
                 tbody { @for (at, told) in found.iter().zip(&told) { tr {
                     td.numero { (at.cursor.seq) }
-                    td { (layout::moment(at.fact.at)) }
+                    td.fijo { (layout::moment(at.fact.at)) }
                     td { @match link(&at.fact) { Some(address) => a href=(address) { (words::fact(&at.fact.tipo)) }, None => (words::fact(&at.fact.tipo)) }
+                        @if let Some(person) = subject(&at.fact, &users) { br; "Cuenta " strong.fijo { (person.cuenta) } ", " (words::rol(person.rol)) }
                         @if let Some(text) = at.fact.detalle.as_deref().filter(|_| *told) { br; span.tenue { (text) } } }
-                    td { (received::who(&at.fact.actor, &people)) }
-                    td { (at.fact.cuo.as_deref().unwrap_or("—")) }
+                    td { (who(&at.fact, &people, &users)) }
+                    td.fijo { (at.fact.cuo.as_deref().unwrap_or("—")) }
                 } } }
             } } }
             nav.paginas aria-label="Páginas" {
@@ -160,6 +166,20 @@ pub async fn show(State(console): State<Console>, visit: Visit, Query(asked): Qu
             }
         },
     ))
+}
+
+/// Whom a fact about a person is about.
+fn subject<'a>(fact: &Fact, users: &'a [Usuario]) -> Option<&'a Usuario> {
+    let about = fact.tipo.starts_with("usuario.") || fact.tipo.starts_with("sesion.");
+    users.iter().find(|person| about && person.id == fact.sujeto)
+}
+
+/// Who did it. Of a password that was not the account's nobody knows who typed it.
+fn who(fact: &Fact, people: &[(String, String)], users: &[Usuario]) -> String {
+    match subject(fact, users) {
+        Some(person) if fact.tipo == "sesion.rechazada" => format!("alguien, con la cuenta {}", person.cuenta),
+        _ => received::who(&fact.actor, people).to_owned(),
+    }
 }
 
 /// Where what a fact is about is shown.

@@ -229,7 +229,8 @@ async fn review(console: &Console, visit: &Visit, kind: Kind, request: Request) 
     let despacho = match judged {
         Ok(made) => made.into_iter().next().ok_or_else(|| Fault::wrong("Falta la entidad de destino"))?,
         Err(error) => {
-            let errors = Fault::from(error).fields()?;
+            let mut errors = Fault::from(error).fields()?;
+            not_chosen(&nuevo, &mut errors);
             let page = page(console, visit, &kind, &nuevo, &errors).await?;
             return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
         }
@@ -243,6 +244,17 @@ async fn review(console: &Console, visit: &Visit, kind: Kind, request: Request) 
     };
     let name = console.keep(visit, entidad, que);
     Ok(confirmation(console, visit, &despacho, &path, &name).await?.into_response())
+}
+
+/// Part of a name is no RUC: what to do is to choose.
+fn not_chosen(nuevo: &NuevoDespacho, errors: &mut [FieldError]) {
+    let given = nuevo.destinos.first().map_or("", String::as_str);
+    if given.is_empty() || given.bytes().all(|b| b.is_ascii_digit()) {
+        return;
+    }
+    for error in errors.iter_mut().filter(|error| error.field == "destino") {
+        error.detail = "Elija la entidad de la lista, o escriba su RUC de 11 dígitos".into();
+    }
 }
 
 async fn confirmation(console: &Console, visit: &Visit, d: &Despacho, path: &str, name: &str) -> Result<Markup, Fault> {

@@ -199,7 +199,10 @@ pub struct Back {
 
 /// An address within the console, whatever was asked for.
 fn within(address: &str) -> &str {
-    let plain = address.starts_with('/') && !address.starts_with("//") && !address.contains(['\\', '\r', '\n']);
+    // Browsers drop tabs and line ends out of an address and take `\` for `/`: none of them stands in one of ours.
+    let mut chars = address.chars();
+    let rooted = chars.next() == Some('/') && chars.next() != Some('/');
+    let plain = rooted && !address.contains(|c: char| c.is_control() || c == '\\');
     if plain { address } else { "/" }
 }
 
@@ -399,10 +402,13 @@ mod tests {
 
     #[test]
     fn nobody_is_sent_elsewhere_after_signing_in() {
-        for wrong in ["https://x.pe", "//x.pe", "/\\x.pe", "x", ""] {
+        let wrongs =
+            ["https://x.pe", "//x.pe", "/\\x.pe", "x", "", "/\t/x.pe", "/\n/x.pe", "\t//x.pe", "/\u{85}/x.pe", "/a\\b"];
+        for wrong in wrongs {
             assert_eq!(within(wrong), "/", "{wrong}");
         }
         assert_eq!(within("/entrada?q=a"), "/entrada?q=a");
+        assert_eq!(within("/"), "/");
     }
 
     #[test]

@@ -68,10 +68,16 @@ impl IntoResponse for Fault {
             Self::Elsewhere(address) => return Redirect::to(&address).into_response(),
             Self::Problem(problem) => problem,
         };
+        // The API's titles speak of keys and routes; a person has an account and pages.
+        let title = match problem.code() {
+            Code::PermisoInsuficiente | Code::EntidadNoPermitida => "Su cuenta no permite esto",
+            Code::RutaNoExiste | Code::MetodoNoPermitido => "Esta página no existe",
+            code => code.title(),
+        };
         let page = layout::bare(
-            problem.code().title(),
+            title,
             html! {
-                h1 { (problem.code().title()) }
+                h1 { (title) }
                 p.detalle-falla { (problem.detail()) }
                 @if !problem.errors().is_empty() {
                     ul { @for error in problem.errors() { li { strong { (error.field) } ": " (error.detail) } } }

@@ -162,6 +162,8 @@ pub struct Field<'a> {
     /// In characters; 0: not limited here.
     pub max: usize,
     pub required: bool,
+    /// Not said to be optional: whether it is depends on another field.
+    pub unmarked: bool,
     /// Lines; 1 is a plain field.
     pub rows: u8,
     /// What tells its ids from those of another form of the page.
@@ -170,7 +172,7 @@ pub struct Field<'a> {
 
 impl<'a> Field<'a> {
     pub fn new(name: &'a str, label: &'a str, value: &'a str) -> Self {
-        Self { name, label, value, help: "", max: 0, required: false, rows: 1, scope: "" }
+        Self { name, label, value, help: "", max: 0, required: false, unmarked: false, rows: 1, scope: "" }
     }
 
     pub fn help(self, help: &'a str) -> Self {
@@ -185,6 +187,10 @@ impl<'a> Field<'a> {
         Self { required: true, ..self }
     }
 
+    pub fn unmarked(self) -> Self {
+        Self { unmarked: true, ..self }
+    }
+
     pub fn rows(self, rows: u8) -> Self {
         Self { rows, ..self }
     }
@@ -195,7 +201,7 @@ impl<'a> Field<'a> {
 
     /// The field with what is wrong with it.
     pub fn show(&self, errors: &[FieldError]) -> Markup {
-        let Self { name, label, value, help, max, required, rows, scope } = *self;
+        let Self { name, label, value, help, max, required, unmarked, rows, scope } = *self;
         let id = if scope.is_empty() { name.to_owned() } else { format!("{scope}-{name}") };
         let wrong = error(errors, name);
         let max = (max > 0).then_some(max);
@@ -209,7 +215,7 @@ impl<'a> Field<'a> {
         let described = (!described.is_empty()).then(|| described.join(" "));
         html! {
             div.campo {
-                label for=(id) { (label) @if !required { " " span.tenue { "(opcional)" } } }
+                label for=(id) { (label) @if !required && !unmarked { " " span.tenue { "(opcional)" } } }
                 @if rows > 1 {
                     textarea id=(id) name=(name) rows=(rows) maxlength=[max] required[required]
                         aria-invalid=[wrong.map(|_| "true")] aria-describedby=[described.as_deref()] { (value) }

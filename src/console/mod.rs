@@ -32,11 +32,11 @@ use std::{path::PathBuf, sync::Arc};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request},
-    middleware::{from_fn_with_state, map_request, map_response},
-    response::Response,
+    middleware::{Next, from_fn_with_state, map_request, map_response},
+    response::{IntoResponse, Response},
     routing::{get, post},
 };
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -44,12 +44,14 @@ use crate::{
     audit::Log,
     exchange::Exchange,
     http::{
+        Code, Problem,
         limits::{Intake, bound},
         tls::Secured,
     },
 };
 
 use drafts::Drafts;
+use failure::Fault;
 use sessions::Sessions;
 
 /// What the pages share.
@@ -134,6 +136,25 @@ pub fn router(console: Console, intake: Intake) -> Router {
         .layer(from_fn_with_state(intake, bound))
         .layer(map_request(tell_tls))
         .layer(map_response(guarded))
+}
+
+/// Where nothing is, a browser is shown a page, and a program the API's answer.
+pub async fn lost(request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
+    let accepts = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let browser = accepts.contains("text/html") && path != "/api" && !path.starts_with("/api/");
+    let response = next.run(request).await;
+    let kind = response.headers().get(header::CONTENT_TYPE).map_or(b"".as_slice(), HeaderValue::as_bytes);
+    let code = match response.status() {
+        StatusCode::NOT_FOUND => Code::RutaNoExiste,
+        StatusCode::METHOD_NOT_ALLOWED => Code::MetodoNoPermitido,
+        _ => return response,
+    };
+    if !browser || !kind.starts_with(b"application/problem+json") {
+        return response;
+    }
+    let detail = "No hay ninguna página en esa dirección. Revísela, o vaya al inicio y busque desde allí";
+    guarded(Fault::from(Problem::new(code, detail)).into_response()).await
 }
 
 /// TLS that ends here is told as a proxy would: cookies go by it.

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     domain::Ruc,
     http::{Code, Problem},
-    store::{Cursor, FactAt, Seq},
+    store::{Cursor, Fact, FactAt, Seq},
 };
 
 /// How many entries back news are looked for.
@@ -57,6 +57,17 @@ impl Console {
         Cursor { seq: *self.exchange.store().watch().borrow(), n: u8::MAX }
     }
 
+    /// The asunto of the document a fact is about, if it is about one that has any.
+    async fn asunto(&self, fact: &Fact) -> Result<Option<String>, Fault> {
+        let store = self.exchange.store();
+        let found = match fact.tipo.split('.').next() {
+            Some("recepcion") => store.recepcion(fact.sujeto).await?.map(|r| r.asunto),
+            Some("despacho") => store.despacho(fact.sujeto).await?.map(|d| d.asunto),
+            _ => None,
+        };
+        Ok(found.filter(|asunto| !asunto.trim().is_empty()))
+    }
+
     /// What happened lately that this person should know of, oldest first.
     async fn news(&self, visit: &Visit) -> Result<Vec<FactAt>, Fault> {
         let after = Cursor { seq: self.newest().seq.saturating_sub(ENTRIES_BACK), n: u8::MAX };
@@ -72,8 +83,13 @@ impl Console {
 
 /// The page of news; having looked at it, the person knows them.
 pub async fn show(State(console): State<Console>, visit: Visit) -> Result<Markup, Fault> {
-    let news = console.news(&visit).await?;
+    let mut news = console.news(&visit).await?;
+    news.drain(..news.len().saturating_sub(SHOWN_MAX));
     let told = console.exchange.se_cuentan(&news).await?;
+    let mut subjects = Vec::with_capacity(news.len());
+    for at in &news {
+        subjects.push(console.asunto(&at.fact).await?);
+    }
     let newest = console.newest();
     console.sessions.change(&visit.token, |session| session.visto = Some(newest));
     let now = console.exchange.now();
@@ -86,14 +102,17 @@ pub async fn show(State(console): State<Console>, visit: Visit) -> Result<Markup
             p.tenue { "Lo que llegó, lo que respondieron y lo que necesita atención." }
             @if news.is_empty() { div.vacio { p { strong { "No hay novedades." } } } }
             @else {
-                ul.lista { @for (at, told) in news.iter().zip(&told).rev().take(SHOWN_MAX) {
+                ul.lista { @for ((at, told), asunto) in news.iter().zip(&told).zip(&subjects).rev() {
                     li.fila.nueva[at.cursor > visit.visto] {
                         a.principal href=(place(&visit, at).unwrap_or_default()) {
                             @if at.cursor > visit.visto { span.punto { span.oculto { "Nueva. " } } }
-                            span.asunto { (words::fact(&at.fact.tipo)) }
+                            span.asunto { (asunto.as_deref().unwrap_or_else(|| words::fact(&at.fact.tipo))) }
+                        }
+                        p.otra {
+                            @if asunto.is_some() { strong { (words::fact(&at.fact.tipo)) } }
+                            @if let Some(text) = at.fact.detalle.as_deref().filter(|_| *told) { @if asunto.is_some() { ". " } (text) }
                         }
                         @if let Some(cuo) = &at.fact.cuo { p.senas { "CUO " (cuo) } }
-                        @if let Some(text) = at.fact.detalle.as_deref().filter(|_| *told) { p.otra { (text) } }
                         p.cuando { (words::ago(at.fact.at, now)) }
                     }
                 } }
@@ -162,8 +181,10 @@ impl Follower {
                 self.after = last.cursor;
                 let kinds: std::collections::BTreeSet<&str> =
                     found.iter().filter_map(|at| at.fact.tipo.split('.').next()).collect();
-                let kinds: Vec<&str> = kinds.into_iter().collect();
-                let told = format!("event: cambio\ndata: {}\n\n{}", kinds.join(" "), self.count().await?);
+                let subjects: std::collections::BTreeSet<String> =
+                    found.iter().map(|at| at.fact.sujeto.to_string()).collect();
+                let words: Vec<&str> = kinds.into_iter().chain(subjects.iter().map(String::as_str)).collect();
+                let told = format!("event: cambio\ndata: {}\n\n{}", words.join(" "), self.count().await?);
                 sleep(PAUSE).await;
                 return Some(told);
             }

@@ -51,7 +51,8 @@ pub async fn show(State(console): State<Console>, visit: Visit) -> Result<Markup
                 (figure("Detenidas", count(&standing, |s| s.stage == Stage::Dead), Some("/operacion/cola?solo=detenidas")))
                 (figure("Esperan otro intento", count(&standing, |s| s.stage == Stage::Waiting), Some("/operacion/cola")))
                 (figure("En marcha", count(&standing, |s| s.stage == Stage::UnderWay), None))
-                (figure("Por intentar", count(&standing, |s| s.stage == Stage::New), None))
+                (figure("Por intentar", count(&standing, |s| s.stage == Stage::New && s.kind != JobKind::PreguntarCargo), None))
+                (figure("Por preguntar", count(&standing, |s| s.stage == Stage::New && s.kind == JobKind::PreguntarCargo), None))
             }
             div.rejilla {
                 section.tarjeta aria-labelledby="plataforma" {
@@ -74,7 +75,7 @@ pub async fn show(State(console): State<Console>, visit: Visit) -> Result<Markup
                     dl.datos {
                         dt { "Asientos" } dd { (*exchange.store().watch().borrow()) }
                         dt { "Versión" } dd { "chasqui " (env!("CARGO_PKG_VERSION")) }
-                        dt { "Ambiente" } dd { (format!("{:?}", exchange.settings().ambiente).to_lowercase()) }
+                        dt { "Ambiente" } dd { (words::ambiente(exchange.settings().ambiente)) }
                     }
                 }
                 (certificates(&console, &visit, now))
@@ -219,6 +220,7 @@ pub async fn queue(State(console): State<Console>, visit: Visit, Query(asked): Q
 
 pub fn situation(job: &Trabajo) -> (&'static str, Tone) {
     match job.situacion() {
+        Situacion::Pendiente if job.job.kind == JobKind::PreguntarCargo => ("Por preguntar", words::CALM),
         Situacion::Pendiente => ("Por intentar", words::CALM),
         Situacion::Esperando => ("Espera otro intento", words::FAIR),
         Situacion::Detenido => ("Detenida", words::BAD),
@@ -238,7 +240,7 @@ fn row(job: &Trabajo, directory: Option<&Directorio>, now: Timestamp) -> Markup 
         li.fila {
             a.principal href={ "/operacion/cola/" (job.job.id) } { span.asunto { (kind(job.job.kind)) " a " (name_of(directory, &job.job.destino).unwrap_or(job.job.destino.as_str())) } }
             p.otra { (job.job.ultimo_error.as_deref().unwrap_or("Todavía sin intentos fallidos")) }
-            p.senas { "Reg. " (job.numero_registro.as_deref().unwrap_or("—")) " · CUO " (job.cuo.as_deref().unwrap_or("—")) " · " (job.job.intentos) " intentos" }
+            p.senas { "Reg. " (job.numero_registro.as_deref().unwrap_or("—")) " · CUO " (job.cuo.as_deref().unwrap_or("—")) " · " (job.job.intentos) @if job.job.intentos == 1 { " intento" } @else { " intentos" } }
             p.marcas { (layout::badge(situation(job))) }
             p.cuando { (words::ago(job.job.creado_en, now)) @if job.job.muerto_en.is_none() { span.tenue { "sigue el " (words::moment(job.proximo_en)) } } }
         }

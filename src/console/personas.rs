@@ -54,6 +54,13 @@ async fn page(
 ) -> Result<Markup, Fault> {
     let mut people = console.exchange.usuarios().await?;
     people.retain(|person| reaches(visit, person));
+    let ours: Vec<_> =
+        console.exchange.settings().entidades.iter().filter(|own| visit.acceso.alcanza(&own.ruc)).collect();
+    // Where there is one, it is meant, until somebody says «all».
+    let chosen = match ours.as_slice() {
+        [one] if sent.textos.is_empty() => one.ruc.as_str(),
+        _ => sent.text("entidad"),
+    };
     Ok(layout::page(
         console,
         visit,
@@ -81,9 +88,9 @@ async fn page(
                     div.campos {
                         div.campo { label for="rol" { "Rol" } select #rol name="rol" { @for (word, rol) in ROLES { option value=(word) selected[word == sent.text("rol")] { (words::rol(rol)) } } } }
                         div.campo { label for="entidad" { "Entidad" } select #entidad name="entidad" {
-                            @if visit.acceso.entidad.is_none() { option value="" { "Todas" } }
-                            @for own in console.exchange.settings().entidades.iter().filter(|own| visit.acceso.alcanza(&own.ruc)) {
-                                option value=(own.ruc.as_str()) selected[own.ruc.as_str() == sent.text("entidad")] { (own.nombre) }
+                            @if visit.acceso.entidad.is_none() { option value="" { "Todas (no para mesa de partes)" } }
+                            @for own in &ours {
+                                option value=(own.ruc.as_str()) selected[own.ruc.as_str() == chosen] { (own.nombre) }
                             }
                         } }
                     }
@@ -96,23 +103,36 @@ async fn page(
 }
 
 fn row(visit: &Visit, person: &Usuario) -> Markup {
+    let disabled = person.deshabilitado_en.is_some();
     let act = |what: &str, label: &str, class: &str| {
         html! { form method="post" action={ "/personas/" (person.id) "/" (what) } enctype="multipart/form-data" {
-            (layout::token(visit)) button class={ "boton menor " (class) } type="submit" { (label) span.oculto { " a " (person.cuenta) } }
+            (layout::token(visit)) button class={ "boton menor " (class) } type="submit" { "Sí, " (label) span.oculto { " a " (person.cuenta) } }
+        } }
+    };
+    // Opened first, and only then pressed: neither can be undone by pressing again.
+    let ask = |what: &str, title: &str, label: &str, class: &str, means: &str| {
+        html! { details.confirma name={ "decidir-" (person.id) } {
+            summary { (title) span.oculto { " a " (person.cuenta) } }
+            p.ayuda { (means) }
+            (act(what, label, class))
         } }
     };
     html! { tr {
-        th scope="row" { (person.cuenta) }
+        th.fijo scope="row" { (person.cuenta) }
         td { (person.nombre) }
         td { (words::rol(person.rol)) }
-        td { @match &person.entidad { Some(ruc) => (ruc), None => "Todas" } }
+        td.fijo { @match &person.entidad { Some(ruc) => (ruc), None => "Todas" } }
         td { @if person.deshabilitado_en.is_some() { (layout::badge(("Deshabilitada", words::BAD))) }
             @else if person.contrasena.provisional { (layout::badge(("Contraseña provisional", words::FAIR))) }
             @else { (layout::badge(("Activa", words::GOOD))) } }
-        td { @if person.id != visit.usuario.id { div.acciones {
-            (act("restablecer", "Dar otra contraseña", ""))
-            @if person.deshabilitado_en.is_none() { (act("deshabilitar", "Deshabilitar", "peligro")) }
-        } } }
+        td { @if person.id != visit.usuario.id {
+            @if disabled {
+                (ask("restablecer", "Habilitar otra vez", "habilitarla con otra contraseña", "", "Podrá ingresar con una contraseña provisional, que se mostrará una sola vez."))
+            } @else {
+                (ask("restablecer", "Dar otra contraseña", "dar otra contraseña", "", "La que tiene deja de servir y sus sesiones terminan. Se mostrará una provisional, una sola vez."))
+                (ask("deshabilitar", "Deshabilitar", "deshabilitar", "peligro", "Sus sesiones terminan y no podrá ingresar. Para habilitarla después, pulse aquí mismo «Habilitar otra vez»: se le da otra contraseña."))
+            }
+        } }
     } }
 }
 

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     domain::{
-        Cargo, Desenlace, Documento, EstadoRecepcion, Recepcion,
+        Cargo, Desenlace, Documento, EstadoRecepcion, Id, Recepcion,
         firmas::{Firma, Gravedad, Hallazgo, Informe, TipoFirma},
         lima,
     },
@@ -87,6 +87,7 @@ fn page(console: &Console, visit: &Visit, r: &Recepcion, done: &Done, history: M
             h1 { (or_dash(&r.asunto)) }
             p.marcas { (layout::badge(words::recepcion(r.estado))) (layout::signature_badge(verdict)) }
         }
+        (changed(&format!("/entrada/{}", r.id), r.id, r.version))
         @if let Some(text) = said(done.hecho.as_deref()) { (layout::notice(words::GOOD, html! { p { (text) } })) }
         @if let Some(purga) = &r.purga {
             (layout::notice(words::CALM, html! { p { "Sus archivos se purgaron el " (layout::moment(purga.en)) " por " (purga.politica) "." } }))
@@ -96,6 +97,7 @@ fn page(console: &Console, visit: &Visit, r: &Recepcion, done: &Done, history: M
                 @if r.purga.is_none() { (viewer(&format!("/entrada/{}/documento", r.id), &r.documento)) }
             }
             div.lado {
+                @if r.purga.is_none() { p.angosto { a.boton href={ "/entrada/" (r.id) "/documento" } target="_blank" rel="noopener" { "Abrir el PDF" } } }
                 @if r.estado == EstadoRecepcion::Pendiente && r.purga.is_none() && visit.puede(Permiso::Responder) {
                     (super::answering::actions(console, visit, r))
                 }
@@ -119,6 +121,15 @@ fn said(what: Option<&str>) -> Option<&'static str> {
         "anexo" => "El anexo se trajo y se guardó con el documento.",
         _ => return None,
     })
+}
+
+/// What the script shows once this document changes elsewhere: a link, because a form may be half filled in.
+pub fn changed(address: &str, id: Id, version: u32) -> Markup {
+    html! {
+        div #cambiado.aviso.regular.novedad-viva role="status" data-sujeto=(id) data-version=(version) hidden {
+            p { "Este documento cambió: " a href=(address) { "volver a cargar" } "." }
+        }
+    }
 }
 
 /// A PDF as the browser shows it, and how to have it otherwise.
@@ -312,16 +323,48 @@ pub fn who<'a>(actor: &'a str, people: &'a [(String, String)]) -> &'a str {
     })
 }
 
+/// The same thing told several times, with nothing between.
+struct Run<'a> {
+    newest: &'a FactAt,
+    oldest: &'a FactAt,
+    told: bool,
+    times: usize,
+}
+
+/// What happened in runs, the newest first.
+fn runs<'a>(facts: &'a [FactAt], told: &[bool]) -> Vec<Run<'a>> {
+    let mut runs: Vec<Run<'a>> = Vec::new();
+    for (at, told) in facts.iter().zip(told).rev() {
+        let same = |run: &Run<'_>| {
+            let (a, b) = (&run.newest.fact, &at.fact);
+            run.told == *told && a.tipo == b.tipo && a.detalle == b.detalle && a.actor == b.actor
+        };
+        match runs.last_mut().filter(|run| same(run)) {
+            Some(run) => {
+                run.oldest = at;
+                run.times += 1;
+            }
+            None => runs.push(Run { newest: at, oldest: at, told: *told, times: 1 }),
+        }
+    }
+    runs
+}
+
 /// What happened, the newest first.
 pub fn history(facts: &[FactAt], told: &[bool], people: &[(String, String)]) -> Markup {
     html! {
         section.tarjeta aria-labelledby="historial" {
             h2 #historial { "Historial" }
-            ol.historial { @for (at, told) in facts.iter().zip(told).rev() {
+            ol.historial { @for run in runs(facts, told) {
+                @let fact = &run.newest.fact;
                 li {
-                    p.que { (words::fact(&at.fact.tipo)) }
-                    @if let Some(text) = at.fact.detalle.as_deref().filter(|_| *told) { p.detalle { (text) } }
-                    p.tenue { (layout::moment(at.fact.at)) " · " (who(&at.fact.actor, people)) }
+                    p.que { (words::fact(&fact.tipo)) }
+                    @if let Some(text) = fact.detalle.as_deref().filter(|_| run.told) { p.detalle { (text) } }
+                    p.tenue {
+                        @if run.times > 1 { (run.times) " veces: la última el " (layout::moment(fact.at)) ", la primera el " (layout::moment(run.oldest.fact.at)) }
+                        @else { (layout::moment(fact.at)) }
+                        " · " (who(&fact.actor, people))
+                    }
                 }
             } }
         }
@@ -395,4 +438,39 @@ pub async fn annex(
 pub async fn evidence(State(console): State<Console>, visit: Visit, Path(id): Path<String>) -> Result<Response, Fault> {
     let recepcion = console.recepcion(&visit, &id).await?;
     Ok(package(&console.audit, &console.exchange, visit.actor(), Record::Recepcion(Box::new(recepcion))).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Cursor, Fact};
+
+    fn fact(n: u64, tipo: &str, detalle: &str) -> FactAt {
+        let fact = Fact {
+            at: "2026-11-22T14:30:00Z".parse().unwrap(),
+            tipo: tipo.into(),
+            actor: "chasqui".into(),
+            entidad: None,
+            sujeto: Id::nil(),
+            cuo: None,
+            estado: None,
+            detalle: Some(detalle.into()),
+            documentos: Vec::new(),
+            sobres: Vec::new(),
+        };
+        FactAt { cursor: Cursor { seq: n, n: 0 }, fact }
+    }
+
+    #[test]
+    fn the_same_failure_again_and_again_is_one_line_and_another_between_ends_it() {
+        let facts = [
+            fact(1, "despacho.sin_respuesta", "a"),
+            fact(2, "despacho.sin_respuesta", "a"),
+            fact(3, "despacho.sin_respuesta", "b"),
+            fact(4, "despacho.sin_respuesta", "a"),
+        ];
+        let runs = runs(&facts, &[true; 4]);
+        let found: Vec<_> = runs.iter().map(|run| (run.times, run.oldest.cursor.seq, run.newest.cursor.seq)).collect();
+        assert_eq!(found, [(1, 4, 4), (1, 3, 3), (2, 1, 2)]);
+    }
 }

@@ -62,6 +62,10 @@ pub async fn show(
         Err(error) => return Err(error.into()),
     };
     let d = &despacho;
+    // What it answered is told as it is on record, never as an address says.
+    let asked = facts.iter().zip(&told).rfind(|(at, told)| **told && at.fact.tipo == "despacho.consultado");
+    let answer = asked.filter(|_| done.hecho.as_deref() == Some("consultado"));
+    let answer = answer.and_then(|(at, _)| at.fact.detalle.as_deref());
     Ok(layout::page(
         &console,
         &visit,
@@ -72,8 +76,11 @@ pub async fn show(
                 h1 { (or_dash(&d.asunto)) }
                 p.marcas { (layout::badge(words::despacho(d.estado))) }
             }
+            (received::changed(&format!("/salida/{}", d.id), d.id, d.version))
             @if let Some(text) = said(done.hecho.as_deref()) { (layout::notice(words::GOOD, html! { p { (text) } })) }
+            @if let Some(text) = answer { (layout::notice(words::CALM, html! { p { strong { "Se preguntó a la otra entidad. " } (text) "." } })) }
             (steps(d))
+            @if d.purga.is_none() { p.angosto { a.boton href={ "/salida/" (d.id) "/documento" } target="_blank" rel="noopener" { "Abrir el PDF" } } }
             div.documento {
                 section.hoja aria-label="El documento" {
                     @if d.purga.is_none() { (viewer(&format!("/salida/{}/documento", d.id), &d.documento)) }
@@ -108,7 +115,6 @@ fn said(what: Option<&str>) -> Option<&'static str> {
         "enviado" => "El documento quedó guardado y en cola: se envía ahora, y si no se puede se insistirá.",
         "reintentado" => "Se intentará enviarlo ahora.",
         "anulado" => "El documento se anuló antes de enviarse.",
-        "consultado" => "Se preguntó a la otra entidad; lo que dijo está en el historial.",
         _ => return None,
     })
 }
@@ -253,7 +259,7 @@ pub async fn decide(
     let done = match what.as_str() {
         "reintentar" => exchange.reintentar_despacho(actor, limit, despacho.id).await.map(|_| "reintentado")?,
         "anular" => exchange.anular(actor, limit, despacho.id, None).await.map(|_| "anulado")?,
-        "consultar" => exchange.consultar(limit, despacho.id).await.map(|_| "consultado")?,
+        "consultar" => exchange.preguntar(actor, limit, despacho.id).await.map(|_| "consultado")?,
         _ => return Err(Fault::missing("esa acción")),
     };
     Ok(Redirect::to(&format!("/salida/{id}?hecho={done}")).into_response())

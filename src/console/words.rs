@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::{Timestamp, civil::Date};
 
 use crate::{
-    domain::{EstadoDespacho, EstadoRecepcion, firmas::Veredicto, lima},
+    domain::{Ambiente, EstadoDespacho, EstadoRecepcion, firmas::Veredicto, lima},
     store::Rol,
 };
 
@@ -46,6 +46,14 @@ pub fn despacho(estado: EstadoDespacho) -> (&'static str, Tone) {
         EstadoDespacho::Subsanado => ("Subsanado", GOOD),
         EstadoDespacho::Anulado => ("Anulado", CALM),
         EstadoDespacho::Fallido => ("Fallido", BAD),
+    }
+}
+
+pub fn ambiente(ambiente: Ambiente) -> &'static str {
+    match ambiente {
+        Ambiente::Simulation => "simulación",
+        Ambiente::Test => "pruebas",
+        Ambiente::Production => "producción",
     }
 }
 
@@ -117,6 +125,7 @@ pub fn fact(tipo: &str) -> &str {
         "despacho.por_confirmar" => "El envío terminó sin respuesta clara",
         "despacho.sin_respuesta" => "No hubo respuesta",
         "despacho.no_llego" => "No había llegado: se enviará otra vez",
+        "despacho.consultado" => "Se preguntó a la otra entidad",
         "despacho.cuo_rechazado" => "La plataforma rechazó el CUO",
         "despacho.enviado" => "Entregado a la otra entidad",
         "despacho.recepcionado" => "La otra entidad lo recepcionó",

@@ -12,6 +12,9 @@ use crate::{
     store::{Change, CommitError, Job, JobKind, Record, Staged},
 };
 
+/// Most that is kept of what another entity said in its own words, in characters.
+const DICHO_MAX: usize = 300;
+
 impl Exchange {
     /// Withdraws a document that was not begun to be sent. No message reports it (CONTRACT §5).
     pub async fn anular(
@@ -111,6 +114,25 @@ impl Exchange {
             self.store.commit(Change { facts: vec![fact], ..Change::default() }).await?;
         }
         Ok((told, self.despacho_propio(entidad, id).await?))
+    }
+
+    /// The same for a person: that it was asked, and what was said, is on record. Returns what was said, in words.
+    pub async fn preguntar(&self, actor: &Actor, entidad: Option<&Ruc>, id: Id) -> Result<String, ExchangeError> {
+        let (told, despacho) = self.consultar(entidad, id).await?;
+        let said = match (told.codigo(), despacho.estado) {
+            ("0000", EstadoDespacho::Recepcionado) => "Respondió que lo recepcionó: aquí está su cargo".to_owned(),
+            ("0000", EstadoDespacho::Observado) => "Respondió que lo observó: aquí está su cargo".to_owned(),
+            ("0000", _) => "Respondió que lo tiene y sigue sin cargo".to_owned(),
+            ("0001", _) => "Respondió que no lo tiene".to_owned(),
+            (code, _) => {
+                let words: String = told.descripcion().chars().take(DICHO_MAX).collect();
+                format!("Respondió con el código «{code}»: «{words}»")
+            }
+        };
+        let detalle = Some(said.clone());
+        let fact = events::despacho(&despacho, events::DESPACHO_CONSULTADO, actor, self.now(), detalle);
+        self.store.commit(Change { facts: vec![fact], ..Change::default() }).await?;
+        Ok(said)
     }
 
     /// Sends a new document that corrects an observed one, to the same entity unless it says another. The observed one is

@@ -15,6 +15,8 @@ pub const DESPACHO_ENVIO_INICIADO: &str = "despacho.envio_iniciado";
 pub const DESPACHO_POR_CONFIRMAR: &str = "despacho.por_confirmar";
 pub const DESPACHO_SIN_RESPUESTA: &str = "despacho.sin_respuesta";
 pub const DESPACHO_NO_LLEGO: &str = "despacho.no_llego";
+/// A person asked the receiver, and what it said.
+pub const DESPACHO_CONSULTADO: &str = "despacho.consultado";
 pub const DESPACHO_CUO_RECHAZADO: &str = "despacho.cuo_rechazado";
 pub const DESPACHO_ENVIADO: &str = "despacho.enviado";
 pub const DESPACHO_RECEPCIONADO: &str = "despacho.recepcionado";

@@ -359,6 +359,8 @@ fn last_attempt(job: &Job, camino: Option<Camino>, falla: Falla) -> String {
         (_, n, _) => format!("{n} intentos"),
     };
     let words = job.ultimo_error.as_deref().unwrap_or(titulo);
+    // Our sentence ends with its own full stop.
+    let words = words.strip_suffix('.').unwrap_or(words);
     let acts = match quien {
         Responsable::Nadie if job.muerto_en.is_some() => "No llegó a resolverse solo".to_owned(),
         Responsable::Nadie => "Se resuelve solo".to_owned(),

@@ -327,7 +327,7 @@ fn judge(cuenta: &str, nombre: &str, rol: Rol, entidad: Option<&Ruc>) -> Vec<Def
         defectos.push(defecto("rol", Motivo::NoValido, texto));
     }
     if rol == Rol::MesaDePartes && entidad.is_none() {
-        let texto = "Una persona de mesa de partes es siempre de una entidad: diga su RUC";
+        let texto = "Una persona de mesa de partes es siempre de una entidad: elija su entidad";
         defectos.push(defecto("entidad", Motivo::NoEspecificado, texto));
     }
     defectos

@@ -76,6 +76,13 @@
     select.addEventListener("change", () => select.form.requestSubmit(button));
   });
 
+  // The tab one is on is seen, however many there are.
+  document.querySelectorAll(".lugares [aria-current], .pestanas [aria-current]").forEach((tab) => {
+    const box = tab.closest("nav");
+    const [of, within] = [tab.getBoundingClientRect(), box.getBoundingClientRect()];
+    box.scrollLeft += of.left - within.left - (within.width - of.width) / 2;
+  });
+
   // What happens while the page is open.
   if (!body.dataset.sucesos || !window.EventSource) return;
   const bell = document.querySelector("[data-novedades]");
@@ -94,6 +101,15 @@
     if (empty && html) empty.hidden = true;
     if (held) live.querySelector(`a[href="${CSS.escape(held)}"]`)?.focus();
   };
+  // A document's page tells that it changed, and loads nothing by itself: a form may be half filled in.
+  const changed = document.getElementById("cambiado");
+  const compare = async () => {
+    if (!changed || !changed.hidden) return;
+    const answer = await fetch(location.pathname);
+    if (answer.redirected || !answer.ok) return;
+    const now = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("cambiado");
+    if (now) changed.hidden = now.dataset.version === changed.dataset.version;
+  };
   let waiting;
   let source;
   const follow = () => {
@@ -106,6 +122,7 @@
       bell.textContent = count > 99 ? "99+" : String(count);
     });
     source.addEventListener("cambio", (event) => {
+      if (changed && event.data.split(" ").includes(changed.dataset.sujeto)) changed.hidden = false;
       if (!live || !event.data.split(" ").includes(live.dataset.vivo)) return;
       clearTimeout(waiting);
       waiting = setTimeout(() => refresh().catch(() => {}), 300);
@@ -117,6 +134,8 @@
     if (document.hidden) { leave(); return; }
     follow();
     if (live) refresh().catch(() => {});
+    // What happened while nobody looked was not followed.
+    compare().catch(() => {});
   });
   addEventListener("pagehide", leave);
   follow();

@@ -37,6 +37,20 @@ async fn asking_now_brings_the_cargo() {
 }
 
 #[tokio::test]
+async fn what_a_person_was_told_on_asking_is_on_record_in_their_name() {
+    let world = World::new().await;
+    let id = world.dispatch().await;
+    world.run_due().await;
+    world.platform.consultas.lock().unwrap().push_back(Ok(told("0000", "P")));
+    let said = world.exchange.preguntar(&Actor::local(), None, id).await.unwrap();
+    assert_eq!(said, "Respondió que lo tiene y sigue sin cargo");
+    let facts = world.exchange.store().facts_of(id).await.unwrap();
+    let last = &facts.last().unwrap().fact;
+    assert_eq!((last.tipo.as_str(), last.actor.as_str()), ("despacho.consultado", "local"));
+    assert_eq!(last.detalle.as_deref(), Some(said.as_str()));
+}
+
+#[tokio::test]
 async fn a_cargo_that_never_comes_is_asked_for_on_its_schedule_for_a_month() {
     let world = World::new().await;
     let id = world.dispatch().await;

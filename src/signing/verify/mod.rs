@@ -169,7 +169,9 @@ fn pages<R: Read + Seek>(pdf: &mut Pdf<R>, folios: Option<u64>, findings: &mut F
     if let Some(folios) = folios
         && folios != pages
     {
-        let text = format!("El remitente declara {folios} folios y el PDF tiene {pages} páginas.");
+        let folios = if folios == 1 { "1 folio".to_owned() } else { format!("{folios} folios") };
+        let pages = if pages == 1 { "1 página".to_owned() } else { format!("{pages} páginas") };
+        let text = format!("El remitente declara {folios} y el PDF tiene {pages}.");
         findings.info("folios_distintos", text);
     }
     Ok(Some(pages))

@@ -129,10 +129,10 @@ async fn a_stream_whose_key_was_revoked_ends_with_its_next_sign_of_life() {
     let world = world();
     let key = world.key(Rol::Sgd, Some(RUC_A)).await;
     let id = world.exchange.claves().await.unwrap()[0].id;
+    let began = tokio::time::Instant::now();
     let mut following = world.follow(&key, "?desde=ahora", None).await.ok().unwrap();
     // The clock goes on by itself while the store's own thread works: at least so long, and perhaps more.
     tokio::time::pause();
-    let began = tokio::time::Instant::now();
     let alive = following.0.next().await.unwrap().unwrap();
     assert_eq!(&alive[..], b": latido\n\n");
     assert!(began.elapsed().as_secs() >= 15, "{:?}", began.elapsed());

@@ -437,7 +437,10 @@ mod tests {
                 &format!("{ENTITY}[listen]\nsoap_public_url = \"https://x.pe/wsiotramite\""),
                 "chasqui.toml:5: «https://x.pe/wsiotramite» debe ser solo protocolo y servidor",
             ),
-            (&format!("{ENTITY}[store]\nkind = \"postgres\""), "chasqui.toml:4: falta la dirección de la base de datos"),
+            (
+                &format!("{ENTITY}[store]\nkind = \"postgres\""),
+                "chasqui.toml:4: falta la dirección de la base de datos",
+            ),
             (&format!("{ENTITY}[limits]\nbytes_in_flight_max = \"1MiB\""), "chasqui.toml:5: 1MiB es muy poco"),
             (&format!("{ENTITY}[log]\nlevel = \"chasqui=mucho\""), "chasqui.toml:5: «chasqui=mucho» no es un nivel"),
             (&format!("{ENTITY}[retry]\nfactor = 0.5"), "chasqui.toml:5: 0.5 debe estar entre"),

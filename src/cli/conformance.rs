@@ -17,6 +17,7 @@ use serde_json::json;
 use super::{Failure, Format, FormatOption, causes, identities, output, runtime};
 use crate::{
     conformance::{
+        self,
         case::{Catalogo, Lado},
         compare, html, junit,
         operator::Operador,
@@ -24,7 +25,7 @@ use crate::{
         platform::Plataforma,
         report::{Conclusion, Informe},
         resume::Avance,
-        runner::{Corrida, Opciones, Perfil, contraparte},
+        runner::{Corrida, Opciones, Perfil, contraparte, pedido},
         target, terminal,
     },
     domain::Ruc,
@@ -216,6 +217,11 @@ fn desviaciones(path: &Path, catalogo: &Catalogo) -> Result<BTreeMap<String, Str
     Ok(read.desviacion.into_iter().map(|d| (d.caso, d.motivo)).collect())
 }
 
+/// What CUOs of a run begin with: no real one does (`conformance::template`).
+fn prefijo_cuo(clock: &dyn Clock) -> String {
+    format!("99{:05}", clock.now().as_second().rem_euclid(100_000))
+}
+
 impl Run {
     fn run(&self) -> Result<(), Failure> {
         let catalogo = catalogo()?;
@@ -233,7 +239,8 @@ impl Run {
         let identidad = self.sign.identidad()?;
         let plataforma = match self.platform {
             Some(listen) if !self.dry_run => {
-                let opened = Plataforma::abrir(listen, opciones.prefijo_cuo.clone(), Arc::clone(&clock)).await;
+                // A run that goes on must give no CUO a second time: here each gives its own.
+                let opened = Plataforma::abrir(listen, prefijo_cuo(&*clock), Arc::clone(&clock)).await;
                 Some(opened.map_err(Failure::Failed)?)
             }
             _ => None,
@@ -241,6 +248,9 @@ impl Run {
         let mut corrida = Corrida::nueva(catalogo, &opciones, plataforma, self.operador()?);
         if self.dry_run {
             return ensayo(&corrida, catalogo);
+        }
+        if opciones.perfil != Perfil::Emisor {
+            conformance::alcanza(&opciones.destino).await.map_err(Failure::Unreachable)?;
         }
         let (mut avance, inicio, hechos) = match reanudado {
             Some((avance, reanudado)) => {
@@ -283,6 +293,11 @@ impl Run {
         antes: Option<&crate::conformance::report::Objetivo>,
         clock: Arc<dyn Clock>,
     ) -> Result<Opciones, Failure> {
+        let other = |given: &Option<String>, before: &str| given.as_ref().is_some_and(|given| given != before);
+        if let Some(o) = antes.filter(|o| other(&self.target, &o.url) || other(&self.ruc, &o.ruc)) {
+            let why = format!("la corrida que continúa es de {} (RUC {}): no se da otro con --resume", o.url, o.ruc);
+            return Err(Failure::Usage(why));
+        }
         let url = antes.map(|o| o.url.clone()).or_else(|| self.target.clone()).unwrap_or_default();
         let (destino, ruta) = target::leer(&url, self.insecure).map_err(Failure::Usage)?;
         let ruc = antes.map(|o| o.ruc.clone()).or_else(|| self.ruc.clone()).unwrap_or_default();
@@ -295,7 +310,10 @@ impl Run {
             Some(path) => desviaciones(path, catalogo)?,
             None => BTreeMap::new(),
         };
-        let seed = clock.now().as_second().rem_euclid(100_000);
+        if let Some(unknown) = self.only.iter().find(|solo| !catalogo.casos.iter().any(|caso| pedido(caso, solo))) {
+            let why = format!("no hay casos «{unknown}»; véalos con: chasqui conformance list");
+            return Err(Failure::Usage(why));
+        }
         Ok(Opciones {
             url,
             destino,
@@ -312,7 +330,7 @@ impl Run {
             intrusivo: antes.map_or(self.intrusive, |o| o.intrusivo),
             espera: Duration::from_secs(self.timeout),
             espera_operador: Duration::from_secs(self.wait.unwrap_or(if self.ask { 600 } else { 60 })),
-            prefijo_cuo: antes.map_or_else(|| format!("99{seed:05}"), |o| o.prefijo_cuo.clone()),
+            prefijo_cuo: antes.map_or_else(|| prefijo_cuo(&*clock), |o| o.prefijo_cuo.clone()),
             esperados,
             clock,
         })

@@ -23,6 +23,8 @@ pub fn in_spanish(error: &io::Error) -> String {
         K::HostUnreachable | K::NetworkUnreachable => "no hay camino hasta allí",
         K::TimedOut => "se acabó el tiempo",
         K::UnexpectedEof => "lo que se leía llegó cortado",
+        // The resolver's error has no number of the system.
+        _ if error.to_string().starts_with("failed to lookup address") => "no se conoce ningún servidor con ese nombre",
         _ => return error.raw_os_error().map_or_else(|| error.to_string(), |n| format!("error {n} del sistema")),
     };
     said.into()
@@ -40,6 +42,8 @@ mod tests {
             assert!(!said.contains("os error"), "{number}: {said}");
         }
         assert_eq!(in_spanish(&io::Error::from_raw_os_error(5)), "error 5 del sistema");
+        let unknown = io::Error::other("failed to lookup address information: Name or service not known");
+        assert_eq!(in_spanish(&unknown), "no se conoce ningún servidor con ese nombre");
         assert_eq!(in_spanish(&io::Error::other("la clave no vale")), "la clave no vale");
     }
 }

@@ -24,6 +24,8 @@ mod template;
 pub mod terminal;
 mod tls;
 mod wire;
+
+pub use wire::alcanza;
 mod wsdl;
 mod xml;
 

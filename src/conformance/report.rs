@@ -73,12 +73,12 @@ impl Severidad {
 /// The result of the whole run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Conclusion {
-    /// Nothing fails that was not expected, and all that was asked for ran.
+    /// Nothing fails that was not expected, and all ran.
     #[serde(rename = "CONFORME")]
     Conforme,
     #[serde(rename = "NO CONFORME")]
     NoConforme,
-    /// Nothing fails, but cases did not run.
+    /// Nothing fails, but cases did not run, or were not asked for.
     #[serde(rename = "INCOMPLETO")]
     Incompleto,
 }
@@ -128,6 +128,9 @@ pub struct Objetivo {
     pub prefijo_cuo: String,
     /// The sender's RUC in what was sent to it.
     pub remitente: String,
+    /// Beginnings of ids, or groups, to which the run was limited; empty: all cases ran.
+    #[serde(default)]
+    pub solo: Vec<String>,
 }
 
 /// How many cases ended how.
@@ -194,13 +197,14 @@ pub struct Evidencia {
 }
 
 impl Resumen {
-    pub fn de(casos: &[Resultado]) -> Self {
+    /// `enteros`: whether these are all the cases of the profile.
+    pub fn de(casos: &[Resultado], enteros: bool) -> Self {
         let count = |v| casos.iter().filter(|c| c.veredicto == v).count();
         let esperados = casos.iter().filter(|c| c.veredicto == Veredicto::NoCumple && c.esperado.is_some()).count();
         let (no_cumple, no_ejecutado) = (count(Veredicto::NoCumple), count(Veredicto::NoEjecutado));
         let conclusion = if no_cumple > esperados {
             Conclusion::NoConforme
-        } else if no_ejecutado > 0 || casos.is_empty() {
+        } else if no_ejecutado > 0 || casos.is_empty() || !enteros {
             Conclusion::Incompleto
         } else {
             Conclusion::Conforme
@@ -300,8 +304,9 @@ pub(super) mod samples {
                 operador: "nadie".into(),
                 prefijo_cuo: "9912345".into(),
                 remitente: "20900001003".into(),
+                solo: Vec::new(),
             },
-            resumen: Resumen::de(&casos),
+            resumen: Resumen::de(&casos, true),
             casos,
         }
     }
@@ -313,12 +318,14 @@ mod tests {
 
     #[test]
     fn the_conclusion_follows_from_what_fails_and_what_did_not_run() {
-        let of = |casos: &[Resultado]| Resumen::de(casos).conclusion;
+        let of = |casos: &[Resultado]| Resumen::de(casos, true).conclusion;
         let cumple = resultado("A", Veredicto::Cumple);
         let mut falla = resultado("B", Veredicto::NoCumple);
         assert_eq!(of(&[cumple.clone(), resultado("C", Veredicto::NoAplica)]), Conclusion::Conforme);
         assert_eq!(of(&[cumple.clone(), resultado("C", Veredicto::NoEjecutado)]), Conclusion::Incompleto);
         assert_eq!(of(&[]), Conclusion::Incompleto);
+        let some = Resumen::de(std::slice::from_ref(&cumple), false);
+        assert_eq!(some.conclusion, Conclusion::Incompleto, "a part proves nothing of the whole");
         assert_eq!(of(&[cumple.clone(), falla.clone()]), Conclusion::NoConforme);
         falla.esperado = Some("se corrige en marzo".into());
         assert_eq!(of(&[cumple, falla]), Conclusion::Conforme);

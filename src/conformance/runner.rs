@@ -100,6 +100,12 @@ struct Hecho {
     fin: Option<Fin>,
 }
 
+/// Whether a case is meant by what was asked for: the beginning of its id, or its group.
+pub fn pedido(caso: &Caso, solo: &str) -> bool {
+    let begins = caso.id.get(..solo.len()).is_some_and(|start| start.eq_ignore_ascii_case(solo));
+    begins || caso.grupo.eq_ignore_ascii_case(solo)
+}
+
 pub struct Corrida<'a> {
     pub catalogo: &'a Catalogo,
     pub opciones: &'a Opciones,
@@ -138,8 +144,7 @@ impl<'a> Corrida<'a> {
     pub fn elegidos(&self) -> Vec<&'a Caso> {
         let chosen = |caso: &&Caso| {
             let solo = &self.opciones.solo;
-            self.opciones.perfil.abarca(caso.perfil)
-                && (solo.is_empty() || solo.iter().any(|s| caso.id.starts_with(s.as_str()) || caso.grupo == *s))
+            self.opciones.perfil.abarca(caso.perfil) && (solo.is_empty() || solo.iter().any(|s| pedido(caso, s)))
         };
         self.catalogo.casos.iter().filter(chosen).collect()
     }
@@ -155,6 +160,7 @@ impl<'a> Corrida<'a> {
             operador: self.operador.nombre().into(),
             prefijo_cuo: o.prefijo_cuo.clone(),
             remitente: o.remitente.clone(),
+            solo: o.solo.clone(),
         }
     }
 
@@ -188,7 +194,7 @@ impl<'a> Corrida<'a> {
             inicio,
             fin: self.opciones.clock.now(),
             objetivo: self.objetivo(),
-            resumen: Resumen::de(&casos),
+            resumen: Resumen::de(&casos, self.opciones.solo.is_empty()),
             casos,
         }
     }
@@ -200,6 +206,8 @@ impl<'a> Corrida<'a> {
             Some(fin) => Some(fin),
             None => self.desarrolla(caso, &mut hilo).await,
         };
+        // Who was not reached showed nothing, a known deviation neither.
+        let mut alcanzado = true;
         let (veredicto, fallo) = match fin {
             None if caso.informativo => (Veredicto::Informativo, None),
             None if hilo.tolerado => (Veredicto::ConTolerancia, None),
@@ -213,6 +221,7 @@ impl<'a> Corrida<'a> {
                 (Veredicto::NoEjecutado, None)
             }
             Some(Fin::Mal { encontrado, visto, remedio }) => {
+                alcanzado = !visto.error.as_ref().is_some_and(|error| error.starts_with(wire::SIN_CONEXION));
                 (Veredicto::NoCumple, Some(self.explica(caso, encontrado, &visto, remedio)))
             }
         };
@@ -227,7 +236,7 @@ impl<'a> Corrida<'a> {
             intrusivo: caso.intrusivo,
             veredicto,
             notas: hilo.notas,
-            esperado: self.opciones.esperados.get(&caso.id).filter(|_| fallo.is_some()).cloned(),
+            esperado: self.opciones.esperados.get(&caso.id).filter(|_| fallo.is_some() && alcanzado).cloned(),
             fallo,
             inicio,
             milisegundos: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),

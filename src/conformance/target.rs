@@ -4,9 +4,25 @@ use std::net::IpAddr;
 
 use super::wire::Destino;
 
-/// Parts of host names by which test installations are known.
-const DE_PRUEBA: [&str; 12] =
-    ["test", "prueba", "dev", "desa", "qa", "uat", "stag", "sandbox", "demo", "calidad", "lab", "pre"];
+/// Words in host names by which test installations are known, alone or with a number behind.
+const DE_PRUEBA: [&str; 16] = [
+    "test",
+    "prueba",
+    "pruebas",
+    "dev",
+    "desa",
+    "desarrollo",
+    "qa",
+    "uat",
+    "staging",
+    "sandbox",
+    "demo",
+    "calidad",
+    "lab",
+    "pre",
+    "preprod",
+    "certificacion",
+];
 
 /// Scheme, host, port and path of an address.
 pub fn leer(url: &str, confia: bool) -> Result<(Destino, String), String> {
@@ -35,7 +51,16 @@ pub fn parece_produccion(destino: &Destino) -> bool {
     let local = host == "localhost" || host.ends_with(".localhost") || host.ends_with(".local") || !host.contains('.');
     // The platform's own hosts are never a component to be tested, whatever they are called.
     let platform = host.ends_with(".pide.gob.pe");
-    platform || !(local || DE_PRUEBA.iter().any(|word| host.contains(word)))
+    platform || !(local || es_de_prueba(&host))
+}
+
+/// Whether the installation's own part of a name says so. Whose it is (`x.gob.pe`) says nothing: Devida or Presidencia are
+/// no places for tests.
+fn es_de_prueba(host: &str) -> bool {
+    let owner = if host.ends_with(".pe") { 3 } else { 2 };
+    let labels: Vec<&str> = host.split('.').collect();
+    let own = labels.iter().take(labels.len().saturating_sub(owner)).flat_map(|label| label.split('-'));
+    own.map(|word| word.trim_end_matches(|c: char| c.is_ascii_digit())).any(|word| DE_PRUEBA.contains(&word))
 }
 
 #[cfg(test)]
@@ -48,9 +73,16 @@ mod tests {
 
     #[test]
     fn addresses_of_the_world_are_production_unless_their_name_says_otherwise() {
-        for url in
-            ["http://mpv.municusco.gob.pe/wsiotramite/Tramite", "https://ws6.pide.gob.pe/x", "http://200.48.1.1/x"]
-        {
+        for url in [
+            "http://mpv.municusco.gob.pe/wsiotramite/Tramite",
+            "https://ws6.pide.gob.pe/x",
+            "http://200.48.1.1/x",
+            "https://tramite.munidemo.gob.pe/x",
+            "https://mpv.munidesaguaderito.gob.pe/x",
+            "https://tramite.presidenciaficticia.gob.pe/x",
+            "https://presidencia.x.gob.pe/x",
+            "https://demo.gob.pe/x",
+        ] {
             assert!(production(url), "{url}");
         }
         for url in [
@@ -58,6 +90,7 @@ mod tests {
             "http://10.1.2.3/x",
             "http://localhost/x",
             "https://mpv-desa.x.gob.pe/",
+            "https://qa2.x.gob.pe/",
             "http://servidor/x",
         ] {
             assert!(!production(url), "{url}");

@@ -58,6 +58,10 @@ pub fn resumen(informe: &Informe) -> String {
         line("No se ejecutó, o no aplica:".into());
         reasons.into_iter().for_each(|(why, count)| line(format!("  {count:>4}  {why}")));
     }
+    if !informe.objetivo.solo.is_empty() {
+        let solo = informe.objetivo.solo.join(", ");
+        line(format!("Solo se pasó una parte (--only {solo}): no vale como prueba del componente entero"));
+    }
     line(format!("Resultado:   {}", r.conclusion.texto()));
     out
 }

@@ -115,6 +115,11 @@ pub struct Destino {
 }
 
 impl Destino {
+    /// The host without the brackets of an IPv6 address.
+    fn nombre(&self) -> &str {
+        self.host.trim_start_matches('[').trim_end_matches(']')
+    }
+
     pub fn autoridad(&self) -> String {
         let usual = if self.https { 443 } else { 80 };
         if self.port == usual { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
@@ -124,18 +129,35 @@ impl Destino {
 trait Canal: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Canal for T {}
 
+/// How an error begins that says that nobody was reached.
+pub const SIN_CONEXION: &str = "no se pudo conectar";
+
+/// Whether there is anybody at all.
+pub async fn alcanza(destino: &Destino) -> Result<(), String> {
+    let reached = abrir(destino).await.map(drop);
+    reached.map_err(|why| {
+        let Destino { host, port, .. } = destino;
+        format!(
+            "{host}:{port}: {why}. Revise la dirección de --target y que el componente esté en marcha; nada se probó"
+        )
+    })
+}
+
+async fn abrir(destino: &Destino) -> Result<TcpStream, String> {
+    let connected = timeout(CONNECT, TcpStream::connect((destino.nombre(), destino.port))).await;
+    connected
+        .map_err(|_| format!("{SIN_CONEXION} en {} s", CONNECT.as_secs()))?
+        .map_err(|e| format!("{SIN_CONEXION}: {}", crate::config::causes::in_spanish(&e)))
+}
+
 async fn conectar(destino: &Destino) -> Result<Box<dyn Canal>, String> {
-    let host = destino.host.trim_start_matches('[').trim_end_matches(']');
-    let connected = timeout(CONNECT, TcpStream::connect((host, destino.port))).await;
-    let stream = connected
-        .map_err(|_| format!("no se pudo conectar en {} s", CONNECT.as_secs()))?
-        .map_err(|e| format!("no se pudo conectar: {}", crate::config::causes::in_spanish(&e)))?;
+    let stream = abrir(destino).await?;
     stream.set_nodelay(true).ok();
     if !destino.https {
         return Ok(Box::new(stream));
     }
-    let name =
-        ServerName::try_from(host.to_owned()).map_err(|_| "el nombre del servidor no sirve para TLS".to_owned())?;
+    let name = ServerName::try_from(destino.nombre().to_owned())
+        .map_err(|_| "el nombre del servidor no sirve para TLS".to_owned())?;
     let connector = tokio_rustls::TlsConnector::from(super::tls::client(destino.confia)?);
     let tls = timeout(CONNECT, connector.connect(name, stream)).await;
     let tls = tls.map_err(|_| "la negociación TLS no terminó".to_owned())?.map_err(|e| format!("TLS: {e}"))?;

@@ -43,7 +43,7 @@ pub fn store(error: StoreError) -> Problem {
         }
         StoreError::Database(_) => {
             tracing::error!(%error, "the store's database cannot be used");
-            let detail = "La base de datos no responde ahora: vuelva a intentarlo en unos minutos; nada se guardó";
+            let detail = "La base de datos no responde ahora. Repita la misma petición en unos minutos: si alcanzó a guardarse, se reconoce";
             Problem::new(Code::AlmacenNoDisponible, detail)
         }
         StoreError::Index(_) => {

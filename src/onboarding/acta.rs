@@ -63,6 +63,10 @@ impl Prueba {
                 let what = format!("la conclusión es NO CONFORME: {} casos no cumplen", informe.resumen.no_cumple);
                 say(what, "Corrija lo que el informe señala y vuelva a pasar la suite");
             }
+            Conclusion::Incompleto if !informe.objetivo.solo.is_empty() => {
+                let what = format!("solo se pasó una parte de los casos ({})", informe.objetivo.solo.join(", "));
+                say(what, "Pase la suite entera, sin --only");
+            }
             Conclusion::Incompleto => {
                 let what = format!("la prueba está incompleta: {} casos sin ejecutar", informe.resumen.no_ejecutado);
                 say(what, "Vuelva a pasar la suite con lo que a esos casos les faltó");

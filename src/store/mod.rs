@@ -94,8 +94,9 @@ pub enum StoreError {
     /// Another process has the store open.
     #[error("el almacén {0} ya está abierto por otro proceso")]
     Locked(String),
-    /// The database does not answer, or refuses: nothing was stored; the same may succeed later.
-    #[error("la base de datos del almacén no responde: {0}")]
+    /// The database does not answer, or refuses. Where the end of a commit could not be learnt, the change may be stored: who
+    /// repeats it finds it there.
+    #[error("el almacén no está disponible: {0}. Revise el servidor y store.url")]
     Database(String),
     #[error("error del almacén: {}", in_spanish(.0))]
     Io(#[from] std::io::Error),

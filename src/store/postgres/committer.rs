@@ -69,17 +69,33 @@ pub async fn serve(shared: Arc<Shared>, mut requests: mpsc::Receiver<Request>) {
         // What is purged is decided on what is durable, not on what the same batch brings.
         let (purges, others): (Vec<_>, Vec<_>) = waiting.drain(..).partition(|(prepared, _)| prepared.purges());
         for batch in [others, purges] {
-            if !batch.is_empty() {
-                answer(&shared, batch).await;
+            for apart in answer(&shared, batch, true).await {
+                answer(&shared, vec![apart], false).await;
             }
         }
     }
 }
 
-async fn answer(shared: &Shared, batch: Vec<Request>) {
+/// Commits a batch and answers it. Gives it back if the database refuses it for what is in it and it may be `divided`: one
+/// change must not take its neighbours with it.
+async fn answer(shared: &Shared, batch: Vec<Request>, divided: bool) -> Vec<Request> {
+    if batch.is_empty() {
+        return batch;
+    }
+    let result = {
+        let prepared: Vec<&Prepared> = batch.iter().map(|(prepared, _)| &**prepared).collect();
+        insist(shared, &prepared).await
+    };
+    if let Err(failure) = &result
+        && divided
+        && batch.len() > 1
+        && !passes(failure)
+    {
+        tracing::warn!(error = %failure, changes = batch.len(), "the database refused a batch; each change by itself");
+        return batch;
+    }
     let (prepared, answers): (Vec<Box<Prepared>>, Vec<Answer>) = batch.into_iter().unzip();
-    let prepared: Vec<&Prepared> = prepared.iter().map(|prepared| &**prepared).collect();
-    match insist(shared, &prepared).await {
+    match result {
         Ok(judged) => {
             let last = judged.iter().filter_map(|judged| judged.as_ref().ok()).max();
             if let Some(last) = last {
@@ -100,6 +116,7 @@ async fn answer(shared: &Shared, batch: Vec<Request>) {
             }
         }
     }
+    Vec::new()
 }
 
 /// Commits a batch, and again while the database does not answer. What is not known to have ended is looked for first.

@@ -21,6 +21,8 @@ const LOCK: i64 = 0x6368_6173_7175_6902;
 
 /// Jobs of one entity for one destination that are looked at for one claim.
 const LANE_MAX: i64 = 32;
+/// Pairs of entity and destination that are looked at for one claim. Where there are more, chance decides which.
+const LANES_MAX: i64 = 256;
 
 pub async fn claim(shared: &Shared, claim: &Claim) -> Result<Claimed, Failure> {
     let mut client = shared.client().await?;
@@ -91,7 +93,9 @@ async fn due(shared: &Shared, transaction: &Transaction<'_>, claim: &Claim) -> R
     let closed: Vec<&str> = claim.exceptions.iter().filter(|(_, n)| **n == 0).map(|(ruc, _)| ruc.as_str()).collect();
     let free = format!("(job.owner IS NULL OR job.owner NOT IN (SELECT $1::uuid UNION ALL ({ALIVE})))");
     let sql = format!(
-        "WITH lane AS (SELECT DISTINCT entity, destination FROM job WHERE NOT dead AND NOT (destination = ANY($5))) \
+        "WITH every AS (SELECT DISTINCT entity, destination FROM job WHERE NOT dead AND NOT (destination = ANY($5)) \
+            AND (due_ns <= $2 OR woken OR due_ns > $3)), \
+         lane AS (SELECT entity, destination FROM every ORDER BY random() LIMIT {LANES_MAX}) \
          SELECT found.body, found.woken FROM lane CROSS JOIN LATERAL ( \
             (SELECT id, body, woken FROM job WHERE NOT dead AND job.entity = lane.entity \
              AND job.destination = lane.destination AND {free} AND (due_ns <= $2 OR woken OR due_ns > $3) \

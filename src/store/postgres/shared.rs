@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    config::causes::in_spanish,
     domain::{Id, Sha256},
     store::{Seq, StoreError, queue::Queue},
 };
@@ -62,17 +63,29 @@ impl Shared {
 pub enum Failure {
     #[error("{}", said(.0))]
     Database(#[from] tokio_postgres::Error),
-    #[error("no hay conexión: {0}")]
+    #[error("{}", unconnected(.0))]
     Pool(#[from] PoolError),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// What the server says is in `as_db_error`; the error alone says "db error".
+/// Why, for a person. What the server itself says is in its own language; the error alone says "db error".
 fn said(error: &tokio_postgres::Error) -> String {
-    match error.as_db_error() {
-        Some(db) => format!("{} ({})", db.message(), db.code().code()),
-        None => error.to_string(),
+    if let Some(db) = error.as_db_error() {
+        return format!("el servidor de la base de datos respondió «{}» ({})", db.message(), db.code().code());
+    }
+    match std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>()) {
+        Some(cause) => format!("no se llega al servidor de la base de datos: {}", in_spanish(cause)),
+        None if error.is_closed() => "la conexión con la base de datos se cortó".into(),
+        None => format!("la conexión con la base de datos falló: {error}"),
+    }
+}
+
+fn unconnected(error: &PoolError) -> String {
+    match error {
+        PoolError::Backend(error) => said(error),
+        PoolError::Timeout(_) => "no hubo a tiempo una conexión libre con la base de datos".into(),
+        other => format!("no hay conexión con la base de datos: {other}"),
     }
 }
 

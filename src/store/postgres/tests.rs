@@ -12,7 +12,7 @@ use crate::{
     domain::Despacho,
     store::{
         Claim, CommitError, Job, Record, SharedStore, Store,
-        samples::{at, bytes, change, despacho, documento, id, job, jobs, read, stage},
+        samples::{at, bytes, change, despacho, documento, fact, id, job, jobs, read, stage},
         suite::store_suite,
     },
 };
@@ -116,6 +116,35 @@ async fn a_database_that_goes_and_comes_back_takes_what_waited_for_it() {
         assert_eq!(committing.await.unwrap().unwrap(), u64::try_from(n).unwrap() + 1, "once, whatever was cut");
     }
     assert_eq!(store.jobs(None, 100).await.unwrap().items.len(), 21);
+    assert_eq!(store.verify().await.unwrap().damage, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_the_database_refuses_takes_no_other_with_it() {
+    let (store, guard) = store().await;
+    let url = guard.server.of(&guard.database);
+    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let refuse = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \
+                  $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '22000'; END $$; \
+                  CREATE TRIGGER poison BEFORE INSERT ON fact FOR EACH ROW WHEN (NEW.n = 1) EXECUTE FUNCTION refuse()";
+    client.batch_execute(refuse).await.unwrap();
+    // While the first holds the row, the others gather into one batch.
+    client.batch_execute("BEGIN; SELECT seq FROM head FOR UPDATE").await.unwrap();
+    let commits: Vec<_> = (0..12)
+        .map(|n| {
+            let store = Arc::clone(&store);
+            let mut change = jobs(vec![job(at(n))]);
+            change.facts = vec![fact(id(), "x"); if n % 4 == 3 { 2 } else { 1 }];
+            tokio::spawn(async move { store.commit(change).await })
+        })
+        .collect();
+    client.batch_execute("COMMIT").await.unwrap();
+    for (n, commit) in commits.into_iter().enumerate() {
+        let done = commit.await.unwrap();
+        assert_eq!(done.is_err(), n % 4 == 3, "{n}: {done:?}");
+    }
+    assert_eq!(store.jobs(None, 100).await.unwrap().items.len(), 9);
     assert_eq!(store.verify().await.unwrap().damage, Vec::<String>::new());
 }
 

@@ -20,6 +20,28 @@ print(len(cases), len(failed), len(skipped), suites.tests, suites.failures, suit
 ";
 
 #[tokio::test]
+async fn a_run_of_nothing_of_a_part_or_against_nobody_proves_nothing() {
+    let mut daemon = Daemon::prepare(Setup::of(&[LIMA]), "127.0.0.1:1");
+    daemon.run().await;
+    let (dir, url) = (tempfile::tempdir().unwrap(), daemon.soap_url());
+    let ruc = LIMA.ruc;
+    let unknown = run(dir.path(), &["--target", &url, "--ruc", ruc, "--only", "MGD-8.4,ZZZ"]).await;
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(said(&unknown).contains("no hay casos «ZZZ»"), "{}", said(&unknown));
+    let part = ["--target", &url, "--ruc", ruc, "--only", "mgd-wsdl-01", "--out", "parte", "--format", "json"];
+    let part = report(&run(dir.path(), &part).await);
+    assert_eq!((&part["resumen"]["casos"], &part["resumen"]["cumple"]), (&1.into(), &1.into()), "{part}");
+    assert_eq!(part["resumen"]["conclusion"], "INCOMPLETO");
+    let other = ["--resume", "parte", "--target", "http://127.0.0.1:1/otra"];
+    let other = run(dir.path(), &other).await;
+    assert_eq!(other.status.code(), Some(2), "{}", said(&other));
+    daemon.kill();
+    let nobody = run(dir.path(), &["--target", &url, "--ruc", ruc]).await;
+    assert_eq!(nobody.status.code(), Some(3));
+    assert!(said(&nobody).contains("la conexión fue rechazada. Revise la dirección"), "{}", said(&nobody));
+}
+
+#[tokio::test]
 async fn every_report_is_read_by_somebody_elses_program() {
     let mut daemon = Daemon::prepare(Setup::of(&[LIMA]), "127.0.0.1:1");
     daemon.run().await;

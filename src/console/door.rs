@@ -171,15 +171,12 @@ fn set_cookie(headers: &HeaderMap, name: &str, value: &str) -> Option<HeaderValu
     HeaderValue::from_str(&format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}{age}")).ok()
 }
 
-/// Where the caller is. A proxy on this machine is asked for whom it speaks.
+/// Where the caller is, as the listener knows it: it believes the proxies that the configuration names, and no other.
 fn address(request: &Request) -> Option<IpAddr> {
-    let peer = match request.extensions().get::<Peer>() {
-        Some(Peer::Network(address)) => address.ip(),
-        _ => return None,
-    };
-    let forwarded = request.headers().get("x-forwarded-for").and_then(|value| value.to_str().ok());
-    let said = forwarded.and_then(|text| text.rsplit(',').next()).and_then(|text| text.trim().parse().ok());
-    Some(if peer.is_loopback() { said.unwrap_or(peer) } else { peer })
+    match request.extensions().get::<Peer>()? {
+        Peer::Network(address) => Some(address.ip()),
+        Peer::Local => None,
+    }
 }
 
 /// Each role begins where its work is.

@@ -259,7 +259,7 @@ fn not_chosen(nuevo: &NuevoDespacho, errors: &mut [FieldError]) {
 
 async fn confirmation(console: &Console, visit: &Visit, d: &Despacho, path: &str, name: &str) -> Result<Markup, Fault> {
     let directory = console.exchange.directorio().await?;
-    let to = name_of(directory.as_ref(), &d.destino);
+    let to = name_of(directory.as_deref(), &d.destino);
     let own = console.exchange.propia(&d.entidad).map_or("", |own| own.nombre.as_str());
     Ok(layout::page(
         console,
@@ -305,7 +305,7 @@ async fn page(
     let types = console.exchange.tipos_documento().await?;
     let directory = console.exchange.directorio().await?;
     let destino = filled.destinos.first().map_or("", String::as_str);
-    let known = directory.as_ref().and_then(|d| d.entidades.iter().find(|e| e.ruc.as_str() == destino));
+    let known = directory.as_deref().and_then(|d| d.entidades.iter().find(|e| e.ruc.as_str() == destino));
     Ok(layout::page(
         console,
         visit,
@@ -438,7 +438,7 @@ pub async fn entities(
     let directory = console.exchange.directorio().await?;
     let q = wanted.q.as_deref().unwrap_or_default().trim().to_owned();
     let sought: Vec<String> = crate::exchange::listing::folded(&q).split_whitespace().map(Into::into).collect();
-    let known = directory.as_ref().map(|d| d.entidades.as_slice()).unwrap_or_default();
+    let known = directory.as_deref().map(|d| d.entidades.as_slice()).unwrap_or_default();
     let max = if wanted.formato.is_some() { SUGGESTED_MAX } else { FOUND_MAX };
     let fits = |entidad: &&crate::domain::Entidad| {
         let text = crate::exchange::listing::folded(&format!("{} {}", entidad.nombre, entidad.ruc));

@@ -80,7 +80,7 @@ pub async fn show(State(console): State<Console>, visit: Visit) -> Result<Markup
                 }
                 (certificates(&console, &visit, now))
             }
-            (counterparts(&all, directory.as_ref(), now))
+            (counterparts(&all, directory.as_deref(), now))
             p.acciones { a.boton href="/operacion/cola" { "Ver la cola" } }
         },
     ))
@@ -212,7 +212,7 @@ pub async fn queue(State(console): State<Console>, visit: Visit, Query(asked): Q
                 li { a href="/operacion/cola?solo=detenidas" aria-current=[stopped.then_some("page")] { "Detenidas" } }
             } }
             @if jobs.is_empty() { div.vacio { p { strong { @if next.is_some() { "Nada en esta parte de la cola." } @else { "No hay entregas pendientes." } } } } }
-            @else { ul.lista { @for job in &jobs { (row(job, directory.as_ref(), now)) } } }
+            @else { ul.lista { @for job in &jobs { (row(job, directory.as_deref(), now)) } } }
             (layout::pager("/operacion/cola", query, next, after.is_none()))
         },
     ))

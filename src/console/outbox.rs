@@ -38,7 +38,7 @@ pub async fn list(State(console): State<Console>, visit: Visit, Query(asked): Qu
     let store = &**console.exchange.store();
     let page = listing::find::<Despacho>(store, &visit.entidad, &filter, asked.cursor(), LIMIT).await?;
     let directory = console.exchange.directorio().await?;
-    let rows = rows(&page, directory.as_ref(), console.exchange.now());
+    let rows = rows(&page, directory.as_deref(), console.exchange.now());
     if asked.filas.is_some() {
         return Ok(Json(serde_json::json!({ "html": rows.into_string() })).into_response());
     }

@@ -55,7 +55,7 @@ pub async fn show(
     let told = console.exchange.se_cuentan(&facts).await?;
     let people = people(&console, &facts).await?;
     let directory = console.exchange.directorio().await?;
-    let name = name_of(directory.as_ref(), &despacho.destino).map(str::to_owned);
+    let name = name_of(directory.as_deref(), &despacho.destino).map(str::to_owned);
     let job = match console.exchange.trabajo(Some(&despacho.entidad), despacho.id).await {
         Ok(job) => Some(job),
         Err(ExchangeError::Terminado(_) | ExchangeError::NoExiste) => None,

@@ -19,6 +19,11 @@ pub fn desde_lima(civil: DateTime) -> Option<Timestamp> {
     LIMA.to_timestamp(civil).ok()
 }
 
+/// When the day of an instant began in Lima.
+pub fn inicio_del_dia(at: Timestamp) -> Timestamp {
+    desde_lima(en_lima(at).date().at(0, 0, 0, 0)).unwrap_or(at)
+}
+
 /// RFC 3339 and `xs:dateTime` with Lima's offset, to the second: `2026-11-21T09:30:00-05:00`.
 pub fn texto(at: Timestamp) -> String {
     en_lima(at).strftime("%Y-%m-%dT%H:%M:%S-05:00").to_string()

@@ -1,6 +1,9 @@
 //! The platform's directory of entities and catalogue of document types, kept durably and fetched anew when old.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 
@@ -15,13 +18,13 @@ use crate::{
 
 impl Exchange {
     /// The directory as last fetched; `None` if it never was.
-    pub async fn directorio(&self) -> Result<Option<Directorio>, StoreError> {
+    pub async fn directorio(&self) -> Result<Option<Arc<Directorio>>, StoreError> {
         self.store.directorio().await
     }
 
     /// The platform's document types, or the specification's until they were fetched.
     pub async fn tipos_documento(&self) -> Result<Vec<TipoDocumento>, StoreError> {
-        let fetched = self.directorio().await?.map(|d| d.tipos_documento).unwrap_or_default();
+        let fetched = self.directorio().await?.map(|d| d.tipos_documento.clone()).unwrap_or_default();
         Ok(if fetched.is_empty() { tipos_documento_conocidos() } else { fetched })
     }
 

@@ -15,6 +15,7 @@
 pub mod blobs;
 pub mod embedded;
 mod encoding;
+mod latest;
 pub mod postgres;
 mod queue;
 pub mod record;
@@ -22,6 +23,7 @@ pub mod record;
 pub(crate) mod samples;
 #[cfg(test)]
 mod suite;
+pub mod tally;
 mod validation;
 
 use std::{
@@ -40,6 +42,8 @@ pub use record::{
     ApiKey, AvisoVigente, Avisos, Directorio, EstadoWebhook, Fact, FactAt, Idempotencia, Job, JobKind, PausaWebhook,
     Record, Retenido, Rol, TextosVistos, Usuario,
 };
+
+use tally::{Line, Lines};
 
 use crate::{
     config::causes::in_spanish,
@@ -362,10 +366,14 @@ pub trait Store: Send + Sync + 'static {
     async fn usuario_by_cuenta(&self, cuenta: &str) -> Result<Option<Usuario>, StoreError>;
     async fn usuarios(&self) -> Result<Vec<Usuario>, StoreError>;
     async fn idempotencia(&self, entidad: &Ruc, key: &str) -> Result<Option<Idempotencia>, StoreError>;
-    async fn directorio(&self) -> Result<Option<Directorio>, StoreError>;
+    /// Read again only if it changed.
+    async fn directorio(&self) -> Result<Option<Arc<Directorio>>, StoreError>;
     async fn textos(&self) -> Result<Option<TextosVistos>, StoreError>;
     async fn avisos(&self) -> Result<Option<Avisos>, StoreError>;
     async fn webhook(&self, id: Id) -> Result<Option<EstadoWebhook>, StoreError>;
+
+    /// How many exchanges were made on the wanted days, oldest first; where there are none there is no line.
+    async fn lines(&self, wanted: &Lines<'_>) -> Result<Vec<Line>, StoreError>;
 
     /// Exchanges of every entity by id, oldest first, at most `limit` (at least 1), after `after`.
     async fn kept(&self, which: Kept, after: Option<Id>, limit: usize) -> Result<Page<Record>, StoreError>;

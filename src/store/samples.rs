@@ -96,6 +96,11 @@ pub fn documento(staged: &Staged) -> Documento {
     Documento { nombre: "oficio.pdf".into(), bytes: staged.bytes, sha256: staged.sha256.clone(), firmas: None }
 }
 
+/// A document that is in no store.
+pub fn documento_de_nada() -> Documento {
+    Documento { nombre: "oficio.pdf".into(), bytes: 0, sha256: sha256(b""), firmas: None }
+}
+
 pub fn despacho(documento: Documento) -> Despacho {
     let id = id();
     Despacho {

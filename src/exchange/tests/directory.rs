@@ -37,7 +37,7 @@ async fn an_empty_list_is_a_failure_and_the_known_one_stays() {
     *world.platform.listed.lock().unwrap() = Some(Vec::new());
     let refused = world.exchange.actualizar_directorio(&Actor::local()).await;
     assert!(matches!(refused, Err(ExchangeError::Platform(PlatformError { falla: Falla::RespuestaVacia, .. }))));
-    assert_eq!(world.exchange.directorio().await.unwrap(), Some(known));
+    assert_eq!(world.exchange.directorio().await.unwrap().as_deref(), Some(&known));
 }
 
 #[tokio::test]

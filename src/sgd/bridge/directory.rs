@@ -1,5 +1,7 @@
 //! The entities of a category, from the directory that is kept here.
 
+use std::sync::Arc;
+
 use axum::{
     extract::State,
     response::{IntoResponse, Response},
@@ -31,7 +33,7 @@ async fn entities(bridge: &Bridge, caller: &Caller, categoria: &str) -> Result<R
     let wanted = wanted.ok_or_else(|| Failure::unexpected("La categoría (sidcatent) es un número del 1 al 8"))?;
     let directorio = match bridge.exchange().directorio().await? {
         Some(directorio) => directorio,
-        None => bridge.exchange().actualizar_directorio(&caller.actor()).await?,
+        None => Arc::new(bridge.exchange().actualizar_directorio(&caller.actor()).await?),
     };
     let listed = directorio.entidades.iter().filter(|one| one.categoria == wanted && directorio.vigente(&one.ruc));
     let listed: Vec<Listed<'_>> = listed.map(|one| Listed { vnoment: &one.nombre, vrucent: &one.ruc }).collect();
@@ -41,5 +43,5 @@ async fn entities(bridge: &Bridge, caller: &Caller, categoria: &str) -> Result<R
 /// An entity's name, if the directory knows it.
 pub async fn name_of(bridge: &Bridge, ruc: &Ruc) -> Result<Option<String>, Failure> {
     let directorio = bridge.exchange().directorio().await?;
-    Ok(directorio.and_then(|known| known.entidades.into_iter().find(|one| one.ruc == *ruc)).map(|one| one.nombre))
+    Ok(directorio.and_then(|known| Some(known.entidades.iter().find(|one| one.ruc == *ruc)?.nombre.clone())))
 }

@@ -26,7 +26,10 @@ use crate::{
     store::{
         ApiKey, Avisos, BlobReader, BlobWriter, Change, Claim, Claimed, CommitError, Cursor, Directorio, EstadoWebhook,
         FactAt, Idempotencia, Job, Kept, Listing, Named, Numbered, Page, RawEntry, Record, Seq, Standing, Store,
-        StoreError, TextosVistos, UniqueKey, Usuario, Verification, blobs::blocking, queue::Queue,
+        StoreError, TextosVistos, UniqueKey, Usuario, Verification,
+        blobs::blocking,
+        queue::Queue,
+        tally::{Line, Lines},
     },
 };
 
@@ -209,11 +212,17 @@ impl Store for EmbeddedStore {
         }))
     }
 
-    async fn directorio(&self) -> Result<Option<Directorio>, StoreError> {
-        Ok(self.read(|lookup| lookup.record(Directorio::ID))?.and_then(|record| match record {
-            Record::Directorio(directorio) => Some(*directorio),
-            _ => None,
-        }))
+    async fn directorio(&self) -> Result<Option<Arc<Directorio>>, StoreError> {
+        let version = self.read(|lookup| lookup.stored(Directorio::ID))?.map(|stored| stored.version);
+        if let Some(known) = self.shared.directory.of(version) {
+            return Ok(Some(known));
+        }
+        let read = self.read(|lookup| lookup.record(Directorio::ID))?;
+        Ok(self.shared.directory.keep(read))
+    }
+
+    async fn lines(&self, wanted: &Lines<'_>) -> Result<Vec<Line>, StoreError> {
+        self.read(|lookup| lookup.lines(wanted))
     }
 
     async fn textos(&self) -> Result<Option<TextosVistos>, StoreError> {

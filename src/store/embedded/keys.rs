@@ -13,7 +13,7 @@ pub const APPLIED: &[u8] = b"mapplied";
 pub const PACK_END: &[u8] = b"mpack";
 /// The layout of the index; another one means a rebuild.
 pub const FORMAT: &[u8] = b"mformat";
-pub const FORMAT_VALUE: &[u8] = b"7";
+pub const FORMAT_VALUE: &[u8] = b"8";
 
 pub const RECORDS: &[u8] = b"r";
 pub const API_KEYS: &[u8] = b"k";
@@ -132,6 +132,11 @@ pub fn erasing(placed: &Placed) -> Vec<u8> {
 pub fn erasing_of(key: &[u8]) -> Option<Placed> {
     let (sha256, place) = key.get(1..)?.split_first_chunk::<32>()?;
     Placed::from_value(&Sha256::from_digest(sha256), place)
+}
+
+/// A line of [`tally`](crate::store::tally), by its own key.
+pub fn line(of: &[u8]) -> Vec<u8> {
+    key(b'o', &[of])
 }
 
 pub fn api_key(id: Id) -> Vec<u8> {

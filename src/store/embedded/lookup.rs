@@ -16,7 +16,10 @@ use super::{
 };
 use crate::{
     domain::{Cuo, Id, Ruc, Sha256},
-    store::{Cursor, Fact, FactAt, Job, Kept, Named, Numbered, RawEntry, Record, Seq, StoreError, UniqueKey},
+    store::{
+        Cursor, Fact, FactAt, Job, Kept, Named, Numbered, RawEntry, Record, Seq, StoreError, UniqueKey,
+        tally::{Line, Lines},
+    },
 };
 
 /// Most arrivals told for one CUO.
@@ -231,6 +234,23 @@ impl<'a> Lookup<'a> {
     /// Ids of a list of the kept, oldest first, and whether there are more.
     pub fn kept(&self, which: Kept, after: Option<Id>, limit: usize) -> Result<(Vec<Id>, bool), IndexError> {
         self.page(keys::kept(which), Forward, after, limit)
+    }
+
+    /// Lines of counts, oldest first.
+    pub fn lines(&self, wanted: &Lines<'_>) -> Result<Vec<Line>, IndexError> {
+        let (before, end) = wanted.range();
+        let (prefix, before, end) = (keys::line(&wanted.prefix()), keys::line(&before), keys::line(&end));
+        let (mut lines, mut wrong) = (Vec::new(), false);
+        self.index.scan(&prefix, Some(&before), Forward, &mut |key, value| {
+            if key >= end.as_slice() {
+                return ControlFlow::Break(());
+            }
+            let line = key.get(1..).and_then(|key| wanted.line(key, value));
+            wrong |= line.is_none();
+            lines.extend(line);
+            ControlFlow::Continue(())
+        })?;
+        if wrong { Err(IndexError::new("a line of counts in the index does not read back")) } else { Ok(lines) }
     }
 
     /// A stored document and who names it.

@@ -31,6 +31,7 @@ use crate::{
     store::{
         Change, CommitError, Fact, Seq, StoreError,
         blobs::{disk_refuses, lock},
+        latest::Latest,
         queue::Queue,
     },
 };
@@ -95,6 +96,7 @@ pub fn open(dir: &Path, options: &Options) -> Result<Opened, StoreError> {
         index: RwLock::new(IndexState::Ready(index)),
         queue: Mutex::new(queue),
         published: watch::Sender::new(next - 1),
+        directory: Latest::default(),
         _lock: lock,
     });
     let refused = |shared, why| Box::new(Refused { shared, options: options.clone(), why, known });

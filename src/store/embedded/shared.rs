@@ -19,7 +19,7 @@ use super::{
     recovery::index_failed,
     view::ViewError,
 };
-use crate::store::{Seq, StoreError, queue::Queue};
+use crate::store::{Seq, StoreError, latest::Latest, queue::Queue};
 
 pub struct Shared {
     pub data_dir: PathBuf,
@@ -34,6 +34,7 @@ pub struct Shared {
     /// The jobs that are not dead, as of the last batch.
     pub queue: Mutex<Queue>,
     pub published: watch::Sender<Seq>,
+    pub directory: Latest,
     /// Held as long as anything of the store is in use.
     pub _lock: File,
 }

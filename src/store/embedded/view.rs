@@ -12,8 +12,11 @@ use super::{
     segment::Place,
 };
 use crate::{
-    domain::{Id, Purga, Sha256},
-    store::{Cursor, Job, JobKind, Kept, Record, Seq, StoreError, UniqueKey},
+    domain::{Id, Purga, Ruc, Sha256},
+    store::{
+        Cursor, Job, JobKind, Kept, Record, Seq, StoreError, UniqueKey,
+        tally::{Counts, Tally},
+    },
 };
 
 /// Most of those who name a document that are told: one more than the purged one is enough to keep it.
@@ -36,6 +39,8 @@ pub struct Stored {
     pub seq: Seq,
     /// The state it is listed under; empty if it is not listed.
     pub estado: String,
+    /// What it counts as, if it is an exchange.
+    pub tally: Option<Tally>,
 }
 
 impl Stored {
@@ -43,6 +48,8 @@ impl Stored {
         let mut value = self.version.to_le_bytes().to_vec();
         value.extend_from_slice(&self.seq.to_le_bytes());
         value.extend_from_slice(self.estado.as_bytes());
+        value.push(0);
+        value.extend(self.tally.iter().flat_map(Tally::to_bytes));
         value
     }
 
@@ -50,7 +57,10 @@ impl Stored {
         let mut fields = Fields(value);
         let mut read = || {
             let (version, seq) = (fields.u32()?, fields.u64()?);
-            Some(Self { version, seq, estado: std::str::from_utf8(fields.0).ok()?.to_owned() })
+            let end = fields.0.iter().position(|byte| *byte == 0)?;
+            let (estado, tally) = (fields.0.get(..end)?, fields.0.get(end + 1..)?);
+            let tally = if tally.is_empty() { None } else { Some(Tally::from_bytes(tally)?) };
+            Some(Self { version, seq, estado: std::str::from_utf8(estado).ok()?.to_owned(), tally })
         };
         read().ok_or_else(|| IndexError::new("a record in the index does not read back"))
     }
@@ -101,11 +111,13 @@ impl<'a> View<'a> {
         let id = record.id();
         let listed = keys::listed(record);
         let estado = listed.as_ref().map_or("", |(_, _, estado)| estado);
+        let tally = Tally::of(record);
         if let Some((kind, entidad, estado)) = listed {
-            let before = self.stored(id)?.map(|before| before.estado);
-            if let Some(before) = before.filter(|before| before != estado) {
-                self.remove(keys::with(keys::listing(kind, entidad, Some(&before)), id.as_bytes()));
+            let before = self.stored(id)?;
+            if let Some(before) = before.as_ref().map(|before| &before.estado).filter(|before| *before != estado) {
+                self.remove(keys::with(keys::listing(kind, entidad, Some(before)), id.as_bytes()));
             }
+            self.count(entidad, before.and_then(|before| before.tally).as_ref(), tally.as_ref())?;
             self.put(keys::with(keys::listing(kind, entidad, None), id.as_bytes()), Vec::new());
             self.put(keys::with(keys::listing(kind, entidad, Some(estado)), id.as_bytes()), Vec::new());
             // A number never changes once it is there.
@@ -133,8 +145,30 @@ impl<'a> View<'a> {
             | Record::Avisos(_)
             | Record::Webhook(_) => {}
         }
-        let stored = Stored { version: record.version(), seq, estado: estado.to_owned() };
+        let stored = Stored { version: record.version(), seq, estado: estado.to_owned(), tally };
         self.put(keys::record(id), stored.to_value());
+        Ok(())
+    }
+
+    /// Takes from the lines what an exchange counted as, and adds what it counts as now.
+    fn count(&mut self, entidad: &Ruc, before: Option<&Tally>, now: Option<&Tally>) -> Result<(), IndexError> {
+        if before == now {
+            return Ok(());
+        }
+        let steps = before.map(|tally| (tally, false)).into_iter().chain(now.map(|tally| (tally, true)));
+        for (tally, more) in steps {
+            for key in tally.keys(entidad).map(|key| keys::line(&key)) {
+                let wrong = || IndexError::new("a line of counts in the index does not read back");
+                let line = self.get(&key)?.map(|value| Counts::from_bytes(&value).ok_or_else(wrong)).transpose()?;
+                let mut line = line.unwrap_or_default();
+                if more {
+                    line.add(tally)
+                } else {
+                    line.take(tally)
+                }
+                if line.is_empty() { self.remove(key) } else { self.put(key, line.to_bytes()) }
+            }
+        }
         Ok(())
     }
 

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Address, Options, WAITING_MAX,
     committer::{self, Prepared, Request},
-    documents, jobs, migrations, presence,
+    counting, documents, jobs, migrations, presence,
     read::{self, Listed},
     rows::{API_KEY, USUARIO},
     shared::{Failure, Shared},
@@ -31,7 +31,12 @@ use crate::{
     store::{
         ApiKey, Avisos, BlobReader, BlobWriter, Change, Claim, Claimed, CommitError, Cursor, Directorio, EstadoWebhook,
         FactAt, Idempotencia, Job, Kept, Listing, Named, Numbered, Page, RawEntry, Record, Seq, Standing, Store,
-        StoreError, TextosVistos, UniqueKey, Usuario, Verification, blobs::lock, encoding, queue::Queue,
+        StoreError, TextosVistos, UniqueKey, Usuario, Verification,
+        blobs::lock,
+        encoding,
+        latest::Latest,
+        queue::Queue,
+        tally::{Line, Lines},
     },
 };
 
@@ -70,6 +75,7 @@ impl PostgresStore {
             pool,
             incoming,
             published: watch::Sender::new(super::shared::unsigned(head)),
+            directory: Latest::default(),
             me: identity()?,
             leases: Mutex::new(HashMap::new()),
             queue: Mutex::new(Queue::default()),
@@ -243,12 +249,16 @@ impl Store for PostgresStore {
         .await
     }
 
-    async fn directorio(&self) -> Result<Option<Directorio>, StoreError> {
-        self.record(Directorio::ID, |record| match record {
-            Record::Directorio(directorio) => Some(*directorio),
-            _ => None,
-        })
-        .await
+    async fn directorio(&self) -> Result<Option<Arc<Directorio>>, StoreError> {
+        let version = read::version(&self.shared, Directorio::ID).await?;
+        if let Some(known) = self.shared.directory.of(version) {
+            return Ok(Some(known));
+        }
+        Ok(self.shared.directory.keep(read::record(&self.shared, Directorio::ID).await?))
+    }
+
+    async fn lines(&self, wanted: &Lines<'_>) -> Result<Vec<Line>, StoreError> {
+        Ok(counting::lines(&self.shared, wanted).await?)
     }
 
     async fn textos(&self) -> Result<Option<TextosVistos>, StoreError> {

@@ -1,18 +1,24 @@
 //! Brings the database to what this version needs. Forward only; each step in a transaction of its own, one daemon at a time.
 
-use super::shared::{Failure, damaged};
+use super::{
+    counting,
+    shared::{Failure, damaged},
+};
 use deadpool_postgres::Client;
 
 /// What the lock is named after.
 const LOCK: i64 = 0x6368_6173_7175_6901;
 
 /// In order. A step that was released never changes.
-const STEPS: [&str; 1] = [include_str!("schema.sql")];
+const STEPS: [&str; 2] = [include_str!("schema.sql"), include_str!("counts.sql")];
 
 /// A version of the schema beyond ours is fine as long as it says so: what is added later must leave what is here as it is.
 pub async fn run(client: &mut Client) -> Result<(), Failure> {
     client.query_one("SELECT pg_advisory_lock($1)", &[&LOCK]).await?;
-    let done = steps(client).await;
+    let done = match steps(client).await {
+        Ok(()) => counting::catch_up(client).await,
+        failed => failed,
+    };
     client.query_one("SELECT pg_advisory_unlock($1)", &[&LOCK]).await?;
     done
 }

@@ -27,6 +27,7 @@
 
 mod address;
 mod committer;
+mod counting;
 mod documents;
 mod handle;
 mod jobs;

@@ -43,6 +43,13 @@ pub async fn record(shared: &Shared, id: Id) -> Result<Option<Record>, Failure> 
     rows.first().map(record_in).transpose()
 }
 
+/// Which version of a record is in the store.
+pub async fn version(shared: &Shared, id: Id) -> Result<Option<u32>, Failure> {
+    let rows = query(shared, "SELECT version FROM record WHERE id = $1", &[&id]).await?;
+    let version: Option<i64> = rows.first().map(|row| row.try_get(0)).transpose()?;
+    Ok(version.and_then(|version| u32::try_from(version).ok()))
+}
+
 pub async fn by_unique(shared: &Shared, key: &UniqueKey) -> Result<Option<Record>, Failure> {
     let sql = "SELECT record.body FROM unique_key JOIN record USING (id) WHERE unique_key.key = $1";
     let rows = query(shared, sql, &[&key.digest()]).await?;

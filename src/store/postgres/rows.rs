@@ -8,6 +8,7 @@ use tokio_postgres::types::ToSql;
 
 use super::{
     committer::Prepared,
+    counting,
     known::{Known, names, raw},
     shared::{Failure, signed},
 };
@@ -86,6 +87,7 @@ impl<'a> Rows<'a> {
     pub async fn write(mut self, transaction: &Transaction<'_>, known: &Known, all: &[Id]) -> Result<(), Failure> {
         self.name_facts(known);
         self.write_entries(transaction).await?;
+        counting::count(transaction, &self.records.values().copied().collect::<Vec<_>>()).await?;
         self.write_records(transaction).await?;
         self.write_jobs(transaction).await?;
         self.write_documents(transaction, known, all).await?;
@@ -129,14 +131,15 @@ impl<'a> Rows<'a> {
         let purged: Vec<bool> = records().map(|record| record.purga().is_some()).collect();
         let held: Vec<bool> = records().map(|record| record.bloqueo().is_some()).collect();
         let bodies: Vec<Vec<u8>> = records().map(|record| json(*record)).collect::<Result<_, _>>()?;
-        let sql = "INSERT INTO record (id, version, kind, entity, state, number, cuo, purged, held, body) \
+        let tallies: Vec<Option<Vec<u8>>> = records().map(|record| counting::noted(record)).collect();
+        let sql = "INSERT INTO record (id, version, kind, entity, state, number, cuo, purged, held, body, tally) \
                    SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::smallint[], $4::text[], $5::text[], $6::bytea[], \
-                   $7::text[], $8::boolean[], $9::boolean[], $10::bytea[]) \
+                   $7::text[], $8::boolean[], $9::boolean[], $10::bytea[], $11::bytea[]) \
                    ON CONFLICT (id) DO UPDATE SET version = excluded.version, state = excluded.state, \
                    number = excluded.number, cuo = excluded.cuo, purged = excluded.purged, held = excluded.held, \
-                   body = excluded.body";
+                   body = excluded.body, tally = excluded.tally";
         let values: &[&(dyn ToSql + Sync)] =
-            &[&ids, &versions, &kinds, &entities, &states, &numbers, &cuos, &purged, &held, &bodies];
+            &[&ids, &versions, &kinds, &entities, &states, &numbers, &cuos, &purged, &held, &bodies, &tallies];
         run(transaction, sql, values).await?;
 
         let (keys, owners): (Vec<&Vec<u8>>, Vec<Id>) = self.owners.iter().map(|(key, id)| (key, *id)).unzip();

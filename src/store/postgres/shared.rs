@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::causes::in_spanish,
     domain::{Id, Sha256},
-    store::{Seq, StoreError, queue::Queue},
+    store::{Seq, StoreError, latest::Latest, queue::Queue},
 };
 
 /// Where the database tells what was committed: the number of the last entry; or nothing, where jobs are due.
@@ -25,6 +25,7 @@ pub struct Shared {
     pub pool: Pool,
     pub incoming: PathBuf,
     pub published: watch::Sender<Seq>,
+    pub directory: Latest,
     /// This daemon, as long as it runs.
     pub me: Id,
     /// Until when we hold which jobs, by the clock that nobody sets.

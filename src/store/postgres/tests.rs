@@ -9,11 +9,12 @@ use std::{
 
 use super::*;
 use crate::{
-    domain::Despacho,
+    domain::{Despacho, EstadoDespacho},
     store::{
         Claim, CommitError, Job, Record, SharedStore, Store,
-        samples::{at, bytes, change, despacho, documento, fact, id, job, jobs, read, stage},
+        samples::{at, bytes, change, despacho, documento, fact, id, job, jobs, read, ruc, stage},
         suite::store_suite,
+        tally,
     },
 };
 
@@ -159,4 +160,38 @@ fn claim(limit: usize) -> Claim {
         exceptions: HashMap::new(),
         in_doubt: HashSet::new(),
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_committed_before_there_were_counts_is_counted_at_the_next_start() {
+    let (server, folder) = (testing::Server::new().await, tempfile::tempdir().unwrap());
+    let url = server.database().await;
+    let store = open(&url, &folder).await;
+    let staged = stage(&*store, &bytes(1, 100)).await;
+    let made = [despacho(documento(&staged)), despacho(documento(&staged))];
+    let mut documents = vec![staged];
+    for one in &made {
+        let brought = std::mem::take(&mut documents);
+        store.commit(change(Record::Despacho(Box::new(one.clone())), brought)).await.unwrap();
+    }
+    let days = (tally::day_of(at(0)), tally::day_of(at(0)));
+    let entidad = ruc(1);
+    let wanted = tally::Lines { entidad: &entidad, kind: tally::Kind::Despachos, days, by_counterpart: true };
+    let expected = store.lines(&wanted).await.unwrap();
+    assert_eq!(expected.len(), 1);
+    store.close().await.unwrap();
+    drop(store);
+    // As a daemon of before would have left it.
+    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+    let connection = tokio::spawn(connection);
+    client.batch_execute("UPDATE record SET tally = NULL; DELETE FROM line").await.unwrap();
+    drop(client);
+    connection.await.unwrap().unwrap();
+    let store = open(&url, &folder).await;
+    assert_eq!(store.lines(&wanted).await.unwrap(), expected);
+    // And what changes after that is counted once.
+    let changed = Despacho { version: 2, estado: EstadoDespacho::Anulado, ..made[0].clone() };
+    store.commit(change(Record::Despacho(Box::new(changed)), vec![])).await.unwrap();
+    let counts = &store.lines(&wanted).await.unwrap()[0].counts;
+    assert_eq!((counts.despachos(EstadoDespacho::Anulado), counts.despachos(EstadoDespacho::Pendiente)), (1, 1));
 }

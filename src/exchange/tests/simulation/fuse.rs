@@ -14,6 +14,7 @@ use crate::{
         ApiKey, Avisos, BlobReader, BlobWriter, Change, Claim, Claimed, CommitError, Cursor, Directorio, EstadoWebhook,
         FactAt, Idempotencia, Job, Kept, Listing, Named, Numbered, Page, RawEntry, Record, Seq, SharedStore, Standing,
         Store, StoreError, TextosVistos, Usuario, Verification,
+        tally::{Line, Lines},
     },
 };
 
@@ -156,8 +157,12 @@ impl Store for Fuse {
         self.alive()?.textos().await
     }
 
-    async fn directorio(&self) -> Result<Option<Directorio>, StoreError> {
+    async fn directorio(&self) -> Result<Option<Arc<Directorio>>, StoreError> {
         self.alive()?.directorio().await
+    }
+
+    async fn lines(&self, wanted: &Lines<'_>) -> Result<Vec<Line>, StoreError> {
+        self.alive()?.lines(wanted).await
     }
 
     async fn facts(&self, after: Cursor, entidad: Option<&Ruc>, limit: usize) -> Result<Vec<FactAt>, StoreError> {

@@ -16,17 +16,18 @@ use serde_json::json;
 
 use super::{Failure, Format, FormatOption, causes, identities, output, runtime};
 use crate::{
+    config::words,
     conformance::{
-        self,
         case::{Catalogo, Lado},
         compare, html, junit,
         operator::Operador,
         pdf,
         platform::Plataforma,
-        report::{Conclusion, Informe},
+        report::{Conclusion, Informe, Resultado},
         resume::Avance,
         runner::{Corrida, Opciones, Perfil, contraparte, pedido},
-        target, terminal,
+        target,
+        terminal::{self, cuantos},
     },
     domain::Ruc,
     exchange::{Clock, SystemClock},
@@ -77,6 +78,9 @@ pub struct Run {
     /// Solo los casos cuyo identificador empieza así, o los de este grupo; se repite
     #[arg(long, value_name = "CASO", value_delimiter = ',')]
     only: Vec<String>,
+    /// Corre aunque lo que responde no parezca un wsiotramite
+    #[arg(long)]
+    force: bool,
     /// Solo dice qué haría; no envía nada
     #[arg(long)]
     dry_run: bool,
@@ -133,7 +137,7 @@ pub struct Run {
 
 #[derive(Args)]
 pub struct List {
-    /// Solo los de este perfil: receptor o emisor
+    /// Solo los de este perfil: receptor, emisor o completo
     #[arg(long, value_name = "PERFIL", hide_possible_values = true)]
     profile: Option<PerfilOpcion>,
     #[command(flatten)]
@@ -209,7 +213,7 @@ struct Desviacion {
 fn desviaciones(path: &Path, catalogo: &Catalogo) -> Result<BTreeMap<String, String>, Failure> {
     let text = leer_archivo(path)?;
     let wrong = |why: String| Failure::Usage(format!("{}: {why}", path.display()));
-    let read: Desviaciones = toml::from_str(&text).map_err(|e| wrong(e.to_string()))?;
+    let read: Desviaciones = toml::from_str(&text).map_err(|e| wrong(words::of_toml(&text, &e)))?;
     let unknown = read.desviacion.iter().find(|d| !catalogo.casos.iter().any(|c| c.id == d.caso));
     if let Some(d) = unknown {
         return Err(wrong(format!("no hay un caso «{}»; véalos con: chasqui conformance list", d.caso)));
@@ -217,9 +221,12 @@ fn desviaciones(path: &Path, catalogo: &Catalogo) -> Result<BTreeMap<String, Str
     Ok(read.desviacion.into_iter().map(|d| (d.caso, d.motivo)).collect())
 }
 
-/// What CUOs of a run begin with: no real one does (`conformance::template`).
-fn prefijo_cuo(clock: &dyn Clock) -> String {
-    format!("99{:05}", clock.now().as_second().rem_euclid(100_000))
+/// What CUOs of a run begin with: no real one does (`conformance::template`). `usado`: by the run that goes on, which gave
+/// numbers with it that must not be given again.
+fn prefijo_cuo(clock: &dyn Clock, usado: Option<&str>) -> String {
+    let of = |seed: i64| format!("99{:05}", seed.rem_euclid(100_000));
+    let seed = clock.now().as_second();
+    Some(of(seed)).filter(|fresh| Some(fresh.as_str()) != usado).unwrap_or_else(|| of(seed + 1))
 }
 
 impl Run {
@@ -239,18 +246,22 @@ impl Run {
         let identidad = self.sign.identidad()?;
         let plataforma = match self.platform {
             Some(listen) if !self.dry_run => {
-                // A run that goes on must give no CUO a second time: here each gives its own.
-                let opened = Plataforma::abrir(listen, prefijo_cuo(&*clock), Arc::clone(&clock)).await;
+                // A run that goes on must give no CUO a second time: here each gives its own. In a new one platform and
+                // suite share the prefix, so that all that is left behind is found by it.
+                let usado = reanudado.as_ref().map(|(_, r)| r.objetivo.prefijo_cuo.as_str());
+                let prefijo = usado.map_or_else(|| opciones.prefijo_cuo.clone(), |_| prefijo_cuo(&*clock, usado));
+                let opened = Plataforma::abrir(listen, prefijo, Arc::clone(&clock)).await;
                 Some(opened.map_err(Failure::Failed)?)
             }
             _ => None,
         };
         let mut corrida = Corrida::nueva(catalogo, &opciones, plataforma, self.operador()?);
         if self.dry_run {
-            return ensayo(&corrida, catalogo);
+            ensayo(&corrida, reanudado.as_ref().map(|(_, r)| &r.hechos));
+            return Ok(());
         }
-        if opciones.perfil != Perfil::Emisor {
-            conformance::alcanza(&opciones.destino).await.map_err(Failure::Unreachable)?;
+        if opciones.perfil != Perfil::Emisor && !self.force {
+            corrida.reconoce().await.map_err(Failure::Unreachable)?;
         }
         let (mut avance, inicio, hechos) = match reanudado {
             Some((avance, reanudado)) => {
@@ -326,11 +337,11 @@ impl Run {
                 Some(_) => Perfil::Completo,
                 None => self.profile.into(),
             },
-            solo: self.only.clone(),
+            solo: antes.filter(|_| self.only.is_empty()).map_or_else(|| self.only.clone(), |o| o.solo.clone()),
             intrusivo: antes.map_or(self.intrusive, |o| o.intrusivo),
             espera: Duration::from_secs(self.timeout),
             espera_operador: Duration::from_secs(self.wait.unwrap_or(if self.ask { 600 } else { 60 })),
-            prefijo_cuo: antes.map_or_else(|| prefijo_cuo(&*clock), |o| o.prefijo_cuo.clone()),
+            prefijo_cuo: antes.map_or_else(|| prefijo_cuo(&*clock, None), |o| o.prefijo_cuo.clone()),
             esperados,
             clock,
         })
@@ -432,24 +443,36 @@ impl Report {
             output::say(compare::lineas(&found).trim_end());
         }
         let worse = found.iter().filter(|d| d.cambio == compare::Cambio::Empeora).count();
-        if worse > 0 { Err(Failure::Failed(format!("{worse} casos empeoran"))) } else { Ok(()) }
+        if worse > 0 { Err(Failure::Failed(cuantos(worse, "caso empeora", "casos empeoran"))) } else { Ok(()) }
     }
 }
 
 fn lee_informe(path: &Path) -> Result<Informe, Failure> {
     let text = leer_archivo(path)?;
-    Informe::de_json(&text)
-        .map_err(|e| Failure::Usage(format!("{} no es un informe de conformidad: {e}", path.display())))
+    Informe::de_json(&text).map_err(|e| {
+        Failure::Usage(format!(
+            "{} no es un informe de «chasqui conformance run»: {}",
+            path.display(),
+            words::of_json(&e)
+        ))
+    })
 }
 
-fn ensayo(corrida: &Corrida<'_>, catalogo: &Catalogo) -> Result<(), Failure> {
+/// Tells what would run: all that was asked for and has not ended in the run that goes on.
+fn ensayo(corrida: &Corrida<'_>, hechos: Option<&BTreeMap<String, Resultado>>) {
+    let ended = |id: &str| hechos.is_some_and(|hechos| hechos.contains_key(id));
     let chosen = corrida.elegidos();
-    for caso in &chosen {
+    let left: Vec<_> = chosen.iter().filter(|caso| !ended(&caso.id)).collect();
+    for caso in &left {
         let attack = if caso.intrusivo { "  (intrusivo)" } else { "" };
         output::say(&format!("{:<20} {}{attack}", caso.id, caso.titulo));
     }
-    output::say(&format!("{} casos de {}; nada se envió", chosen.len(), catalogo.casos.len()));
-    Ok(())
+    let done = match hechos {
+        Some(_) => format!("; {} ya terminaron", chosen.len() - left.len()),
+        None => String::new(),
+    };
+    let total = corrida.catalogo.casos.len();
+    output::say(&format!("{} por correr, de {total}{done}; nada se envió", cuantos(left.len(), "caso", "casos")));
 }
 
 impl List {
@@ -476,13 +499,14 @@ impl List {
             if of.is_empty() {
                 continue;
             }
-            output::say(&format!("\n{nombre} ({id}, {} casos)", of.len()));
+            output::say(&format!("\n{nombre} ({id}, {})", cuantos(of.len(), "caso", "casos")));
             for caso in of {
                 let attack = if caso.intrusivo { "  (intrusivo)" } else { "" };
                 output::say(&format!("  {:<20} {}{attack}", caso.id, caso.titulo));
+                output::say(&format!("  {:<20} Se exige: {} ({})", "", caso.exige, caso.fuente));
             }
         }
-        output::say(&format!("\n{} casos", casos.len()));
+        output::say(&format!("\n{}", cuantos(casos.len(), "caso", "casos")));
         Ok(())
     }
 }

@@ -111,6 +111,7 @@ fn complaint(error: &clap::Error) -> String {
             let why = std::error::Error::source(error).map(|why| format!(": {}", reason(&why.to_string())));
             format!("«{given}» no vale para {arg}{}", why.unwrap_or_default())
         }
+        ErrorKind::ArgumentConflict if arg == value(ContextKind::PriorArg) => format!("{arg} se da una sola vez"),
         ErrorKind::ArgumentConflict => format!("{arg} no va junto con {}", value(ContextKind::PriorArg)),
         ErrorKind::TooManyValues => format!("{arg} no lleva el valor «{given}»"),
         _ => error.render().to_string(),
@@ -162,6 +163,7 @@ mod tests {
             ),
             ("chasqui simulator --listen aquí", "«aquí» no vale para --listen <DIRECCIÓN>: se escribe IP:PUERTO"),
             ("chasqui store", "incomplete: El almacén de datos"),
+            ("chasqui serve --config a --config b", "--config <ARCHIVO> se da una sola vez"),
             ("chasqui serve", "fine"),
         ] {
             assert_eq!(wrong(line), expected, "{line}");

@@ -17,7 +17,7 @@ mod tables;
 pub mod tls;
 pub mod unit;
 pub mod webhook;
-mod words;
+pub mod words;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},

@@ -54,6 +54,59 @@ pub fn of_value(message: &str) -> String {
     message.to_owned()
 }
 
+/// Why a JSON text is not what it should be, with its place.
+pub fn of_json(error: &serde_json::Error) -> String {
+    let said = error.to_string();
+    let what = match error.is_data() {
+        true => of_value(said.rsplit_once(" at line ").map_or(said.as_str(), |(what, _)| what)),
+        false => of_json_syntax(error).to_owned(),
+    };
+    match error.line() {
+        0 => what,
+        line => format!("línea {line}, columna {}: {what}", error.column()),
+    }
+}
+
+/// Why a file of TOML is not what it should be, with its line and, for an unknown key, the one that was meant.
+pub fn of_toml(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.lines().count().max(1) + usize::from(before.ends_with('\n'));
+    let said = error.message();
+    let quoted: Vec<&str> = said.split('`').skip(1).step_by(2).collect();
+    let what = match (said.starts_with("unknown field"), quoted.split_first()) {
+        (true, Some((unknown, known))) => match super::nearest(unknown, known.iter().copied()) {
+            Some(meant) => format!("la clave «{unknown}» no existe; ¿quiso decir «{meant}»?"),
+            None => format!("la clave «{unknown}» no existe"),
+        },
+        _ if text.parse::<toml::Table>().is_err() => of_syntax(said),
+        _ => of_value(said),
+    };
+    format!("línea {line}: {what}")
+}
+
+/// What is wrong with a JSON text, in words; serde_json says it in English.
+pub fn of_json_syntax(error: &serde_json::Error) -> &'static str {
+    let said = error.to_string();
+    let known = [
+        ("EOF", "se acaba antes de tiempo"),
+        ("expected `,` or", "tiene algo donde se espera una coma o el cierre: ¿falta una coma?"),
+        ("trailing comma", "tiene una coma de más"),
+        ("expected `:`", "no tiene los dos puntos entre un nombre y su valor"),
+        ("key must be a string", "tiene un nombre sin comillas dobles"),
+        ("control character", "tiene un salto de línea o un carácter de control dentro de un texto"),
+        ("invalid escape", "tiene una barra «\\» que no es de un escape"),
+        ("unicode", "tiene bytes que no son UTF-8 o un escape \\u incompleto"),
+        ("surrogate", "tiene un escape \\u incompleto"),
+        ("invalid number", "tiene un número mal escrito"),
+        ("number out of range", "tiene un número demasiado grande"),
+        ("trailing characters", "sigue después de su cierre"),
+        ("recursion", "tiene demasiados niveles"),
+        ("expected", "tiene algo que no es un valor: los textos van entre comillas dobles"),
+    ];
+    let found = known.iter().find(|(words, _)| said.contains(words)).map(|(_, spanish)| *spanish);
+    found.unwrap_or("no se puede leer")
+}
+
 /// serde's names of kinds of values.
 fn kind(words: &str) -> &str {
     let first = words.split([' ', '`']).next().unwrap_or_default();
@@ -75,6 +128,7 @@ fn kind(words: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::config::parse;
 
     #[test]
@@ -115,5 +169,24 @@ mod tests {
             assert!(place[1].trim().parse::<usize>().is_ok(), "{said}");
         }
         assert!(refused("data_dir = \"a\"\n  data_dir = \"b\"\n").starts_with("c.toml:2:3: "), "line and column");
+    }
+
+    #[test]
+    fn other_files_are_complained_of_in_spanish_too() {
+        let json = |text: &str| of_json(&serde_json::from_str::<crate::domain::Sha256>(text).unwrap_err());
+        assert_eq!(json("{"), "línea 1, columna 1: se acaba antes de tiempo");
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct One {
+            #[allow(dead_code)]
+            motivo: String,
+        }
+        let missing = serde_json::from_str::<One>("{}").unwrap_err();
+        assert_eq!(of_json(&missing), "línea 1, columna 2: falta «motivo»");
+        let toml = |text: &str| of_toml(text, &toml::from_str::<One>(text).unwrap_err());
+        assert_eq!(toml("\nmotvo = 1\n"), "línea 2: la clave «motvo» no existe; ¿quiso decir «motivo»?");
+        assert_eq!(toml("motivo = 1\n"), "línea 1: se espera un texto entre comillas, no un número entero");
+        assert_eq!(toml("motivo = hola\n"), "línea 1: los textos van entre comillas");
+        assert_eq!(toml(""), "línea 1: falta «motivo»");
     }
 }

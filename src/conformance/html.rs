@@ -3,7 +3,10 @@
 
 use std::fmt::Write;
 
-use super::report::{Evidencia, Informe, Resultado, Veredicto};
+use super::{
+    report::{Evidencia, Informe, Resultado, Veredicto},
+    terminal::cuantos,
+};
 use crate::domain::lima;
 
 const ESTILO: &str = include_str!("../../assets/conformidad/informe.css");
@@ -93,7 +96,8 @@ fn cabeza(informe: &Informe, out: &mut String) {
     }
     out.push_str("</ul>\n");
     if r.esperados > 0 {
-        writeln!(out, "<p>De los que no cumplen, {} son desviaciones conocidas.</p>", r.esperados).ok();
+        let known = cuantos(r.esperados, "es una desviación conocida", "son desviaciones conocidas");
+        writeln!(out, "<p>De los que no cumplen, {known}.</p>").ok();
     }
     let reasons = super::terminal::razones(informe);
     if !reasons.is_empty() {

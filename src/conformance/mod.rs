@@ -1,5 +1,5 @@
 //! «MPV Pruebas»: conformance cases against any `wsiotramite`, ours or not. The cases are data (`conformance/`); here are
-//! what reads them (`case`), what runs them (`runner`, with `envelope` and `wire` to speak, `platform` and `operator` to play
+//! what reads them (`case`), what runs them (`runner`, step by step `steps`, with `envelope` and `wire` to speak, `platform` and `operator` to play
 //! the other parts, `checks` to judge) and what shows the result (`report`, from which all other forms are made).
 //!
 //! Knows a component only from outside: nothing here uses the store, the use cases or the service that may be tested.
@@ -16,16 +16,16 @@ mod named;
 pub mod operator;
 pub mod pdf;
 pub mod platform;
+mod probe;
 pub mod report;
 pub mod resume;
 pub mod runner;
+mod steps;
 pub mod target;
 mod template;
 pub mod terminal;
 mod tls;
 mod wire;
-
-pub use wire::alcanza;
 mod wsdl;
 mod xml;
 

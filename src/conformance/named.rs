@@ -12,7 +12,8 @@ use super::{
     checks::Visto,
     envelope::Operacion,
     operator::NoHecho,
-    runner::{Corrida, Fin, Hilo},
+    runner::Corrida,
+    steps::{Fin, Hilo},
     wire::{self, Guion, Mensaje},
     wsdl::{self, Descripcion},
 };

@@ -8,6 +8,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
 
+use crate::config::{causes, words};
+
 /// How long a command or a request may take, and the most that is read of what a command says.
 const ORDEN: Duration = Duration::from_secs(120);
 const SALIDA_BYTES_MAX: usize = 64 * 1024;
@@ -191,14 +193,33 @@ impl Api<'_> {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().await.map_err(|e| failed(e.to_string()))?;
+        let response = request.send().await.map_err(|e| failed(causa(&e)))?;
         let status = response.status();
-        let text = response.text().await.map_err(|e| failed(e.to_string()))?;
+        let text = response.text().await.map_err(|e| failed(causa(&e)))?;
         if !status.is_success() {
             return Err(failed(format!("respondió {status}: {}", text.chars().take(300).collect::<String>())));
         }
-        serde_json::from_str(&text).map_err(|e| failed(e.to_string()))
+        serde_json::from_str(&text).map_err(|e| failed(format!("no respondió JSON: {}", words::of_json(&e))))
     }
+}
+
+/// Why a call did not end, in Spanish as far as it is known.
+fn causa(error: &reqwest::Error) -> String {
+    let what = if error.is_connect() {
+        "no se pudo conectar"
+    } else if error.is_timeout() {
+        "no respondió a tiempo"
+    } else {
+        "la llamada se interrumpió"
+    };
+    let mut source = std::error::Error::source(error);
+    while let Some(next) = source {
+        if let Some(error) = next.downcast_ref::<std::io::Error>() {
+            return format!("{what}: {}", causes::in_spanish(error));
+        }
+        source = next.source();
+    }
+    what.to_owned()
 }
 
 fn despacho(con: &BTreeMap<String, String>, documento: &str) -> Value {

@@ -10,8 +10,8 @@ use crate::{
 const MARGIN: f32 = 56.0;
 const ROOM: f32 = A4[0] - 2.0 * MARGIN;
 const BOTTOM: f32 = A4[1] - 60.0;
-/// Where the values of facts begin.
-const COLUMN: f32 = 110.0;
+/// Where the values of facts begin: behind the longest verdict, «CUMPLE CON TOLERANCIA».
+const COLUMN: f32 = 132.0;
 /// Lines of one text, and of one message.
 const LINES_MAX: usize = 60;
 const MESSAGE_LINES_MAX: usize = 30;
@@ -63,8 +63,13 @@ impl Flow {
 
     /// A text in lines, across pages where it must be.
     fn text(&mut self, role: &Role, x: f32, style: Style, text: &str, lines_max: usize) {
+        self.within(role, x, A4[0] - MARGIN - x, style, text, lines_max);
+    }
+
+    /// The same in a column so wide.
+    fn within(&mut self, role: &Role, x: f32, room: f32, style: Style, text: &str, lines_max: usize) {
         let leading = style.size * 1.4;
-        let lines = sheet::wrap(text, style.face, style.size, A4[0] - MARGIN - x, lines_max);
+        let lines = sheet::wrap(text, style.face, style.size, room, lines_max);
         let mut ops = Vec::new();
         for line in lines {
             if self.y + leading > BOTTOM && !self.full {
@@ -103,7 +108,7 @@ impl Flow {
         self.room(24.0);
         let top = self.y;
         let small = |face, color| Style { face, size: 9.0, color };
-        self.text(&Role::Paragraph, MARGIN, small(Face::Bold, SOFT), name, 2);
+        self.within(&Role::Paragraph, MARGIN, COLUMN - 8.0, small(Face::Bold, SOFT), name, 2);
         let after_name = self.y;
         self.y = top;
         self.text(&Role::Paragraph, MARGIN + COLUMN, small(Face::Regular, INK), value, LINES_MAX);
@@ -188,6 +193,12 @@ fn cabeza(informe: &Informe, flow: &mut Flow) {
     flow.fact("CUO de prueba", &format!("los que empiezan con {}", o.prefijo_cuo));
     flow.fact("Casos (SHA-256)", &informe.catalogo_sha256);
     flow.fact("chasqui", &informe.chasqui);
+    if let Some(programa) = &informe.programa {
+        flow.fact(
+            "Se probó",
+            &format!("chasqui {}, programa con SHA-256 {}", programa.version, programa.binario_sha256),
+        );
+    }
     for v in Veredicto::TODOS {
         flow.fact(v.texto(), &r.cuenta(v).to_string());
     }

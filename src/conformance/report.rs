@@ -1,6 +1,8 @@
 //! What a run found, as it is kept and given to others: JSON with a schema (`schemas/conformidad.schema.json`). Everything
 //! else that shows a run (terminal, HTML, PDF, JUnit) is made from this. Knows nothing of how cases are run.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -105,8 +107,21 @@ pub struct Informe {
     pub inicio: Timestamp,
     pub fin: Timestamp,
     pub objetivo: Objetivo,
+    /// What was tested, as it says itself: only of a chasqui of this machine, with `--config`.
+    #[serde(default)]
+    pub programa: Option<Programa>,
     pub resumen: Resumen,
     pub casos: Vec<Resultado>,
+}
+
+/// The program that was tested and the configuration that it ran with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Programa {
+    pub version: String,
+    /// SHA-256 of its executable file, in hexadecimal.
+    pub binario_sha256: String,
+    /// SHA-256 of each section of its configuration without its secrets.
+    pub configuracion: BTreeMap<String, String>,
 }
 
 /// What was tested, and how.
@@ -306,6 +321,7 @@ pub(super) mod samples {
                 remitente: "20900001003".into(),
                 solo: Vec::new(),
             },
+            programa: None,
             resumen: Resumen::de(&casos, true),
             casos,
         }

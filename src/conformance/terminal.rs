@@ -47,7 +47,7 @@ pub fn resumen(informe: &Informe) -> String {
     let r = &informe.resumen;
     for v in Veredicto::TODOS.into_iter().filter(|v| r.cuenta(*v) > 0) {
         let known = if v == Veredicto::NoCumple && r.esperados > 0 {
-            format!(" ({} conocidos)", r.esperados)
+            format!(" ({})", cuantos(r.esperados, "conocido", "conocidos"))
         } else {
             String::new()
         };
@@ -64,6 +64,11 @@ pub fn resumen(informe: &Informe) -> String {
     }
     line(format!("Resultado:   {}", r.conclusion.texto()));
     out
+}
+
+/// A number with its noun.
+pub fn cuantos(n: usize, uno: &str, varios: &str) -> String {
+    format!("{n} {}", if n == 1 { uno } else { varios })
 }
 
 /// Why cases did not run, with how many.

@@ -133,7 +133,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Canal for T {}
 pub const SIN_CONEXION: &str = "no se pudo conectar";
 
 /// Whether there is anybody at all.
-pub async fn alcanza(destino: &Destino) -> Result<(), String> {
+pub(super) async fn alcanza(destino: &Destino) -> Result<(), String> {
     let reached = abrir(destino).await.map(drop);
     reached.map_err(|why| {
         let Destino { host, port, .. } = destino;

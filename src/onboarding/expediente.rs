@@ -5,7 +5,7 @@ use std::{fmt, ops::Deref};
 
 use serde::{Deserialize, Deserializer, de};
 
-use crate::config::nearest;
+use crate::config::words;
 
 /// Largest dossier that is read, in bytes.
 pub const EXPEDIENTE_BYTES_MAX: u64 = 256 * 1024;
@@ -223,28 +223,10 @@ pub struct Ilegible(String);
 
 impl Expediente {
     pub fn leer(text: &str) -> Result<Self, Ilegible> {
-        let read: Self = toml::from_str(text).map_err(|error| ilegible(text, &error))?;
+        let read: Self = toml::from_str(text).map_err(|error| Ilegible(words::of_toml(text, &error)))?;
         if read.persona.len() > PERSONAS_MAX {
             return Err(Ilegible(format!("hay más de {PERSONAS_MAX} [[persona]]: la plataforma admite 15 usuarios")));
         }
         Ok(read)
     }
-}
-
-/// In Spanish, with the line and, for an unknown key, the one that was meant.
-fn ilegible(text: &str, error: &toml::de::Error) -> Ilegible {
-    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-    let line = before.lines().count().max(1) + usize::from(before.ends_with('\n'));
-    let said = error.message();
-    let quoted: Vec<&str> = said.split('`').skip(1).step_by(2).collect();
-    let what = match (said.starts_with("unknown field"), quoted.split_first()) {
-        (true, Some((unknown, known))) => match nearest(unknown, known.iter().copied()) {
-            Some(meant) => format!("la clave «{unknown}» no existe; ¿quiso decir «{meant}»?"),
-            None => format!("la clave «{unknown}» no existe"),
-        },
-        _ if said.starts_with("duplicate") => "la misma clave está escrita dos veces".to_owned(),
-        _ if said.starts_with("se espera") || said.starts_with("el texto") => said.to_owned(),
-        _ => format!("no está escrito como TOML: revise comillas, corchetes y signos «=» ({said})"),
-    };
-    Ilegible(format!("línea {line}: {what}"))
 }

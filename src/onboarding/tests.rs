@@ -161,7 +161,7 @@ fn a_key_written_wrong_is_told_with_its_line_and_the_one_that_was_meant() {
     let said = |text: &str| Expediente::leer(text).unwrap_err().to_string();
     assert_eq!(said("[entidad]\nrucc = \"1\"\n"), "línea 2: la clave «rucc» no existe; ¿quiso decir «ruc»?");
     assert!(said("[entidad]\nruc = [1]\n").starts_with("línea 2: se espera un texto"));
-    assert!(said("[entidad\n").contains("no está escrito como TOML"));
+    assert!(said("[entidad\n").contains("falta cerrar la sección con ]"));
     let read = Expediente::leer("[entidad]\nruc = 20131312955\n[avance]\nmaster_pedido = 2026-11-02\n").unwrap();
     assert_eq!((&*read.entidad.ruc, &*read.avance.master_pedido), ("20131312955", "2026-11-02"));
 }

@@ -15,6 +15,7 @@ use super::{
     scan::{ScanError, Scanner},
 };
 use crate::{
+    config::words,
     domain::Contenido,
     http::{Code, Problem, problem},
     soap::base64::{DocumentDecoder, FileDecoder},
@@ -275,7 +276,7 @@ fn object(text: &[u8], column: impl FnOnce(usize, usize) -> usize) -> Result<Map
         Ok(_) => Err(invalid("El JSON debe ser un objeto: { … }".to_owned())),
         Err(error) => {
             let (line, column) = (error.line(), column(error.line(), error.column()));
-            let why = json_reason(&error);
+            let why = words::of_json_syntax(&error);
             let near = last_quoted(text, &error).map(|name| format!(", cerca de «{name}»")).unwrap_or_default();
             Err(invalid(format!("El JSON {why} en la línea {line}, columna {column}{near}")))
         }
@@ -284,29 +285,6 @@ fn object(text: &[u8], column: impl FnOnce(usize, usize) -> usize) -> Result<Map
 
 /// Longest text of the caller's that is repeated, in characters.
 const QUOTED_CHARS_MAX: usize = 60;
-
-/// What is wrong with a JSON text, in words; serde_json says it in English.
-fn json_reason(error: &serde_json::Error) -> &'static str {
-    let said = error.to_string();
-    let known = [
-        ("EOF", "se acaba antes de tiempo"),
-        ("expected `,` or", "tiene algo donde se espera una coma o el cierre: ¿falta una coma?"),
-        ("trailing comma", "tiene una coma de más"),
-        ("expected `:`", "no tiene los dos puntos entre un nombre y su valor"),
-        ("key must be a string", "tiene un nombre sin comillas dobles"),
-        ("control character", "tiene un salto de línea o un carácter de control dentro de un texto"),
-        ("invalid escape", "tiene una barra «\\» que no es de un escape"),
-        ("unicode", "tiene bytes que no son UTF-8 o un escape \\u incompleto"),
-        ("surrogate", "tiene un escape \\u incompleto"),
-        ("invalid number", "tiene un número mal escrito"),
-        ("number out of range", "tiene un número demasiado grande"),
-        ("trailing characters", "sigue después de su cierre"),
-        ("recursion", "tiene demasiados niveles"),
-        ("expected", "tiene algo que no es un valor: los textos van entre comillas dobles"),
-    ];
-    let found = known.iter().find(|(words, _)| said.contains(words)).map(|(_, spanish)| *spanish);
-    found.unwrap_or("no se puede leer")
-}
 
 /// The last text in quotes before the place of the error: a member's name, most often.
 fn last_quoted(text: &[u8], error: &serde_json::Error) -> Option<String> {

@@ -42,6 +42,63 @@ async fn a_run_of_nothing_of_a_part_or_against_nobody_proves_nothing() {
 }
 
 #[tokio::test]
+async fn whoever_is_no_component_is_told_so_and_nothing_is_judged() {
+    let page = axum::Router::new().fallback(|| async { axum::response::Html("<h1>Bienvenidos</h1>") });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/wsiotramite/Tramite", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, page).await });
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["--target", &url, "--ruc", LIMA.ruc, "--only", "MGD-WSDL-01,MGD-8.4-01"];
+    let refused = run(dir.path(), &args).await;
+    assert_eq!(refused.status.code(), Some(3), "{}", said(&refused));
+    assert!(
+        said(&refused).contains("no es un wsiotramite: a «?wsdl» respondió HTTP 200 (text/html"),
+        "{}",
+        said(&refused)
+    );
+    let forced = [&args[..], &["--force", "--format", "json", "--out", "corrida"]].concat();
+    let forced = report(&run(dir.path(), &forced).await);
+    assert_eq!(forced["resumen"]["no_cumple"], 2, "{forced}");
+
+    // What has ended is not counted among what a run that goes on would do, and it goes on with what was asked for.
+    let rest = process::run(dir.path(), &["conformance", "run", "--resume", "corrida", "--dry-run"]);
+    assert!(said(&rest).contains("0 casos por correr") && said(&rest).contains("; 2 ya terminaron"), "{}", said(&rest));
+    let more = ["conformance", "run", "--resume", "corrida", "--dry-run", "--only", "MGD-WSDL"];
+    let more = process::run(dir.path(), &more);
+    assert!(said(&more).contains("; 1 ya terminaron") && !said(&more).contains("MGD-WSDL-01"), "{}", said(&more));
+}
+
+#[test]
+fn files_that_are_not_what_they_should_be_are_told_in_spanish() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("conocidas.toml"), "[[desviacion]]\ncaso = \"MGD-8.4-01\"\nmotvo = \"x\"\n").unwrap();
+    fs::write(dir.path().join("otro.json"), "{\"a\": 1}").unwrap();
+    for (args, expected) in [
+        (
+            &[
+                "conformance",
+                "run",
+                "--target",
+                "http://127.0.0.1:1/x",
+                "--ruc",
+                LIMA.ruc,
+                "--expected",
+                "conocidas.toml",
+            ][..],
+            "conocidas.toml: línea 3: la clave «motvo» no existe; ¿quiso decir «motivo»?",
+        ),
+        (
+            &["conformance", "report", "otro.json"],
+            "no es un informe de «chasqui conformance run»: línea 1, columna 8: falta «formato»",
+        ),
+    ] {
+        let output = process::run(dir.path(), args);
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        assert!(said(&output).contains(expected), "{}", said(&output));
+    }
+}
+
+#[tokio::test]
 async fn every_report_is_read_by_somebody_elses_program() {
     let mut daemon = Daemon::prepare(Setup::of(&[LIMA]), "127.0.0.1:1");
     daemon.run().await;

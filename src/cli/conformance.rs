@@ -14,16 +14,18 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Failure, Format, FormatOption, causes, identities, output, runtime};
+use super::{
+    Failure, Format, FormatOption, causes, client::Api, daemon::CONTROL_SOCKET, identities, output, programa, runtime,
+};
 use crate::{
-    config::words,
+    config::{Loaded, words},
     conformance::{
         case::{Catalogo, Lado},
         compare, html, junit,
         operator::Operador,
         pdf,
         platform::Plataforma,
-        report::{Conclusion, Informe, Resultado},
+        report::{Conclusion, Informe, Programa, Resultado},
         resume::Avance,
         runner::{Corrida, Opciones, Perfil, contraparte, pedido},
         target,
@@ -129,6 +131,9 @@ pub struct Run {
     /// El nombre del servidor de producción, escrito otra vez
     #[arg(long, value_name = "SERVIDOR", requires = "production")]
     confirm: Option<String>,
+    /// Configuración del chasqui de esta máquina que se prueba: el informe dice entonces qué programa y qué configuración eran
+    #[arg(long, value_name = "ARCHIVO")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     sign: Sign,
     #[command(flatten)]
@@ -244,6 +249,13 @@ impl Run {
         let opciones = self.opciones(catalogo, reanudado.as_ref().map(|(_, r)| &r.objetivo), Arc::clone(&clock))?;
         self.permitido(&opciones)?;
         let identidad = self.sign.identidad()?;
+        let probado = match &self.config {
+            Some(file) if !self.dry_run => {
+                let loaded = crate::config::load(Some(file))?;
+                Some((programa::en_marcha(&loaded).await?, loaded))
+            }
+            _ => None,
+        };
         let plataforma = match self.platform {
             Some(listen) if !self.dry_run => {
                 // A run that goes on must give no CUO a second time: here each gives its own. In a new one platform and
@@ -281,7 +293,13 @@ impl Run {
                 lost.get_or_insert(why);
             }
         };
-        let informe = corrida.correr(inicio, hechos, &mut avanza).await;
+        let mut informe = corrida.correr(inicio, hechos, &mut avanza).await;
+        if let Some((programa, loaded)) = probado {
+            match sigue(&programa, &loaded, &informe).await {
+                Ok(()) => informe.programa = Some(programa),
+                Err(why) => output::note(&format!("chasqui: el informe no dice qué programa se probó: {why}")),
+            }
+        }
         if let Some(why) = lost {
             output::note(&format!("chasqui: el avance no se pudo guardar: {why}"));
         }
@@ -456,6 +474,24 @@ fn lee_informe(path: &Path) -> Result<Informe, Failure> {
             words::of_json(&e)
         ))
     })
+}
+
+/// Whether what was tested is the daemon of this configuration, and still the same: it has what the suite sent.
+async fn sigue(antes: &Programa, loaded: &Loaded, informe: &Informe) -> Result<(), String> {
+    let told = |failure: Failure| failure.message().to_owned();
+    if *antes != programa::en_marcha(loaded).await.map_err(told)? {
+        return Err("el servicio cambió mientras la suite corría".into());
+    }
+    let api = Api::control(&loaded.config.data_dir.join(CONTROL_SOCKET)).map_err(told)?;
+    let list =
+        api.get(&format!("/api/v1/recepciones?ruc={}&limit=50", informe.objetivo.remitente)).await.map_err(told)?;
+    let ours = |item: &serde_json::Value| {
+        item["cuo"].as_str().is_some_and(|cuo| cuo.starts_with(&informe.objetivo.prefijo_cuo))
+    };
+    if list["items"].as_array().is_some_and(|items| items.iter().any(ours)) {
+        return Ok(());
+    }
+    Err(format!("el servicio de --config no recibió lo que se envió a {}", informe.objetivo.url))
 }
 
 /// Tells what would run: all that was asked for and has not ended in the run that goes on.

@@ -25,6 +25,7 @@ mod notify;
 mod onboarding;
 mod output;
 mod pdf;
+mod programa;
 mod purge;
 mod queue;
 mod ready;

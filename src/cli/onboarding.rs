@@ -15,7 +15,7 @@ use crate::{
     domain::Ambiente,
     exchange::{Clock, Ids, SystemClock, SystemIds},
     onboarding::{
-        Contexto, Expediente, Problema,
+        Contexto, Expediente, OnboardingError, Problema,
         acta::{self, INFORME_BYTES_MAX, Prueba},
         cartas::{ADJUNTO_BYTES_MAX, Carta},
         expediente::{EJEMPLO, EXPEDIENTE_BYTES_MAX},
@@ -271,29 +271,43 @@ impl Acta {
 
     fn make(&self, open: &Open, out: &Path) -> Result<(), Failure> {
         let name = &open.expediente.acta.informe;
-        if name.is_empty() {
-            let what = "acta.informe: no está escrito. Escriba el nombre del informe JSON de «chasqui conformance run»";
-            return Err(Failure::Failed(what.into()));
-        }
-        let wrong = |what: String| Failure::Failed(format!("acta.informe: {what}"));
-        let bytes = open.file(name, INFORME_BYTES_MAX).map_err(wrong)?;
-        let prueba = Prueba::leer(&bytes).map_err(|what| Failure::Failed(format!("acta.informe: «{name}» {what}")))?;
+        let read = match name.is_empty() {
+            // The dossier's own check tells that it is not written.
+            true => Err(None),
+            false => open
+                .file(name, INFORME_BYTES_MAX)
+                .and_then(|bytes| Prueba::leer(&bytes).map_err(|what| format!("«{name}» {what}")))
+                .map_err(Some),
+        };
+        let prueba = match read {
+            Ok(prueba) => prueba,
+            Err(unread) => {
+                // All that is missing at once, not the report first and the rest afterwards.
+                let mut lacks = open.look(open.ambiente(), |contexto| acta::problemas(&open.expediente, contexto));
+                let escriba = "Escriba el nombre del informe JSON de «chasqui conformance run»".to_owned();
+                lacks.extend(unread.map(|problema| Problema { clave: "acta.informe".into(), problema, escriba }));
+                return Err(Failure::Failed(OnboardingError::Datos(lacks).to_string()));
+            }
+        };
         let made = open.look(open.ambiente(), |contexto| acta::pdf(&open.expediente, &prueba, self.draft, contexto));
         write_new(out, &made.map_err(|error| Failure::Failed(error.to_string()))?)?;
         if self.format.format == Format::Json {
             return output::json(&json!({
                 "archivo": out, "informe_sha256": prueba.sha256.as_str(),
                 "conclusion": prueba.informe.resumen.conclusion.texto(), "borrador": self.draft,
-                "campos": [acta::CAMPO_TI, acta::CAMPO_TRAMITE],
+                "campos": if self.draft { Vec::new() } else { vec![acta::CAMPO_TI, acta::CAMPO_TRAMITE] },
             }));
         }
-        output::say(&format!("{}: {}", out.display(), acta::TITULO));
+        output::say(&format!("{}: {}", out.display(), if self.draft { acta::TITULO_BORRADOR } else { acta::TITULO }));
         output::say(&format!(
             "  informe de la suite: {}, SHA-256 {}",
             prueba.informe.resumen.conclusion.texto(),
             prueba.sha256
         ));
-        output::say(&format!("  firman en los campos {} y {}", acta::CAMPO_TI, acta::CAMPO_TRAMITE));
+        output::say(&match self.draft {
+            true => "  es un borrador: no tiene dónde firmar".to_owned(),
+            false => format!("  firman en los campos {} y {}", acta::CAMPO_TI, acta::CAMPO_TRAMITE),
+        });
         Ok(())
     }
 

@@ -9,6 +9,9 @@ use super::{Config, Secret, unit};
 /// What a pinned key is written after.
 pub const PIN_PREFIX: &str = "sha256/";
 
+/// The one transport there is.
+const SOAP: &str = "soap";
+
 /// Keys that are known at once: the one in use and those to come.
 const PINS_MAX: usize = 8;
 
@@ -26,6 +29,8 @@ pub struct Pide {
     pub total_timeout: Duration,
     #[serde(with = "unit::duration")]
     pub directory_age: Duration,
+    /// How the services are spoken to. Only `soap`: of the JSON twin the contract knows too little to send documents by it.
+    pub transport: String,
     /// An HTTP proxy on the way (CONNECT for https).
     pub proxy: Option<String>,
     pub proxy_user: Option<String>,
@@ -53,6 +58,7 @@ impl Default for Pide {
             entidad_url: None,
             cuo_url: None,
             ip_url: None,
+            transport: SOAP.to_owned(),
             connect_timeout: Duration::from_secs(10),
             total_timeout: Duration::from_secs(120),
             directory_age: Duration::from_secs(24 * 3600),
@@ -66,6 +72,15 @@ impl Default for Pide {
 
 pub fn check(config: &Config, found: &mut Vec<(String, String)>) {
     let pide = &config.pide;
+    if pide.transport != SOAP {
+        let what = match pide.transport.as_str() {
+            "rest" => "con el gemelo JSON no se envía: de él no se sabe en qué servidor está cada servicio ni cómo dice una falla, y un \
+                       documento podría perderse o duplicarse. Escriba \"soap\", que es lo que usan los componentes en servicio"
+                .to_owned(),
+            other => format!("«{other}» no es una manera de hablar con la plataforma: escriba \"soap\""),
+        };
+        found.push(("pide.transport".into(), what));
+    }
     if let Some(proxy) = &pide.proxy {
         let uri = proxy.parse::<http::Uri>().ok();
         let fits = uri.as_ref().is_some_and(|uri| uri.scheme_str() == Some("http") && uri.host().is_some());

@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn other_files_are_complained_of_in_spanish_too() {
         let json = |text: &str| of_json(&serde_json::from_str::<crate::domain::Sha256>(text).unwrap_err());
-        assert_eq!(json("{"), "línea 1, columna 1: se acaba antes de tiempo");
+        assert_eq!(json("\"ab"), "línea 1, columna 3: se acaba antes de tiempo");
         #[derive(Debug, serde::Deserialize)]
         #[serde(deny_unknown_fields)]
         struct One {

@@ -5,10 +5,14 @@ use base64_simd::STANDARD;
 use super::{
     case::Espera,
     envelope::{ORDEN_CARGO, ORDEN_ENTIDAD, ORDEN_PLATAFORMA, SOAP11},
-    wire::{Dicho, Mensaje, operacion},
+    wire::{self, Dicho, Mensaje, operacion},
     xml::{Documento, Elemento},
 };
 use crate::domain::{Cuo, Ruc, lima};
+
+/// The elements in which the operations are answered (CONTRACT §2).
+const RESPUESTAS: [&str; 3] =
+    ["recepcionarTramiteResponseResponse", "cargoResponseResponse", "consultarTramiteResponseResponse"];
 
 /// What tells a stranger where a component is and what it is made of.
 const INDISCRETO: [&str; 14] = [
@@ -109,7 +113,10 @@ fn corto(text: &str) -> String {
 pub fn faltas(espera: &Espera, visto: &Visto, texto: &mut dyn FnMut(&str) -> String) -> Vec<String> {
     let mut wrong = Vec::new();
     if espera.sin_respuesta {
-        if visto.agotado {
+        if let Some(error) = visto.error.as_ref().filter(|error| error.starts_with(wire::SIN_CONEXION)) {
+            // Nobody at home is no refusal: an earlier request may have ended the component.
+            wrong.push(format!("debía cerrar la conexión sin responder, y {error}"));
+        } else if visto.agotado {
             wrong.push(format!("la conexión seguía abierta: {}", visto.resumen()));
         } else if let Some(mensaje) = &visto.mensaje {
             wrong.push(format!("respondió «{}» y debía cerrar la conexión sin responder", mensaje.linea));
@@ -346,7 +353,10 @@ fn comprueba(name: &str, visto: &Visto, mensaje: &Mensaje) -> Result<(), String>
             let operacion = operacion(documento()?).ok_or("el Body está vacío")?;
             let expected = crate::contract::tramite::NAMESPACE;
             must(operacion.espacio == expected, &format!("la respuesta está en el espacio «{}»", operacion.espacio))?;
-            must(operacion.local.ends_with("ResponseResponse"), &format!("la respuesta se llama {}", operacion.local))
+            let known = RESPUESTAS.contains(&operacion.local.as_str());
+            must(known, &format!("la respuesta se llama {}, que no es de ninguna operación", operacion.local))?;
+            let inside = operacion.hijos.first().map_or("nada", |hijo| hijo.local.as_str());
+            must(inside == "return", &format!("la respuesta trae {inside} y debía traer return"))
         }
         "envoltura_plataforma" => {
             let operacion = operacion(documento()?).ok_or("el Body está vacío")?;
@@ -426,6 +436,9 @@ mod tests {
     fn no_answer_is_told_apart_from_any() {
         let gone = Visto { error: Some("cerró la conexión sin responder".into()), ..Visto::default() };
         assert!(judge("sin_respuesta=true", &gone).is_empty());
+        let dead =
+            Visto { error: Some(format!("{}: la conexión fue rechazada", wire::SIN_CONEXION)), ..Visto::default() };
+        assert_eq!(judge("sin_respuesta=true", &dead).len(), 1, "who is gone has refused nothing");
         let open = Visto { agotado: true, ..gone.clone() };
         assert_eq!(judge("sin_respuesta=true", &open).len(), 1, "who waits for ever has not closed");
         assert_eq!(judge("codigo=['0000']", &gone), ["cerró la conexión sin responder"]);

@@ -173,7 +173,7 @@ async fn contar(corrida: &mut Corrida<'_>, expected: &str, hilo: &mut Hilo) -> R
             Err(mal(vec![format!("la entidad tiene {found} registros de este CUO y debía tener {expected}")]))
         }
         Err(NoHecho::NoPuede(why)) => {
-            hilo.notas.push(format!("no se pudo contar lo guardado: {why}"));
+            hilo.sin_ver.get_or_insert(format!("no se pudo contar lo guardado: {why}"));
             Ok(())
         }
         Err(NoHecho::Fallo(why)) => Err(mal(vec![why])),

@@ -24,6 +24,10 @@ use crate::{domain::Ruc, exchange::Clock};
 /// The RUCs of the counterparts that the suite plays begin with this; they exist nowhere else (`domain::ruc`).
 const RUC_CONTRAPARTE: &str = "2090009";
 
+/// Of what was found wrong in one case: sentences kept, and the characters of each. They hold texts of the component.
+const ENCONTRADO_MAX: usize = 20;
+const ENCONTRADO_CHARS_MAX: usize = 400;
+
 /// What is run, against what.
 pub struct Opciones {
     pub url: String,
@@ -77,6 +81,7 @@ struct Hecho {
     evidencia: Vec<Evidencia>,
     de_mensaje: BTreeMap<String, Evidencia>,
     notas: Vec<String>,
+    sin_ver: Option<String>,
     fin: Option<Fin>,
 }
 
@@ -187,6 +192,7 @@ impl<'a> Corrida<'a> {
             Some(fin) => Some(fin),
             None => self.desarrolla(caso, &mut hilo).await,
         };
+        let fin = fin.or_else(|| hilo.sin_ver.take().map(Fin::NoEjecutado));
         // Who was not reached showed nothing, a known deviation neither.
         let mut alcanzado = true;
         let (veredicto, fallo) = match fin {
@@ -253,7 +259,7 @@ impl<'a> Corrida<'a> {
         let always = Espera::default();
         let causa = caso.causas.iter().find(|c| c.si == always || checks::faltas(&c.si, visto, &mut expand).is_empty());
         Fallo {
-            encontrado,
+            encontrado: encontrado.iter().take(ENCONTRADO_MAX).map(|one| breve(one)).collect(),
             significa: caso.significa.clone(),
             causa: causa.map(|c| c.dice.clone()),
             remedio: remedio.unwrap_or_else(|| caso.remedio.clone()),
@@ -285,6 +291,7 @@ impl<'a> Corrida<'a> {
             if whole {
                 hilo.evidencia.clone_from(&hecho.evidencia);
                 hilo.notas.clone_from(&hecho.notas);
+                hilo.sin_ver.clone_from(&hecho.sin_ver);
                 if let Some(fin) = &hecho.fin {
                     return Some(fin.clone());
                 }
@@ -321,8 +328,16 @@ impl<'a> Corrida<'a> {
         if let Some(plataforma) = &self.plataforma {
             plataforma.suelta();
         }
-        let Hilo { mundo, mensajes, notas, evidencia, de_mensaje, .. } = hilo;
-        self.escenarios.insert(id.to_owned(), Hecho { mundo, mensajes, evidencia, de_mensaje, notas, fin });
+        let Hilo { mundo, mensajes, notas, evidencia, de_mensaje, sin_ver, .. } = hilo;
+        self.escenarios.insert(id.to_owned(), Hecho { mundo, mensajes, evidencia, de_mensaje, notas, sin_ver, fin });
+    }
+}
+
+/// A sentence as long as people read it.
+fn breve(text: &str) -> String {
+    match text.char_indices().nth(ENCONTRADO_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
     }
 }
 

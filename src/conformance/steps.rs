@@ -33,6 +33,8 @@ pub(super) struct Hilo {
     pub mensajes: BTreeMap<String, Visto>,
     pub notas: Vec<String>,
     pub tolerado: bool,
+    /// Why something that the case demands could not be seen: it shows nothing then.
+    pub sin_ver: Option<String>,
     pub evidencia: Vec<Evidencia>,
     /// The evidence of each kept message.
     pub de_mensaje: BTreeMap<String, Evidencia>,
@@ -195,9 +197,9 @@ impl Corrida<'_> {
         match self.operador.hacer(&actua.accion, &con, &pdf).await {
             Ok(hecho) => hilo.mundo.valores.extend(hecho),
             Err(NoHecho::NoPuede(why)) => {
-                // What only tells more is not missed.
+                // The rest is done all the same: other cases look at the messages that it leads to.
                 if actua.accion == "estado" {
-                    hilo.notas.push(format!("el estado en la entidad no se pudo ver: {why}"));
+                    hilo.sin_ver.get_or_insert(format!("el estado en la entidad no se pudo ver: {why}"));
                     return Ok(());
                 }
                 return Err(Fin::NoEjecutado(why));
@@ -288,6 +290,7 @@ impl Hilo {
             mensajes: BTreeMap::new(),
             notas: Vec::new(),
             tolerado: false,
+            sin_ver: None,
             evidencia: Vec::new(),
             de_mensaje: BTreeMap::new(),
         }

@@ -41,7 +41,8 @@ pub fn leer(url: &str, confia: bool) -> Result<(Destino, String), String> {
 /// Whether documents sent there may be taken for real ones: whatever is neither on this machine or network, nor named as a
 /// place for tests.
 pub fn parece_produccion(destino: &Destino) -> bool {
-    let host = destino.host.trim_matches(['[', ']']).to_ascii_lowercase();
+    // A dot at the end says the same name.
+    let host = destino.host.trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase();
     if let Ok(ip) = host.parse::<IpAddr>() {
         return match ip {
             IpAddr::V4(ip) => !(ip.is_loopback() || ip.is_private() || ip.is_link_local()),
@@ -82,6 +83,8 @@ mod tests {
             "https://tramite.presidenciaficticia.gob.pe/x",
             "https://presidencia.x.gob.pe/x",
             "https://demo.gob.pe/x",
+            "https://demo.gob.pe./x",
+            "https://test.pide.gob.pe./x",
         ] {
             assert!(production(url), "{url}");
         }

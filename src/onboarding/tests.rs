@@ -17,10 +17,13 @@ use super::{
     situacion::{self, Estado},
     *,
 };
-use crate::signing::{
-    Identity,
-    pades::{self, Order},
-    samples,
+use crate::{
+    conformance::case::Catalogo,
+    signing::{
+        Identity,
+        pades::{self, Order},
+        samples,
+    },
 };
 
 const LLENO: &str = r#"
@@ -260,14 +263,19 @@ fn informe(conclusion: &str) -> Vec<u8> {
         })
     };
     let failed = usize::from(conclusion == "NO CONFORME");
+    let catalogo = Catalogo::incorporado().unwrap();
+    let last = if failed == 1 { "NO CUMPLE" } else { "NO APLICA" };
+    let total = catalogo.casos.len();
+    let verdict = |n: usize| if n + 1 == total { last } else { "CUMPLE" };
+    let casos: Vec<_> = catalogo.casos.iter().enumerate().map(|(n, c)| caso(&c.id, verdict(n))).collect();
     let report = serde_json::json!({
-        "formato": 1, "chasqui": "0.1.0", "catalogo_sha256": "ab".repeat(32),
+        "formato": 1, "chasqui": "0.1.0", "catalogo_sha256": catalogo.sha256,
         "inicio": "2026-11-25T14:00:00Z", "fin": "2026-11-25T14:05:00Z",
         "objetivo": {"url": "http://190.12.3.4:8080/wsiotramite/Tramite", "ruc": "20900000015", "perfil": "completo",
             "intrusivo": true, "plataforma": null, "operador": "api", "prefijo_cuo": "99", "remitente": "20900000023"},
-        "resumen": {"conclusion": conclusion, "casos": 2, "cumple": 1, "cumple_con_tolerancia": 0, "no_cumple": failed,
+        "resumen": {"conclusion": conclusion, "casos": total, "cumple": total - 1, "cumple_con_tolerancia": 0, "no_cumple": failed,
             "no_aplica": 1 - failed, "no_ejecutado": 0, "informativo": 0, "esperados": 0},
-        "casos": [caso("MGD-1", "CUMPLE"), caso("SEC-9", if failed == 1 { "NO CUMPLE" } else { "NO APLICA" })]
+        "casos": casos
     });
     serde_json::to_vec(&report).unwrap()
 }
@@ -326,8 +334,7 @@ fn the_acta_tells_the_result_and_the_digest_of_the_report() {
     let report = informe("CONFORME");
     let said = text(&acta_hecha());
     let digest = Prueba::leer(&report).unwrap().sha256;
-    for words in
-        [digest.as_str(), "CONFORME", "chasqui 0.1.0", "SEC-9: La dirección responde (porque sí)", "ROSA HUAMÁN"]
+    for words in [digest.as_str(), "CONFORME", "chasqui 0.1.0", ": La dirección responde (porque sí)", "ROSA HUAMÁN"]
     {
         assert!(said.contains(words), "{words}: {said}");
     }
@@ -339,13 +346,46 @@ fn an_acta_stands_on_a_report_of_the_same_component_that_ended_well() {
     ensayo(|contexto| {
         let failed = Prueba::leer(&informe("NO CONFORME")).unwrap();
         let refused = acta::pdf(&lleno(), &failed, false, contexto).unwrap_err().to_string();
-        assert!(refused.contains("acta.informe: la conclusión es NO CONFORME: 1 casos no cumplen"), "{refused}");
+        assert!(refused.contains("acta.informe: la conclusión es NO CONFORME: 1 caso no cumple"), "{refused}");
         let draft = text(&acta::pdf(&lleno(), &failed, true, contexto).unwrap());
         assert!(draft.contains("BORRADOR: no lo firme. La conclusión es NO CONFORME"), "{draft}");
+        assert!(draft.contains("no da conformidad") && !draft.contains("dan su conformidad"), "{draft}");
+        let bytes = acta::pdf(&lleno(), &failed, true, contexto).unwrap();
+        assert!(pades::signature_fields(Cursor::new(&bytes)).unwrap().is_empty(), "a draft has nothing to sign");
         let fine = Prueba::leer(&informe("CONFORME")).unwrap();
         let other = con("pruebas.url", "https://otra.gob.pe/wsiotramite/Tramite");
-        assert_eq!(claves(&fine.reparos(&other)), ["acta.informe"]);
-        assert_eq!(fine.reparos(&lleno()), []);
+        assert_eq!(claves(&fine.reparos(&other, contexto.ahora)), ["acta.informe"]);
+        assert_eq!(fine.reparos(&lleno(), contexto.ahora), []);
+        let without = fine.reparos(&con("pruebas.url", ""), contexto.ahora);
+        assert!(without[0].problema.ends_with("y pruebas.url no está escrita"), "{without:?}");
+    });
+}
+
+#[test]
+fn a_report_that_is_not_as_the_suite_wrote_it_is_no_ground() {
+    type Change = fn(&mut crate::conformance::report::Informe);
+    let cases: [(Change, &str); 6] = [
+        (|i| i.resumen.cumple += 1, "su resumen no es el de sus casos"),
+        (|i| drop(i.casos.pop()), "le faltan casos de la suite: 1"),
+        (|i| i.catalogo_sha256 = "ab".repeat(32), "los casos de otra versión"),
+        (|i| i.fin = "2031-01-01T00:00:00Z".parse().unwrap(), "su hora de término no puede ser"),
+        (|i| i.objetivo.perfil = "receptor".into(), "es del perfil receptor, y hace falta el completo"),
+        (
+            |i| {
+                i.casos[0].veredicto = crate::conformance::report::Veredicto::NoCumple;
+                i.casos[0].esperado = Some("se sabe".into());
+                i.resumen = crate::conformance::report::Resumen::de(&i.casos, true);
+            },
+            "1 caso grave no se cumple, aunque sea una desviación conocida: ",
+        ),
+    ];
+    ensayo(|contexto| {
+        for (change, expected) in cases {
+            let mut prueba = Prueba::leer(&informe("CONFORME")).unwrap();
+            change(&mut prueba.informe);
+            let found = prueba.reparos(&lleno(), contexto.ahora);
+            assert!(found.iter().any(|p| p.problema.contains(expected)), "{expected}: {found:?}");
+        }
     });
 }
 
@@ -361,6 +401,8 @@ fn an_acta_that_both_signed_in_their_fields_is_in_order() {
         assert!(found[0].problema.starts_with("falta la firma de ROSA HUAMÁN"), "{found:?}");
         let (_, found) = acta::firmada(&lleno(), &acta_hecha(), contexto);
         assert_eq!(found.len(), 3, "{found:?}");
+        let twice = acta::firmada(&con("acta.jefe_tramite.dni", "40633367"), &both, contexto).1;
+        assert!(claves(&twice).contains(&"acta.jefe_tramite.dni"), "{twice:?}");
     });
     // As another program sees the same file.
     let seen = output("pdfsig", &["-nocert", "d.pdf"], "d.pdf", &both);

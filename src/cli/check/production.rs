@@ -11,10 +11,12 @@ use crate::{
     cli::{
         Failure,
         onboarding::{Open, write_new},
+        programa,
     },
     config::{Config, Pide},
+    conformance::{report::Informe, terminal::cuantos},
     contract::Flavour,
-    domain::{Ambiente, lima},
+    domain::{Ambiente, Falla, lima},
     exchange::Platform,
     onboarding::{
         acta::{INFORME_BYTES_MAX, Prueba},
@@ -29,7 +31,7 @@ use crate::{
 };
 
 /// Days after which a run of the suite says little about what runs now.
-const DAYS_OF_A_RUN: i64 = 30;
+const DAYS_OF_A_RUN: usize = 30;
 
 /// What follows from all findings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -129,7 +131,8 @@ fn suite(open: &Open, world: &World) -> Vec<Hallazgo> {
         Err(why) => return failed(why),
     };
     let (informe, mut found) = (&prueba.informe, Vec::new());
-    let mut against: Vec<String> = prueba.reparos(&open.expediente).into_iter().map(|p| p.problema).collect();
+    let mut against: Vec<String> =
+        prueba.reparos(&open.expediente, world.now).into_iter().map(|p| p.problema).collect();
     if !world.config().entity.iter().any(|entity| entity.ruc.trim() == informe.objetivo.ruc) {
         against.push(format!("el RUC {} del informe no es de esta configuración", informe.objetivo.ruc));
     }
@@ -146,12 +149,48 @@ fn suite(open: &Open, world: &World) -> Vec<Hallazgo> {
         let why = format!("la suite se pasó con chasqui {}, y este es {here}", informe.chasqui);
         Hallazgo::falla("suite_version", name, why).remedio(again)
     });
-    let days = world.now.duration_since(informe.fin).as_hours() / 24;
-    let told = format!("hace {days} días, el {}", lima::texto(informe.fin));
+    found.extend(programa_probado(informe, world.config(), again));
+    let days = usize::try_from(world.now.duration_since(informe.fin).as_hours() / 24).unwrap_or(0);
+    let told = format!("hace {}, el {}", cuantos(days, "día", "días"), lima::texto(informe.fin));
     found.push(if days > DAYS_OF_A_RUN {
         Hallazgo::advertencia("suite_fecha", "fecha de la prueba", told).remedio(again)
     } else {
         Hallazgo::bien("suite_fecha", "fecha de la prueba", told)
+    });
+    found
+}
+
+/// What was tested is what is to serve: the same executable, and a configuration that decides the same.
+fn programa_probado(informe: &Informe, config: &Config, again: &str) -> Vec<Hallazgo> {
+    let (key, name) = ("suite_programa", "programa probado");
+    let with = "Pase la suite en la máquina del servicio, con --config y el archivo de su configuración";
+    let Some(probado) = &informe.programa else {
+        return vec![
+            Hallazgo::falla(key, name, "el informe no dice qué programa ni qué configuración se probaron")
+                .remedio(with),
+        ];
+    };
+    let esta = match programa::propio(config) {
+        Ok(esta) => esta,
+        Err(why) => return vec![Hallazgo::falla(key, name, why)],
+    };
+    let mut found = vec![if probado.binario_sha256 == esta.binario_sha256 {
+        Hallazgo::bien(key, name, format!("este mismo, SHA-256 {}", esta.binario_sha256))
+    } else {
+        let why = format!("se probó el de SHA-256 {}, y este es {}", probado.binario_sha256, esta.binario_sha256);
+        Hallazgo::falla(key, name, why).remedio(again)
+    }];
+    let (key, name) = ("suite_configuracion", "configuración probada");
+    found.push(match programa::distintas(probado, &esta) {
+        (grave, _) if !grave.is_empty() => {
+            let why = format!("difiere en lo que se responde a otros: [{}]", grave.join("], ["));
+            Hallazgo::falla(key, name, why).remedio("Pase la suite con los valores con que va a atender")
+        }
+        (_, other) if !other.is_empty() => {
+            Hallazgo::advertencia(key, name, format!("difiere en [{}]", other.join("], [")))
+                .remedio("Compruebe que la diferencia es la que quiere, o pase la suite con los mismos valores")
+        }
+        _ => Hallazgo::bien(key, name, "la misma, salvo lo que cambia con el ambiente"),
     });
     found
 }
@@ -220,19 +259,28 @@ async fn platform_says(config: &Config) -> Vec<Hallazgo> {
             return vec![Hallazgo::falla("ruc_validado", "plataforma", error.to_string())];
         }
     };
+    // Who was not reached has denied nothing.
     let access = "Espere la autorización de los tres servicios, o escriba a mesadeayuda@gobiernodigital.gob.pe";
+    let mends = |falla: Falla| match (config.environment, falla) {
+        (Ambiente::Simulation, _) => "Inicie el simulador: chasqui simulator",
+        (_, Falla::SinConexion) => {
+            "Revise la salida a internet de esta máquina y las direcciones de [pide]: «La plataforma (PIDE)», más arriba, dice \
+             qué no se alcanza"
+        }
+        _ => access,
+    };
     let mut found = Vec::new();
     for entity in config.entities() {
         let (key, name) = ("ruc_validado", format!("RUC {} en la plataforma", entity.ruc));
         found.push(match client.validar_entidad(&entity.ruc).await {
             Ok(true) => Hallazgo::bien(key, name, "registrado para intercambiar documentos"),
             Ok(false) => Hallazgo::falla(key, name, "la plataforma no lo tiene registrado").remedio(access),
-            Err(error) => Hallazgo::falla(key, name, error.detalle).remedio(access),
+            Err(error) => Hallazgo::falla(key, name, error.detalle).remedio(mends(error.falla)),
         });
         let (key, name) = ("cuo_de_prueba", format!("CUO de prueba para {}", entity.ruc));
         found.push(match test.cuo(&entity.ruc).await {
             Ok(cuo) => Hallazgo::bien(key, name, format!("la plataforma dio el {cuo}")),
-            Err(error) => Hallazgo::falla(key, name, error.detalle).remedio(access),
+            Err(error) => Hallazgo::falla(key, name, error.detalle).remedio(mends(error.falla)),
         });
     }
     found
@@ -248,12 +296,23 @@ pub fn pdf(found: &[Grupo], world: &World, out: &Path) -> Result<(), Failure> {
     d.paragraph(&names.join(", "));
     d.paragraph(&format!("{}. chasqui {}.", lima::momento_en_palabras(world.now), env!("CARGO_PKG_VERSION")));
     d.y += 6.0;
-    d.notice(&told(found).join(" ").split_whitespace().collect::<Vec<_>>().join(" "));
-    for group in found {
-        d.heading(group.nombre);
-        for one in &group.comprobaciones {
-            let remedy = one.remedio.as_deref().map(|what| format!(" → {what}")).unwrap_or_default();
-            d.fact(&one.nombre, &format!("{}: {}{remedy}", one.estado.word(), one.detalle));
+    d.notice(Decision::of(found).texto());
+    for (estado, title) in [(Estado::Falla, "Lo que lo impide"), (Estado::Advertencia, "Lo que conviene resolver")] {
+        let all: Vec<_> = super::numbered(found).filter(|(_, one)| one.estado == estado).collect();
+        if all.is_empty() {
+            continue;
+        }
+        d.heading(title);
+        for (number, one) in all {
+            d.paragraph(&format!("{number} {}: {}", one.nombre, one.detalle));
+            one.remedio.iter().for_each(|what| d.item(&format!("Qué hacer: {what}")));
+        }
+        d.y += 8.0;
+    }
+    for (n, group) in (1..).zip(found) {
+        d.heading(&format!("{n} {}", group.nombre));
+        for (m, one) in (1..).zip(&group.comprobaciones) {
+            d.fact(&format!("{n}.{m} {}", one.nombre), &format!("{}: {}", one.estado.word(), one.detalle));
         }
         d.y += 8.0;
     }

@@ -1,64 +1,35 @@
 //! The whole daemon in one process: store, use cases, worker, listeners. `serve` runs one; `demo` and the tests start as
 //! many as they need, on free ports.
 
-use std::{
-    fs::{DirBuilder, Permissions},
-    io,
-    net::SocketAddr,
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+mod listening;
+mod parts;
 
-use axum::Router;
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
 use ring::digest;
-use tokio::{
-    net::{TcpListener, UnixListener},
-    sync::Notify,
-    task::JoinHandle,
-    time::timeout,
-};
+use tokio::{sync::Notify, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    anchors, backup, causes::in_spanish, check::schedule::Schedule, identities, limits, networks::Reachable, ready,
-    reload, reload::Reloader, revocation::Revocation, tls::Secure, watch::Watch,
+    backup, causes::in_spanish, check::schedule::Schedule, limits, networks::Reachable, reload, reload::Reloader,
+    tls::Secure, watch::Watch,
 };
 use crate::{
-    audit::{self, AuditError, Log},
-    config::{self, Config, Secret, StoreKind},
-    console::{self, Console},
+    audit::{AuditError, Log},
+    config::Config,
+    console,
     domain::Sha256,
-    exchange::{
-        Clock, Emisores, Exchange, Ids, Platform, RetryPolicy, Settings, SystemClock, SystemIds, Worker,
-        examine::{self, Demands, Examiner},
-        health::BreakerPolicy,
-        retention::Politica,
-    },
-    http::{
-        limits::{InFlight, Intake},
-        rates::Rates,
-        server::{self, Listener, Options},
-    },
-    platform::{self, PlatformSoap},
-    sgd::{
-        annexes::{self, Annexes, fetch::Fetching},
-        bridge::{self, Bridge},
-        rest::{self, Api, Reload, Reloaded, Streams},
-        tables::Tablas,
-        webhook::Webhooks,
-    },
-    signing::timestamp::Timestamper,
-    store::{
-        SharedStore, StoreError,
-        blobs::disk_refuses,
-        embedded::{self, EmbeddedStore, Reading},
-        postgres::{self, PostgresStore},
-    },
-    telemetry::{Metrics, failpoint, log::Level},
-    wsiotramite::{self, Wsiotramite},
+    exchange::{Clock, Exchange, Ids, Platform, RetryPolicy, SystemClock, Worker},
+    http::{rates::Rates, server::Listener},
+    sgd::rest::{Reload, Reloaded},
+    store::{SharedStore, StoreError, blobs::disk_refuses},
+    telemetry::{Metrics, log::Level},
+    wsiotramite,
 };
+
+pub use listening::{Running, Told, api_router};
+use listening::{Shared, bind, bind_control};
+pub use parts::{audit_log, exchange, open_store, tablas, webhooks};
 
 /// The control socket's name in the folder of the data.
 pub const CONTROL_SOCKET: &str = "control.sock";
@@ -72,9 +43,6 @@ const CONTROL: &str = "control";
 
 /// Between two attempts at making the control socket on a disk that took nothing.
 const CONTROL_AGAIN: Duration = Duration::from_secs(2);
-
-/// How much longer than one call to the platform an attempt at a job may take: it makes several, and they store things.
-const ATTEMPT_MARGIN: Duration = Duration::from_secs(60);
 
 /// Why a daemon did not start.
 #[derive(Debug, thiserror::Error)]
@@ -335,159 +303,6 @@ impl Daemon {
     }
 }
 
-/// What the listeners are made of.
-struct Shared<'a> {
-    config: &'a Config,
-    exchange: &'a Exchange,
-    audit: &'a Arc<Log>,
-    metrics: &'a Arc<Metrics>,
-    webhooks: &'a Webhooks,
-    tablas: &'a Tablas,
-    running: &'a Running,
-    secure: &'a Secure,
-    networks: &'a Reachable,
-}
-
-impl Shared<'_> {
-    fn listen(&self, name: &'static str, listener: Listener, router: Router) -> JoinHandle<()> {
-        let mut options = Options::new(name, &self.config.limits, Arc::clone(self.metrics));
-        if name == SOAP {
-            options.on_panic = wsiotramite::on_panic;
-            options.on_overload = wsiotramite::on_overload;
-            options.on_stranger = wsiotramite::on_stranger;
-        }
-        options.networks = self.networks.of(name);
-        options.tls = match name {
-            SOAP => self.secure.soap.clone(),
-            API => self.secure.api.clone(),
-            _ => None,
-        };
-        tokio::spawn(server::serve(listener, router, options, self.running.stop.clone()))
-    }
-
-    /// Room for the bodies that one side sends: what the platform floods us with is not taken from the SGD.
-    fn in_flight(&self, listener: &'static str) -> InFlight {
-        InFlight::shown(self.config.limits.bytes_in_flight_max.bytes(), self.metrics.in_flight(listener))
-    }
-
-    /// Makes the control socket as soon as the disk takes one.
-    fn listen_later(&self, path: PathBuf, router: Router) -> JoinHandle<()> {
-        let (data_dir, stop) = (self.config.data_dir.clone(), self.running.stop.clone());
-        let options = Options::new(CONTROL, &self.config.limits, Arc::clone(self.metrics));
-        tokio::spawn(async move {
-            let listener = loop {
-                tokio::select! {
-                    () = stop.cancelled() => return,
-                    () = tokio::time::sleep(CONTROL_AGAIN) => {}
-                }
-                if let Ok(listener) = bind_control(&data_dir, &path) {
-                    break listener;
-                }
-            };
-            server::serve(Listener::Unix(listener), router, options, stop).await;
-        })
-    }
-
-    /// What the platform reaches.
-    fn soap_router(&self) -> Router {
-        let limits = &self.config.limits;
-        let public = self.config.listen.soap_public_url.as_deref();
-        let component = wsiotramite::router(Wsiotramite {
-            exchange: self.exchange.clone(),
-            intake: Intake::new(limits, limits.envelope_max().bytes(), self.in_flight(SOAP)).with_requests(limits),
-            metrics: Arc::clone(self.metrics),
-            public_url: public.map(|url| url.trim_end_matches('/').into()),
-        });
-        component.merge(annexes::router(Annexes::new(self.exchange.clone(), &self.config.anexos)))
-    }
-
-    /// What the SGD and people reach.
-    fn api_router(&self, in_flight: InFlight) -> Router {
-        let told = Told { webhooks: self.webhooks, tablas: self.tablas };
-        api_router(self.config, self.exchange, self.audit, self.metrics, &told, in_flight, self.running)
-    }
-}
-
-impl Shared<'_> {
-    /// The pages for people, beside the API.
-    fn console_router(&self, in_flight: InFlight) -> Router {
-        let config = self.config;
-        let (exchange, audit) = (self.exchange.clone(), Arc::clone(self.audit));
-        let console = Console::new(exchange, audit, config.data_dir.clone(), self.running.stop.clone());
-        console::router(console, Intake::new(&config.limits, config.limits.request_max().bytes(), in_flight))
-    }
-}
-
-/// The entities' systems that are told what happens, other than by asking.
-pub struct Told<'a> {
-    pub webhooks: &'a Webhooks,
-    pub tablas: &'a Tablas,
-}
-
-/// What the API has of the daemon that runs it.
-pub struct Running {
-    pub stop: CancellationToken,
-    pub rates: Rates,
-    /// `None` where no daemon runs.
-    pub reload: Option<Arc<dyn Reload>>,
-}
-
-/// The REST API over `exchange`; also run without any listener, for a command on a daemon that is stopped.
-pub fn api_router(
-    config: &Config,
-    exchange: &Exchange,
-    audit: &Arc<Log>,
-    metrics: &Arc<Metrics>,
-    told: &Told<'_>,
-    in_flight: InFlight,
-    running: &Running,
-) -> Router {
-    let api = Api {
-        exchange: exchange.clone(),
-        audit: Arc::clone(audit),
-        metrics: Arc::clone(metrics),
-        webhooks: told.webhooks.clone(),
-        tablas: told.tablas.clone(),
-        fetching: Fetching::new(&config.anexos),
-        json_bytes_max: config.limits.json_max.in_memory(),
-        checks: Arc::new([ready::disk(config.data_dir.clone(), Arc::clone(exchange.store()))]),
-        rates: running.rates.clone(),
-        reload: running.reload.clone(),
-        streams: Streams::default(),
-        stop: running.stop.clone(),
-    };
-    let intake = Intake::new(&config.limits, config.limits.request_max().bytes(), in_flight);
-    match Bridge::from_config(config, api.clone()) {
-        Some(bridge) => rest::router(api, intake.clone()).merge(bridge::router(bridge, intake)),
-        None => rest::router(api, intake),
-    }
-}
-
-/// The webhooks as the configuration wants them.
-pub fn webhooks(config: &Config) -> Result<Webhooks, StartError> {
-    Webhooks::from_config(config).map_err(StartError::Webhook)
-}
-
-/// The tables of the entities' systems as the configuration wants them.
-pub fn tablas(config: &Config) -> Result<Tablas, StartError> {
-    Tablas::from_config(config).map_err(StartError::Tablas)
-}
-
-/// The audit log over the open store; its key is made at the first start.
-pub fn audit_log(config: &Config, exchange: &Exchange) -> Result<Arc<Log>, StartError> {
-    let suffix = SystemIds.secret();
-    let installation: String = suffix.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    let ruc = config.entities().first().map(|entity| entity.ruc.to_string()).unwrap_or_default();
-    let options = audit::log::Options {
-        data_dir: config.data_dir.clone(),
-        origin: format!("chasqui/{ruc}/{installation}"),
-        seed: SystemIds.secret(),
-        export: config.audit.checkpoint_file.clone(),
-        timestamper: exchange.sellador(),
-    };
-    Ok(Log::open(Arc::clone(exchange.store()), options)?)
-}
-
 /// Puts on record what serves from now on. That a full disk does not take it stops nothing: the next start tells it.
 async fn tell_configuration(config: &Config, exchange: &Exchange) {
     // Secrets are written as asterisks.
@@ -502,117 +317,6 @@ async fn tell_configuration(config: &Config, exchange: &Exchange) {
     if let Err(error) = told {
         tracing::warn!(error, "the configuration in force could not be recorded");
     }
-}
-
-/// The use cases as the configuration wants them.
-pub fn exchange(config: &Config, overrides: Overrides, store: SharedStore) -> Result<Exchange, StartError> {
-    let platform = match overrides.platform {
-        Some(platform) => platform,
-        None => {
-            let client = PlatformSoap::new(&platform::Options::from_config(config));
-            Arc::new(client.map_err(|error| StartError::Platform(error.to_string()))?)
-        }
-    };
-    let settings = Settings {
-        ambiente: config.environment,
-        entidades: config.entities(),
-        rigor: config.reception.validation,
-        calendario: config.calendar(),
-        document_bytes_max: config.limits.document_max.bytes(),
-        retry: overrides.retry.unwrap_or_else(|| retry(config)),
-    };
-    let clock = overrides.clock.unwrap_or_else(|| Arc::new(SystemClock));
-    let ids = overrides.ids.unwrap_or_else(|| Arc::new(SystemIds));
-    let sellador = identities::timestamper(config).transpose().map_err(StartError::Signing)?;
-    let emisores = Emisores {
-        por_ruc: identities::issuers(config).map_err(StartError::Signing)?,
-        sellador: sellador.map(|client| client as Arc<dyn Timestamper>),
-    };
-    // The watch looks at the lists again at once, and tells what is wrong with them.
-    let (trust, _) = anchors::known(config, clock.now()).map_err(StartError::Trust)?;
-    let demands = config.demands().into_iter().map(|(ruc, firmas)| {
-        let config::Firmas { salida, cargo } = firmas;
-        (ruc, Demands { salida, cargo })
-    });
-    let asked = Revocation::new(config, Arc::clone(&clock)).transpose().map_err(StartError::Trust)?;
-    let asked = asked.map(|shared| Arc::new(move || Arc::clone(&shared).for_document()) as examine::Revocation);
-    let examiner = Examiner::new(trust, demands.collect()).with_revocation(asked);
-    let config::Retention { despachos, recepciones, every } = config.retention.clone();
-    let politica = Politica { despachos, recepciones, cada: every };
-    let exchange = Exchange::new(store, platform, clock, ids, settings).with_retention(politica);
-    let exchange = exchange.with_anexos(config.listen.soap_public_url.as_deref());
-    Ok(exchange.with_emisores(emisores).with_examiner(examiner).with_rules(config.rules()))
-}
-
-fn retry(config: &Config) -> RetryPolicy {
-    let (pide, config::Retry { first_delay, factor, delay_max, ask_after, ask_cargo, .. }) =
-        (&config.pide, config.retry.clone());
-    let count = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
-    RetryPolicy {
-        first: first_delay,
-        factor,
-        max: delay_max,
-        ask_after,
-        ask_cargo,
-        ask_cargo_for: config.retry.ask_cargo_for,
-        attempt: pide.total_timeout + ATTEMPT_MARGIN,
-        dead_after: config.retry.dead_after,
-        workers: count(config.retry.workers),
-        breaker: BreakerPolicy {
-            failures: config.retry.breaker_failures,
-            pause: config.retry.breaker_pause,
-            pause_max: config.retry.breaker_pause_max,
-            concurrency: count(config.retry.workers_per_destination),
-        },
-        alert_after: config.retry.alert_after,
-        directory_age: pide.directory_age,
-    }
-}
-
-/// Opens the store in the folder of the data, which is made for its owner alone if it is missing.
-pub async fn open_store(config: &Config, clock: &dyn Clock) -> Result<SharedStore, StartError> {
-    let dir = config.data_dir.clone();
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
-    made.map_err(|error| StartError::DataDir { dir: dir.clone(), error })?;
-    if config.store.kind == StoreKind::Postgres {
-        let store = &config.store;
-        let url = store.url.as_ref().map_or("", Secret::reveal).to_owned();
-        let connections = usize::try_from(store.connections).unwrap_or(usize::MAX);
-        let options = postgres::Options { url, ca_file: store.ca_file.clone(), data_dir: dir, connections };
-        return Ok(PostgresStore::open(options).await?);
-    }
-    let mut options = embedded::Options::new(clock.now());
-    options.segment_bytes = failpoint::size("CHASQUI_SEGMENT_BYTES", options.segment_bytes);
-    options.pack_bytes = failpoint::size("CHASQUI_PACK_BYTES", options.pack_bytes);
-    options.progress = Some(Arc::new(replaying));
-    let opened = tokio::task::spawn_blocking(move || EmbeddedStore::open(&dir, options)).await;
-    Ok(opened.map_err(|_| StoreError::Closed)??)
-}
-
-fn replaying(reading: Reading) {
-    if reading.bytes_total == 0 {
-        return;
-    }
-    let percent = reading.bytes.saturating_mul(100) / reading.bytes_total.max(1);
-    tracing::info!(entries = reading.entries, percent, "reading the journal to rebuild the index");
-}
-
-async fn bind(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let failed = |error| StartError::Bind { key, address, error };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    Ok((listener, bound))
-}
-
-/// The control socket, for the owner of the data alone from its first moment: it is made in a closed folder and moved.
-/// One that a daemon left behind is replaced; the store's lock says that none is running.
-fn bind_control(data_dir: &Path, path: &Path) -> io::Result<UnixListener> {
-    let closed = tempfile::Builder::new().prefix(".control-").tempdir_in(data_dir)?;
-    let made = closed.path().join("s");
-    let listener = UnixListener::bind(&made)?;
-    std::fs::set_permissions(&made, Permissions::from_mode(0o600))?;
-    std::fs::rename(&made, path)?;
-    Ok(listener)
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ use tokio::{
     net::TcpStream,
 };
 
+use std::path::Path;
+
 use super::*;
 
 /// A daemon's on free ports, its data in a folder of the test's.

@@ -24,6 +24,7 @@ use crate::{
     config::Config,
     exchange::{Exchange, SystemClock},
     http::{limits::InFlight, rates::Rates, server::Peer},
+    sgd::rest::Streams,
     store::StoreError,
     telemetry::Metrics,
 };
@@ -86,7 +87,8 @@ impl Api {
         let told = daemon::Told { webhooks: &webhooks, tablas: &tablas };
         let metrics = Arc::new(Metrics::default());
         let rates = Rates::new(&config.limits);
-        let running = daemon::Running { stop: CancellationToken::new(), rates, reload: None };
+        let running =
+            daemon::Running { stop: CancellationToken::new(), rates, reload: None, streams: Streams::default() };
         let in_flight = InFlight::new(config.limits.bytes_in_flight_max.bytes());
         let router = daemon::api_router(config, &exchange, &audit, &metrics, &told, in_flight, &running);
         Ok(Self::Here { router, exchange: Box::new(exchange) })

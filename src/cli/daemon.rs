@@ -4,32 +4,45 @@
 mod listening;
 mod parts;
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
-use ring::digest;
 use tokio::{sync::Notify, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    backup, causes::in_spanish, check::schedule::Schedule, limits, networks::Reachable, reload, reload::Reloader,
-    tls::Secure, watch::Watch,
+    backup,
+    causes::in_spanish,
+    check::schedule::Schedule,
+    limits,
+    networks::Reachable,
+    reload,
+    reload::{Again, Reloader},
+    tls::Secure,
+    watch::Watch,
 };
 use crate::{
     audit::{AuditError, Log},
     config::Config,
-    console,
-    domain::Sha256,
-    exchange::{Clock, Exchange, Ids, Platform, RetryPolicy, SystemClock, Worker},
+    exchange::{Actor, Clock, Exchange, Ids, Live, Platform, RetryPolicy, SystemClock, Worker},
     http::{rates::Rates, server::Listener},
-    sgd::rest::{Reload, Reloaded},
+    sgd::{
+        rest::{Reload, Streams},
+        webhook::Tellers,
+    },
     store::{SharedStore, StoreError, blobs::disk_refuses},
     telemetry::{Metrics, log::Level},
     wsiotramite,
 };
 
-pub use listening::{Running, Told, api_router};
+pub use listening::{Listening, Running, Told, api_router};
 use listening::{Shared, bind, bind_control};
-pub use parts::{audit_log, exchange, open_store, tablas, webhooks};
+pub use parts::{audit_log, exchange, open_store, renewed, tablas, webhooks};
 
 /// The control socket's name in the folder of the data.
 pub const CONTROL_SOCKET: &str = "control.sock";
@@ -103,9 +116,11 @@ pub struct Daemon {
     audit: Arc<Log>,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
-    drain: Duration,
+    /// As it is in force.
+    config: Live<Config>,
     listeners: Vec<JoinHandle<()>>,
     worker: JoinHandle<()>,
+    tellers: Arc<Tellers>,
     telling: Vec<JoinHandle<()>>,
     auditing: JoinHandle<()>,
     watching: Vec<JoinHandle<()>>,
@@ -135,7 +150,6 @@ impl Daemon {
         tell_configuration(config, &exchange).await;
         let secure = Secure::open(&config.tls).map_err(StartError::Tls)?;
         let webhooks = webhooks(config)?;
-        webhooks.prepare(&exchange).await;
         let tablas = tablas(config)?;
         tablas.prepare(&exchange).await;
         let (soap, soap_address) = bind("listen.soap", config.listen.soap).await?;
@@ -153,58 +167,51 @@ impl Daemon {
         limits::show(&config.limits, &metrics);
         let (again, rates) = (Arc::new(Notify::new()), Rates::new(&config.limits));
         let networks = Reachable::new(&config.networks);
-        let parts = reload::Parts {
-            level,
-            rates: rates.clone(),
-            again: Arc::clone(&again),
-            secure: secure.clone(),
-            networks: networks.clone(),
-        };
-        let reloader = Reloader::new(config.clone(), read, parts);
-        let reloader = Arc::new(reloader);
-        let reload: Arc<dyn Reload> = Arc::clone(&reloader) as _;
-        let running = Running { stop: stop.clone(), rates, reload: Some(reload) };
-        let shared = Shared {
-            config,
-            exchange: &exchange,
-            audit: &audit,
-            metrics: &metrics,
-            webhooks: &webhooks,
-            tablas: &tablas,
-            running: &running,
-            secure: &secure,
-            networks: &networks,
-        };
-        let inside = shared.in_flight(API);
+        let tellers = Arc::new(Tellers::new(exchange.clone(), stop.clone()));
+        let running_config = Live::new(config.clone());
+        let reloader = Arc::new_cyclic(|reloader| {
+            let reload: Arc<dyn Reload> = Arc::new(Again(Weak::clone(reloader)));
+            let (stop, rates, streams) = (stop.clone(), rates.clone(), Streams::default());
+            let listening = Listening::new(Shared {
+                config,
+                exchange: exchange.clone(),
+                audit: Arc::clone(&audit),
+                metrics: Arc::clone(&metrics),
+                webhooks: &webhooks,
+                tablas: tablas.clone(),
+                running: Running { stop, rates: rates.clone(), reload: Some(reload), streams },
+                secure: secure.clone(),
+                networks: networks.clone(),
+            });
+            let (exchange, metrics) = (exchange.clone(), Arc::clone(&metrics));
+            let (again, secure, tellers) = (Arc::clone(&again), secure.clone(), Arc::clone(&tellers));
+            let parts = reload::Parts { level, rates, again, secure, networks, exchange, metrics, listening, tellers };
+            Reloader::new(running_config.clone(), read, webhooks.clone(), parts)
+        });
+        let listening = reloader.listening();
         let listeners = vec![
-            shared.listen(SOAP, Listener::Tcp(soap), shared.soap_router()),
-            shared.listen(
-                API,
-                Listener::Tcp(api),
-                shared
-                    .api_router(inside.clone())
-                    .merge(shared.console_router(inside.clone()))
-                    .layer(axum::middleware::from_fn(console::lost)),
-            ),
+            listening.listen(SOAP, Listener::Tcp(soap)),
+            listening.listen(API, Listener::Tcp(api)),
             match local {
-                Some(local) => shared.listen(CONTROL, Listener::Unix(local), shared.api_router(inside)),
-                None => shared.listen_later(control.clone(), shared.api_router(inside)),
+                Some(local) => listening.listen(CONTROL, Listener::Unix(local)),
+                None => listening.listen_later(config.data_dir.clone(), control.clone()),
             },
         ];
         backup::take_note(config, &exchange).await.map_err(StartError::Restored)?;
         let worker = tokio::spawn(Worker::new(exchange.clone()).run(stop.clone()));
-        let mut telling = webhooks.spawn(&exchange, &stop);
-        telling.extend(tablas.spawn(&exchange, &stop));
+        tellers.tell(&webhooks).await;
+        let telling = tablas.spawn(&exchange, &stop);
         let clock = exchange.clone();
         let every = config.audit.checkpoint_every;
         let auditing = tokio::spawn(Arc::clone(&audit).run(Arc::new(move || clock.now()), every, stop.clone()));
         let watch = Watch {
-            config: config.clone(),
+            config: running_config.clone(),
             exchange: exchange.clone(),
             again: Arc::clone(&again),
             secure: secure.clone(),
         };
-        let schedule = Schedule { config: config.clone(), exchange: exchange.clone(), metrics: Arc::clone(&metrics) };
+        let schedule =
+            Schedule { config: running_config.clone(), exchange: exchange.clone(), metrics: Arc::clone(&metrics) };
         let watching = vec![
             tokio::spawn(watch.run(stop.clone())),
             tokio::spawn(secure.watch(exchange.clone(), stop.clone())),
@@ -212,7 +219,6 @@ impl Daemon {
             tokio::spawn(backup::on_schedule(config.clone(), exchange.clone(), stop.clone())),
         ];
         let purging = exchange.politica().activa().then(|| tokio::spawn(exchange.clone().conservar(stop.clone())));
-        let drain = config.limits.drain_timeout;
         let (soap, api) = (soap_address, api_address);
         Ok(Self {
             soap,
@@ -222,9 +228,10 @@ impl Daemon {
             audit,
             metrics,
             stop,
-            drain,
+            config: running_config,
             listeners,
             worker,
+            tellers,
             telling,
             auditing,
             watching,
@@ -241,15 +248,10 @@ impl Daemon {
         &self.audit
     }
 
-    /// Reads the configuration anew, and logs what came of it.
-    pub fn reload(&self) {
-        match self.reloader.reload() {
-            Ok(Reloaded { aplicado, requiere_reinicio, .. }) => {
-                let (applied, restart) = (aplicado.join(", "), requiere_reinicio.join(", "));
-                tracing::info!(applied, needs_restart = restart, "the configuration was read again");
-            }
-            Err(error) => tracing::error!(error, "the configuration could not be read again; the one in force stays"),
-        }
+    /// Reads the configuration anew.
+    pub async fn reload(&self) {
+        // It says itself, in the log, what came of it.
+        self.reloader.reload(&Actor::chasqui()).await.ok();
     }
 
     pub fn metrics(&self) -> &Metrics {
@@ -268,6 +270,7 @@ impl Daemon {
     /// Takes nothing new, lets what is under way end within the configured time, and closes the store.
     pub async fn stop(self) -> Result<(), StoreError> {
         self.stop.cancel();
+        let drain = self.config.get().limits.drain_timeout;
         let (listeners, mut worker, mut telling) = (self.listeners, self.worker, self.telling);
         let drained = async {
             // One that has ended already was seen by `failed`, and must not be asked again.
@@ -276,7 +279,7 @@ impl Daemon {
             }
         };
         let worked = async {
-            if !worker.is_finished() && timeout(self.drain, &mut worker).await.is_err() {
+            if !worker.is_finished() && timeout(drain, &mut worker).await.is_err() {
                 // Every step of a job is on record before it is taken: what is cut here is asked about after the next
                 // start.
                 tracing::warn!("attempts still under way were cut");
@@ -285,12 +288,12 @@ impl Daemon {
         };
         let told = async {
             let ended = futures_util::future::join_all(&mut telling);
-            if timeout(self.drain, ended).await.is_err() {
+            if timeout(drain, ended).await.is_err() {
                 // What was told and is not on record as told is told again after the next start.
                 telling.iter().for_each(JoinHandle::abort);
             }
         };
-        tokio::join!(drained, worked, told);
+        tokio::join!(drained, worked, told, self.tellers.end(drain));
         self.auditing.await.ok();
         for watching in self.watching {
             watching.await.ok();
@@ -305,10 +308,8 @@ impl Daemon {
 
 /// Puts on record what serves from now on. That a full disk does not take it stops nothing: the next start tells it.
 async fn tell_configuration(config: &Config, exchange: &Exchange) {
-    // Secrets are written as asterisks.
-    let told = match serde_json::to_vec(config) {
-        Ok(text) => {
-            let digest = Sha256::from_digest(digest::digest(&digest::SHA256, &text).as_ref());
+    let told = match reload::digest_of(config) {
+        Ok(digest) => {
             let program = concat!("chasqui ", env!("CARGO_PKG_VERSION"));
             exchange.configuracion(&digest, program).await.map_err(|error| error.to_string())
         }

@@ -56,7 +56,7 @@ async fn serve(loaded: &Loaded, overrides: Overrides) -> Result<(), Failure> {
         tokio::select! {
             signal = signals.next() => match signal {
                 HANGUP => {
-                    daemon.reload();
+                    daemon.reload().await;
                 }
                 signal => {
                     tracing::info!(signal, "stopping: requests under way may end");

@@ -16,7 +16,7 @@ use super::{anchors, identities, lists, lists::Known, tls::Secure};
 use crate::{
     config::Config,
     domain::{Id, Ruc, lima},
-    exchange::{ALERTA, CERTIFICADO_POR_VENCER, Exchange, notices::Noticia},
+    exchange::{ALERTA, CERTIFICADO_POR_VENCER, Exchange, Live, notices::Noticia},
     signing::Identity,
 };
 
@@ -30,7 +30,7 @@ const AGAIN: Duration = Duration::from_secs(3600);
 const STEPS: [i64; 5] = [1, 7, 14, 30, 60];
 
 pub struct Watch {
-    pub config: Config,
+    pub config: Live<Config>,
     pub exchange: Exchange,
     /// Told when everything should be read anew at once.
     pub again: Arc<Notify>,
@@ -45,7 +45,7 @@ impl Watch {
                 () = stop.cancelled() => return,
                 sound = self.round() => sound,
             };
-            let every = self.config.trust.list_refresh.min(ROUND_MAX);
+            let every = self.config.get().trust.list_refresh.min(ROUND_MAX);
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(if sound { every } else { every.min(AGAIN) }) => {}
@@ -63,8 +63,9 @@ impl Watch {
     }
 
     async fn believe(&self) -> bool {
-        let fetched = lists::fetch(&self.config).await;
-        let (config, now) = (self.config.clone(), self.exchange.now());
+        let config = self.config.get();
+        let fetched = lists::fetch(&config).await;
+        let now = self.exchange.now();
         let read = tokio::task::spawn_blocking(move || {
             let lists = lists::take(&config, fetched, now)?;
             Ok::<_, String>((anchors::with(&config, &lists)?, lists))
@@ -106,9 +107,10 @@ impl Watch {
     }
 
     async fn warn_of_identities(&self) {
-        for entity in &self.config.entity {
+        let config = self.config.get();
+        for entity in &config.entity {
             let entity = entity.clone();
-            let ruc = Ruc::parse(&entity.ruc, self.config.environment).ok();
+            let ruc = Ruc::parse(&entity.ruc, config.environment).ok();
             match tokio::task::spawn_blocking(move || identities::identity(&entity)).await {
                 Ok(Ok(Some(identity))) => {
                     if let Some(noticia) = expiry(&identity, ruc, self.exchange.now()) {
@@ -160,7 +162,7 @@ fn expiry(identity: &Identity, entidad: Option<Ruc>, now: Timestamp) -> Option<N
     let of = entidad.as_ref().map(|ruc| format!(" con que firma la entidad {ruc}")).unwrap_or_default();
     // Told by its fingerprint, as `cert list` shows it: an entry of the log keeps no name of a person.
     let what = format!("El certificado{of} (huella {})", mark(&der));
-    let advice = "Pida otro a su entidad de certificación, póngalo en identity.file y reinicie el servicio.";
+    let advice = "Pida otro a su entidad de certificación, póngalo en identity.file y recargue la configuración («systemctl reload chasqui»).";
     let (estado, detalle) = ending(&what, identity.valida_hasta(), now, ["ya no se firma con él", advice])?;
     Some(Noticia { tipo: CERTIFICADO_POR_VENCER, sujeto: subject(&der), entidad, estado, detalle })
 }
@@ -214,7 +216,7 @@ mod tests {
         let store = daemon::open_store(&config, &SystemClock).await.unwrap();
         let exchange = daemon::exchange(&config, Overrides::default(), store).unwrap();
         let watch = Watch {
-            config: config.clone(),
+            config: Live::new(config.clone()),
             exchange: exchange.clone(),
             again: Arc::default(),
             secure: Secure::default(),

@@ -260,7 +260,7 @@ fn not_chosen(nuevo: &NuevoDespacho, errors: &mut [FieldError]) {
 async fn confirmation(console: &Console, visit: &Visit, d: &Despacho, path: &str, name: &str) -> Result<Markup, Fault> {
     let directory = console.exchange.directorio().await?;
     let to = name_of(directory.as_deref(), &d.destino);
-    let own = console.exchange.propia(&d.entidad).map_or("", |own| own.nombre.as_str());
+    let own = console.exchange.propia(&d.entidad).map(|own| own.nombre).unwrap_or_default();
     Ok(layout::page(
         console,
         visit,

@@ -105,7 +105,8 @@ impl FromRequestParts<Console> for Visit {
         if usuario.contrasena.provisional && !matches!(path.as_str(), "/cuenta" | "/salir") {
             return Err(Fault::Elsewhere("/cuenta".into()));
         }
-        let ours = &console.exchange.settings().entidades;
+        let settings = console.exchange.settings();
+        let ours = &settings.entidades;
         let chosen = session.entidad.filter(|ruc| ours.iter().any(|own| own.ruc == *ruc));
         let entidad = usuario.entidad.clone().or(chosen).or_else(|| ours.first().map(|own| own.ruc.clone()));
         let entidad = entidad.ok_or_else(|| Fault::wrong("Este servicio no tiene ninguna entidad configurada"))?;
@@ -218,7 +219,8 @@ fn door(
 ) -> Response {
     let token: String = console.exchange.secret().iter().map(|byte| format!("{byte:02x}")).collect();
     let exposed = !plain_loopback(headers) && !behind_tls(headers);
-    let names: Vec<&str> = console.exchange.settings().entidades.iter().map(|own| own.nombre.as_str()).collect();
+    let settings = console.exchange.settings();
+    let names: Vec<&str> = settings.entidades.iter().map(|own| own.nombre.as_str()).collect();
     let page = layout::bare(
         "Ingresar",
         html! {
@@ -303,7 +305,8 @@ pub async fn leave(State(console): State<Console>, visit: Visit, request: Reques
 /// A person of several entities chooses which one is shown.
 pub async fn choose(State(console): State<Console>, visit: Visit, request: Request) -> Result<Redirect, Fault> {
     let sent = forms::read(&console.exchange, &visit.csrf, request).await?;
-    let ours = &console.exchange.settings().entidades;
+    let settings = console.exchange.settings();
+    let ours = &settings.entidades;
     let chosen = ours.iter().find(|own| own.ruc.as_str() == sent.text("ruc") && visit.acceso.alcanza(&own.ruc));
     let chosen = chosen.ok_or_else(|| Fault::missing("esa entidad"))?.ruc.clone();
     console.sessions.change(&visit.token, |session| session.entidad = Some(chosen));

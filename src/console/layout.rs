@@ -53,7 +53,8 @@ pub fn bare(title: &str, content: Markup) -> Markup {
 
 /// A page of a visit.
 pub fn page(console: &Console, visit: &Visit, title: &str, content: Markup) -> Markup {
-    let ours = &console.exchange.settings().entidades;
+    let settings = console.exchange.settings();
+    let ours = &settings.entidades;
     let own = ours.iter().find(|own| own.ruc == visit.entidad);
     let name = own.map_or("", |own| own.nombre.as_str());
     let several = visit.acceso.entidad.is_none() && ours.len() > 1;

@@ -120,7 +120,8 @@ fn when(at: Option<Timestamp>, now: Timestamp) -> Markup {
 }
 
 fn certificates(console: &Console, visit: &Visit, now: Timestamp) -> Markup {
-    let ours = console.exchange.settings().entidades.iter().filter(|own| visit.acceso.alcanza(&own.ruc));
+    let settings = console.exchange.settings();
+    let ours = settings.entidades.iter().filter(|own| visit.acceso.alcanza(&own.ruc));
     html! {
         section.tarjeta aria-labelledby="certificados" {
             h2 #certificados { "Certificados con que se firma" }

@@ -54,8 +54,8 @@ async fn page(
 ) -> Result<Markup, Fault> {
     let mut people = console.exchange.usuarios().await?;
     people.retain(|person| reaches(visit, person));
-    let ours: Vec<_> =
-        console.exchange.settings().entidades.iter().filter(|own| visit.acceso.alcanza(&own.ruc)).collect();
+    let settings = console.exchange.settings();
+    let ours: Vec<_> = settings.entidades.iter().filter(|own| visit.acceso.alcanza(&own.ruc)).collect();
     // Where there is one, it is meant, until somebody says «all».
     let chosen = match ours.as_slice() {
         [one] if sent.textos.is_empty() => one.ruc.as_str(),

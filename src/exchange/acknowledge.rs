@@ -138,7 +138,7 @@ impl Exchange {
 
     /// Why this entity's cargos must be given as a signed PDF, if they must.
     pub fn cargo_debe_darse(&self, entidad: &Ruc) -> bool {
-        self.emisores.falta(entidad).is_some()
+        self.emisores.get().falta(entidad).is_some()
     }
 
     /// The cargo an answer asks for, without its PDF, and whether that is to be made here.
@@ -157,7 +157,7 @@ impl Exchange {
         let mut defectos = validation::cargo(&stated);
         defectos.extend(anio_y_fecha(&stated, now));
         if ours && known.cargo.is_none() {
-            defectos.extend(self.emisores.falta(&known.entidad));
+            defectos.extend(self.emisores.get().falta(&known.entidad));
         }
         if !defectos.is_empty() || !(given || ours) {
             return Err(ExchangeError::Defectos(defectos));

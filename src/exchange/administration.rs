@@ -129,7 +129,9 @@ impl Exchange {
         let now = self.now();
         let counted = || self.refusals.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(taken) = counted().take(now, at_once) else { return };
-        if let Err(error) = self.tell_administration(ACCESO, events::ACCESO_RECHAZADO, taken.text(now)).await {
+        if let Err(error) =
+            self.tell_administration(&Actor::chasqui(), ACCESO, events::ACCESO_RECHAZADO, taken.text(now)).await
+        {
             tracing::warn!(%error, "refused callers could not be recorded; they are kept for the next time");
             counted().join(taken);
         }
@@ -143,14 +145,30 @@ impl Exchange {
         if known.last().is_some_and(|last| last.fact.detalle.as_deref() == Some(detalle.as_str())) {
             return Ok(());
         }
-        self.tell_administration(CONFIGURACION, events::CONFIGURACION_APLICADA, detalle).await
+        self.tell_configuration(&Actor::chasqui(), events::CONFIGURACION_APLICADA, detalle).await
     }
 
-    async fn tell_administration(&self, sujeto: Id, tipo: &str, detalle: String) -> Result<(), StoreError> {
+    /// Something about the configuration, under the one subject that all of it has.
+    pub(super) async fn tell_configuration(
+        &self,
+        actor: &Actor,
+        tipo: &str,
+        detalle: String,
+    ) -> Result<(), StoreError> {
+        self.tell_administration(actor, CONFIGURACION, tipo, detalle).await
+    }
+
+    async fn tell_administration(
+        &self,
+        actor: &Actor,
+        sujeto: Id,
+        tipo: &str,
+        detalle: String,
+    ) -> Result<(), StoreError> {
         let fact = Fact {
             at: self.now(),
             tipo: tipo.into(),
-            actor: Actor::chasqui().0,
+            actor: actor.0.clone(),
             entidad: None,
             sujeto,
             cuo: None,

@@ -61,7 +61,7 @@ impl Exchange {
         fecha: Date,
     ) -> Result<Option<String>, StoreError> {
         let numero = folded(numero);
-        for propia in &self.settings.entidades {
+        for propia in &self.settings().entidades {
             let found = self.store.despacho_by_cuo(&propia.ruc, cuo).await?;
             let stated = |despacho: &Despacho| {
                 let theirs = folded(&despacho.numero_documento);

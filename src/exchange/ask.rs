@@ -41,7 +41,8 @@ impl Exchange {
     pub(super) async fn ask(&self, job: &Job, despacho: Despacho) -> Result<Option<Step>, StoreError> {
         let ready = self.may_ask_at(&despacho);
         if self.now() < ready {
-            let policy = &self.settings.retry;
+            let settings = self.settings();
+            let policy = &settings.retry;
             let mut wait = Duration::try_from(ready.duration_since(self.now())).unwrap_or_default();
             if wait > policy.attempt.saturating_add(policy.ask_after) {
                 // The record's times lie ahead: the clock was set back. The wait begins anew, and on record.
@@ -93,7 +94,8 @@ impl Exchange {
     /// When "not found" begins to prove something: a delivery that is still under way must have had the time to end. A send
     /// of this process may last as long as an attempt; one begun before it started ended with its process.
     pub(super) fn may_ask_at(&self, despacho: &Despacho) -> Timestamp {
-        let policy = &self.settings.retry;
+        let settings = self.settings();
+        let policy = &settings.retry;
         let begun = despacho.envio_iniciado_en.unwrap_or(despacho.actualizado_en);
         let ended = match (despacho.estado, despacho.envio_incierto_en) {
             (EstadoDespacho::PorConfirmar, ended) => ended.unwrap_or(begun),
@@ -195,7 +197,7 @@ impl Exchange {
         if despacho.estado != EstadoDespacho::Enviado && !without_pdf {
             return self.finished(job).await;
         }
-        let wait = Some(self.settings.retry.ask_cargo(job.intentos + 1));
+        let wait = Some(self.settings().retry.ask_cargo(job.intentos + 1));
         let (falla, motivo) = match self.consulta(&despacho).await {
             Ok(found) if found.answer.respuesta.codigo() == "0000" => {
                 match Desenlace::de_letra(estado(&found.answer)) {
@@ -262,7 +264,7 @@ impl Exchange {
     /// The job that asks for the cargo of what was just accepted, in case the cargo never comes by itself.
     pub(super) fn ask_for_cargo(&self, d: &Despacho) -> Job {
         let now = self.now();
-        let first = later(now, self.settings.retry.ask_cargo(0));
+        let first = later(now, self.settings().retry.ask_cargo(0));
         Job { proximo_en: first, ..job(JobKind::PreguntarCargo, d.id, &d.entidad, &d.destino, now) }
     }
 }

@@ -40,7 +40,7 @@ impl Exchange {
         testigo: Option<Testigo<'_>>,
     ) -> Result<Respuesta, StoreError> {
         let defectos = validation::cargo(tramite);
-        if let Some(defecto) = validation::impedimentos(&defectos, self.settings.rigor).next() {
+        if let Some(defecto) = validation::impedimentos(&defectos, self.settings().rigor).next() {
             return Ok(Respuesta::nueva("0003", defecto.texto));
         }
         let cuo = tramite.cuo.as_deref().and_then(|text| Cuo::parse(text).ok());
@@ -150,7 +150,7 @@ impl Exchange {
     /// The despacho of ours under this CUO; the entity's contract does not say whose it is.
     async fn despacho_de(&self, cuo: &Cuo, ruc: Option<&str>) -> Result<Option<Despacho>, StoreError> {
         let named = ruc.and_then(|text| Ruc::de_contraparte(text).ok());
-        for propia in &self.settings.entidades {
+        for propia in &self.settings().entidades {
             if named.as_ref().is_some_and(|ruc| *ruc != propia.ruc) {
                 continue;
             }

@@ -33,7 +33,7 @@ impl Exchange {
         let Some(directorio) = self.directorio().await? else { return Ok(true) };
         // One from the future was fetched by a clock that has been set back since.
         let age = u64::try_from(now.as_second() - directorio.actualizado_en.as_second()).unwrap_or(u64::MAX);
-        Ok(age >= self.settings.retry.directory_age.as_secs())
+        Ok(age >= self.settings().retry.directory_age.as_secs())
     }
 
     /// Whether the platform's list, as last fetched, has this entity. `false`: ask `validarEntidad`.

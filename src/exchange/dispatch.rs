@@ -106,7 +106,7 @@ impl Exchange {
         pdf: Option<Documentacion>,
     ) -> Result<Vec<Despacho>, ExchangeError> {
         let propia = self.propia(entidad).ok_or_else(|| ExchangeError::EntidadAjena(entidad.clone()))?;
-        Ok(self.judge(propia, nuevo, pdf, self.now()).await?.0)
+        Ok(self.judge(&propia, nuevo, pdf, self.now()).await?.0)
     }
 
     /// `corrected` is the observed despacho that the new one corrects.
@@ -124,7 +124,7 @@ impl Exchange {
             return Ok(made);
         }
         let now = self.now();
-        let (despachos, pdf) = self.judge(propia, nuevo, pdf, now).await?;
+        let (despachos, pdf) = self.judge(&propia, nuevo, pdf, now).await?;
         let corrected = match corrected {
             Some(corrected) => Some(corrected),
             None => self.corrected_by(&despachos).await?,
@@ -293,7 +293,7 @@ impl Exchange {
         }
         for text in nuevo.destinos.iter().take(DESTINOS_MAX) {
             use crate::domain::ruc::RucInvalido as R;
-            match Ruc::parse(text, self.settings.ambiente) {
+            match Ruc::parse(text, self.settings().ambiente) {
                 Ok(ruc) if destinos.contains(&ruc) => {
                     defectos.push(defecto(Motivo::NoValido, "El mismo destino está dos veces"));
                 }

@@ -13,7 +13,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
-use super::{Exchange, ExchangeError};
+use super::{Exchange, ExchangeError, Live};
 use crate::{
     domain::{
         Documento, Ruc,
@@ -37,7 +37,7 @@ pub type Revocation = Arc<dyn Fn() -> Box<dyn RevocationSource> + Send + Sync>;
 pub struct Examiner {
     /// Replaced as a whole when it is read anew.
     trust: Arc<RwLock<Trust>>,
-    demands: Arc<HashMap<Ruc, Demands>>,
+    demands: Live<HashMap<Ruc, Demands>>,
     places: Arc<Semaphore>,
     revocation: Option<Revocation>,
 }
@@ -62,7 +62,7 @@ impl Examiner {
     pub fn new(trust: Trust, demands: HashMap<Ruc, Demands>) -> Self {
         let trust = Arc::new(RwLock::new(trust));
         let places = Arc::new(Semaphore::new(AT_ONCE_MAX));
-        Self { trust, demands: Arc::new(demands), places, revocation: None }
+        Self { trust, demands: Live::new(demands), places, revocation: None }
     }
 
     /// With somebody to ask about revocation.
@@ -81,8 +81,13 @@ impl Examiner {
         *self.trust.write().unwrap_or_else(PoisonError::into_inner) = trust;
     }
 
+    /// Demands others from now on.
+    pub fn set_demands(&self, demands: HashMap<Ruc, Demands>) {
+        self.demands.set(demands);
+    }
+
     pub fn demands(&self, entidad: &Ruc) -> Demands {
-        self.demands.get(entidad).copied().unwrap_or_default()
+        self.demands.get().get(entidad).copied().unwrap_or_default()
     }
 
     /// Examines a staged PDF, off the runtime's threads.

@@ -81,7 +81,7 @@ impl Exchange {
         let propia = self.propia(entidad).ok_or_else(|| ExchangeError::EntidadAjena(entidad.clone()))?;
         let now = self.now();
         let created = anterior.creado_en.min(now);
-        let draft = Draft { propia, nuevo: &anterior.nuevo, now: created, base: None };
+        let draft = Draft { propia: &propia, nuevo: &anterior.nuevo, now: created, base: None };
         let (documento, mut documents) = self.anterior(draft.nombre(), anterior.documento.as_ref()).await?;
         let referencia = anterior.nuevo.referencia.as_deref().and_then(|text| Cuo::parse(text).ok());
         let destino = anterior.destino.clone();
@@ -136,7 +136,7 @@ impl Exchange {
         let (remitente, cuo) = (anterior.remitente.clone(), anterior.cuo.clone());
         // Its texts are not on record as they were stated: a repeated delivery is known by its PDF.
         let huella = documento.sha256.clone();
-        let mut recepcion = self.nueva_recepcion(t, propia, remitente, cuo, documento, huella, &[], at);
+        let mut recepcion = self.nueva_recepcion(t, &propia, remitente, cuo, documento, huella, &[], at);
         let mut jobs = Vec::new();
         match (&anterior.respuesta, &anterior.registro) {
             (Some(respuesta), _) => {

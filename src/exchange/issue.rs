@@ -11,7 +11,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{Exchange, ExchangeError};
+use super::{Exchange, ExchangeError, Live};
 use crate::{
     domain::{
         Cargo, Desenlace, EmisionCargo, EntidadPropia, Recepcion, Ruc, lima,
@@ -71,18 +71,18 @@ impl Emisores {
 impl Exchange {
     /// Whether and how this daemon makes the cargos of its entities.
     pub fn with_emisores(mut self, emisores: Emisores) -> Self {
-        self.emisores = Arc::new(emisores);
+        self.emisores = Live::new(emisores);
         self
     }
 
     /// Who signs for one of our entities, if anybody can.
     pub fn identidad(&self, entidad: &Ruc) -> Option<Arc<Identity>> {
-        self.emisores.por_ruc.get(entidad)?.identidad.clone()
+        self.emisores.get().por_ruc.get(entidad)?.identidad.clone()
     }
 
     /// Who puts a time on what is signed here, if anybody does.
     pub fn sellador(&self) -> Option<Arc<dyn Timestamper>> {
-        self.emisores.sellador.clone()
+        self.emisores.get().sellador.clone()
     }
 
     /// Makes and signs the PDF of a cargo.
@@ -92,10 +92,11 @@ impl Exchange {
         cargo: &Cargo,
         now: Timestamp,
     ) -> Result<Emitido, ExchangeError> {
-        let emisor = self.emisores.por_ruc.get(&recepcion.entidad).cloned();
-        let entidad = self.propia(&recepcion.entidad).cloned();
+        let emisores = self.emisores.get();
+        let emisor = emisores.por_ruc.get(&recepcion.entidad).cloned();
+        let entidad = self.propia(&recepcion.entidad);
         let (Some(Emisor { modo, identidad: Some(identity), logo }), Some(entidad)) = (emisor, entidad) else {
-            return Err(ExchangeError::Defectos(self.emisores.falta(&recepcion.entidad).into_iter().collect()));
+            return Err(ExchangeError::Defectos(emisores.falta(&recepcion.entidad).into_iter().collect()));
         };
         let received = match modo {
             EmisionCargo::Sellado => Some(self.received(recepcion).await?),
@@ -107,7 +108,7 @@ impl Exchange {
             entidad,
             identity,
             logo,
-            timestamper: self.emisores.sellador.clone(),
+            timestamper: emisores.sellador.clone(),
             now,
         };
         let made = tokio::task::spawn_blocking(move || match received {

@@ -23,11 +23,13 @@ mod holds;
 mod importing;
 mod issue;
 pub mod listing;
+mod live;
 pub mod notices;
 mod query;
 mod queue;
 mod receive;
 pub mod reconcile;
+mod renewal;
 pub mod retention;
 mod retry;
 mod send;
@@ -57,8 +59,10 @@ pub use dispatch::{DESTINOS_MAX, Documentacion, Idempotency, NuevoDespacho};
 pub use events::{ALERTA, CERTIFICADO_POR_VENCER, RECEPCION_IMPORTADA, RECEPCION_RECIBIDA};
 pub use importing::{DespachoAnterior, FinAnterior, RecepcionAnterior, RespuestaAnterior};
 pub use issue::{Emisor, Emisores};
+pub use live::Live;
 pub use query::ConsultaRespondida;
 pub use queue::{Camino, Situacion, Trabajo};
+pub use renewal::Renewed;
 pub use retry::RetryPolicy;
 pub use sobres::{Sobres, Testigo};
 pub use texts::TextoListado;
@@ -306,7 +310,7 @@ pub struct Exchange {
     platform: Arc<dyn Platform>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
-    settings: Arc<Settings>,
+    settings: Live<Settings>,
     health: Arc<Health>,
     examiner: Examiner,
     /// Held to read while what became of an attempt is committed, to write while a person decides about a job: so that the
@@ -314,7 +318,7 @@ pub struct Exchange {
     deciding: Arc<RwLock<()>>,
     /// When this process began to work on the store: what was being sent before has ended since.
     started: Timestamp,
-    emisores: Arc<Emisores>,
+    emisores: Live<Emisores>,
     /// Scheme and host under which annexes are downloaded.
     anexos_base: Option<Arc<str>>,
     texts: Arc<Texts>,
@@ -339,12 +343,12 @@ impl Exchange {
             platform,
             clock,
             ids,
-            settings: Arc::new(settings),
+            settings: Live::new(settings),
             health,
             examiner: Examiner::default(),
             deciding: Arc::default(),
             started,
-            emisores: Arc::default(),
+            emisores: Live::default(),
             anexos_base: None,
             texts: Arc::default(),
             refusals: Arc::default(),
@@ -370,8 +374,9 @@ impl Exchange {
         &self.store
     }
 
-    pub fn settings(&self) -> &Settings {
-        &self.settings
+    /// As the configuration has them now: a reload replaces them.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.get()
     }
 
     /// How each counterpart and the platform are doing.
@@ -395,12 +400,12 @@ impl Exchange {
 
     /// Starts taking in a PDF, limited to the configured size.
     pub fn stage(&self) -> BlobWriter {
-        self.store.stage(self.settings.document_bytes_max)
+        self.store.stage(self.settings().document_bytes_max)
     }
 
     /// The entity of ours with this RUC.
-    pub fn propia(&self, ruc: &Ruc) -> Option<&EntidadPropia> {
-        self.settings.entidades.iter().find(|e| e.ruc == *ruc)
+    pub fn propia(&self, ruc: &Ruc) -> Option<EntidadPropia> {
+        self.settings().entidades.iter().find(|e| e.ruc == *ruc).cloned()
     }
 
     /// A number evenly spread over 0 ≤ x < 1, for waits that must not end all at once.

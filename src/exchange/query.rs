@@ -49,7 +49,7 @@ impl Exchange {
     async fn recepcion_de(&self, cuo: &Cuo, consulta: &Consulta) -> Result<Option<Recepcion>, StoreError> {
         let named = |text: &Option<String>| text.as_deref().and_then(|text| Ruc::de_contraparte(text).ok());
         let (remitente, receptor) = (named(&consulta.ruc_remitente), named(&consulta.ruc_receptor));
-        for propia in &self.settings.entidades {
+        for propia in &self.settings().entidades {
             if receptor.as_ref().is_some_and(|ruc| *ruc != propia.ruc) {
                 continue;
             }

@@ -158,7 +158,7 @@ impl Exchange {
         let salud = self.health.salud(&job.destino, now);
         let pide = self.health.pausa_de_pide(now);
         let proximo_en = due(&job, salud.as_ref(), pide.as_ref());
-        let dead_at = self.settings.retry.dead_at(job.kind, job.creado_en);
+        let dead_at = self.settings().retry.dead_at(job.kind, job.creado_en);
         let explicacion = explain((&job, camino), salud.as_ref(), pide.as_ref(), now, dead_at);
         Ok(Trabajo { job, cuo, numero_registro, salud, camino, proximo_en, explicacion })
     }

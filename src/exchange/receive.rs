@@ -46,10 +46,10 @@ impl Exchange {
         testigo: Option<Testigo<'_>>,
     ) -> Result<Respuesta, StoreError> {
         let now = self.now();
-        let propia = ruc(&tramite.ruc_receptor).and_then(|ruc| self.propia(&ruc).cloned());
+        let propia = ruc(&tramite.ruc_receptor).and_then(|ruc| self.propia(&ruc));
         let contexto = Contexto { receptora_registrada: Some(propia.is_some()), ..Contexto::nuevo(now) };
         let defectos = validation::tramite(tramite, &contexto);
-        if let Some(defecto) = validation::impedimentos(&defectos, self.settings.rigor).next() {
+        if let Some(defecto) = validation::impedimentos(&defectos, self.settings().rigor).next() {
             return Ok(Respuesta::nueva("0003", defecto.texto));
         }
         // Each of these missing is an impediment of its own, found above.
@@ -137,7 +137,7 @@ impl Exchange {
             huella,
             estado: EstadoRecepcion::Pendiente,
             recibido_en: now,
-            fecha_presentacion: self.settings.calendario.presentacion(now, propia.cierre),
+            fecha_presentacion: self.settings().calendario.presentacion(now, propia.cierre),
             numero_registro: None,
             anio_registro: None,
             cargo: None,

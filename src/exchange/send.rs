@@ -52,7 +52,7 @@ impl Exchange {
     }
 
     async fn send(&self, job: &Job, despacho: Despacho) -> Result<Step, StoreError> {
-        let Some(propia) = self.propia(&despacho.entidad).cloned() else {
+        let Some(propia) = self.propia(&despacho.entidad) else {
             let motivo = format!("la entidad {} ya no está en la configuración", despacho.entidad);
             return Ok(Step::again(Falla::EntidadNoConfigurada, motivo, None));
         };
@@ -223,7 +223,7 @@ impl Exchange {
     ) -> Result<Step, StoreError> {
         let suceso = Suceso::FinIncierto { motivo: motivo.clone() };
         self.note_with(despacho, suceso, events::DESPACHO_POR_CONFIRMAR, said).await?;
-        let wait = self.settings.retry.ask_after.max(asked.map(bounded).unwrap_or_default());
+        let wait = self.settings().retry.ask_after.max(asked.map(bounded).unwrap_or_default());
         Ok(Step::again(falla, motivo, Some(wait)))
     }
 

@@ -13,7 +13,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{Actor, Exchange, events, retry::later};
+use super::{Actor, Exchange, Live, events, retry::later};
 use crate::{
     domain::{
         Falla, Ruc,
@@ -41,7 +41,7 @@ pub struct TextoListado {
 /// Texts met and not stored yet.
 #[derive(Debug, Default)]
 pub(super) struct Texts {
-    reglas: Vec<Regla>,
+    reglas: Live<Vec<Regla>>,
     met: Mutex<Met>,
     /// Held while they are stored, and while they are listed.
     storing: tokio::sync::Mutex<()>,
@@ -75,7 +75,11 @@ impl Met {
 
 impl Texts {
     pub(super) fn new(reglas: Vec<Regla>) -> Self {
-        Self { reglas, ..Self::default() }
+        Self { reglas: Live::new(reglas), ..Self::default() }
+    }
+
+    pub(super) fn set_rules(&self, reglas: Vec<Regla>) {
+        self.reglas.set(reglas);
     }
 
     fn met(&self) -> std::sync::MutexGuard<'_, Met> {
@@ -87,7 +91,7 @@ impl Exchange {
     /// The failure an answer means. A text that the catalogue does not know is counted.
     pub(super) fn entendida(&self, operacion: Operacion, entidad: &Ruc, respuesta: &Respuesta) -> Falla {
         self.texts.met().textos.anota(operacion, entidad, respuesta, self.now());
-        respuestas::falla(operacion, respuesta, &self.texts.reglas)
+        respuestas::falla(operacion, respuesta, &self.texts.reglas.get())
     }
 
     /// Unknown texts, the one met most often first.
@@ -95,9 +99,10 @@ impl Exchange {
         let _storing = self.texts.storing.lock().await;
         let mut known = self.store.textos().await?.unwrap_or_default().textos;
         known.junta(self.texts.met().textos.clone());
+        let reglas = self.texts.reglas.get();
         let listed = |(texto, visto): (String, TextoVisto)| {
             let said = Respuesta::nueva(&visto.codigo, texto.as_str());
-            let falla = respuestas::falla(visto.operacion, &said, &self.texts.reglas);
+            let falla = respuestas::falla(visto.operacion, &said, &reglas);
             TextoListado { texto, visto, falla }
         };
         let mut all: Vec<TextoListado> = known.vistos.into_iter().map(listed).collect();

@@ -56,7 +56,7 @@ pub struct Worker {
 
 impl Worker {
     pub fn new(exchange: Exchange) -> Self {
-        let workers = exchange.settings.retry.workers.max(1);
+        let workers = exchange.settings().retry.workers.max(1);
         let (slots, slow) = (Arc::new(Semaphore::new(workers)), Arc::new(Semaphore::new(workers * SLOW_FACTOR)));
         Self { exchange, slots, slow, freed: Arc::default() }
     }
@@ -110,8 +110,8 @@ impl Worker {
         let claim = Claim {
             now,
             uptime: exchange.clock.uptime(),
-            lease: exchange.settings.retry.lease(),
-            wait_max: exchange.settings.retry.wait_max(),
+            lease: exchange.settings().retry.lease(),
+            wait_max: exchange.settings().retry.wait_max(),
             limit: total,
             concurrency: allowance.concurrency,
             exceptions: allowance.exceptions,
@@ -192,7 +192,7 @@ async fn keep_directory(exchange: Exchange, stop: CancellationToken) {
                 Err(error) => {
                     failures += 1;
                     tracing::warn!(%error, failures, "the directory of entities could not be fetched");
-                    exchange.settings.retry.delay(failures, exchange.ids.chance())
+                    exchange.settings().retry.delay(failures, exchange.ids.chance())
                 }
             },
             Err(_) => STORE_PAUSE,
@@ -214,7 +214,7 @@ impl Exchange {
                 JobKind::PreguntarCargo => self.step_preguntar(&job).await,
             }
         };
-        let result = match timeout(self.settings.retry.attempt, work).await {
+        let result = match timeout(self.settings().retry.attempt, work).await {
             Ok(Ok(Step::Done)) => Ok(()),
             Ok(Ok(Step::InLine)) => self.replace(&job, Job { proximo_en: self.now(), ..job.clone() }).await,
             Ok(Ok(Step::Again(again))) => self.reschedule(&job, again).await,
@@ -224,7 +224,7 @@ impl Exchange {
                 self.reschedule(&job, again).await
             }
             Err(_) => {
-                let motivo = format!("el intento superó {} s", self.settings.retry.attempt.as_secs());
+                let motivo = format!("el intento superó {} s", self.settings().retry.attempt.as_secs());
                 self.reschedule(&job, Again { falla: Falla::TiempoAgotado, motivo, wait: None, asked: false }).await
             }
         };
@@ -249,7 +249,7 @@ impl Exchange {
     /// Tells of destinations that have been down for long, and of those that work again, in the feed of events.
     pub(super) async fn tell_people(&self) {
         let now = self.now();
-        for aviso in self.health.avisos(self.settings.retry.alert_after, now) {
+        for aviso in self.health.avisos(self.settings().retry.alert_after, now) {
             tracing::warn!(destination = ?aviso.ruc, since = %aviso.desde, works_again = aviso.vuelve, "alert");
             match self.tell(&aviso, now).await {
                 Ok(()) => self.health.avisado(&aviso),
@@ -280,7 +280,8 @@ impl Exchange {
 
     async fn reschedule(&self, job: &Job, again: Again) -> Result<(), CommitError> {
         let Again { falla, motivo, wait, asked } = again;
-        let policy = &self.settings.retry;
+        let settings = self.settings();
+        let policy = &settings.retry;
         let intentos = job.intentos + 1;
         let backoff = policy.delay(intentos, self.ids.chance());
         let wait = match wait {

@@ -166,8 +166,15 @@ impl Intake {
     /// The same with a bound on requests under way.
     #[must_use]
     pub fn with_requests(self, limits: &config::Limits) -> Self {
+        self.with_places(Places::new(0, 0), limits)
+    }
+
+    /// The same on places that there are already, with those that are taken.
+    #[must_use]
+    pub fn with_places(self, requests: Places, limits: &config::Limits) -> Self {
         let count = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
-        Self { requests: Places::new(count(limits.requests_max), count(limits.requests_per_peer_max)), ..self }
+        requests.set(count(limits.requests_max), count(limits.requests_per_peer_max));
+        Self { requests, ..self }
     }
 
     /// Bounds a request's body, or refuses it on what its head says.

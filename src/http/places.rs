@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use super::server::Peer;
@@ -60,8 +63,8 @@ pub struct Places(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    max: usize,
-    per_peer_max: usize,
+    max: AtomicUsize,
+    per_peer_max: AtomicUsize,
     taken: Mutex<Taken>,
 }
 
@@ -74,7 +77,14 @@ struct Taken {
 
 impl Places {
     pub fn new(max: usize, per_peer_max: usize) -> Self {
+        let (max, per_peer_max) = (AtomicUsize::new(max), AtomicUsize::new(per_peer_max));
         Self(Arc::new(Shared { max, per_peer_max, taken: Mutex::default() }))
+    }
+
+    /// So many from now on; where there are fewer than are taken, nobody loses his.
+    pub fn set(&self, max: usize, per_peer_max: usize) {
+        self.0.max.store(max, Ordering::Relaxed);
+        self.0.per_peer_max.store(per_peer_max, Ordering::Relaxed);
     }
 
     /// A place, until it is dropped.
@@ -82,10 +92,10 @@ impl Places {
         let caller = Caller::from(peer);
         let mut taken = self.0.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let of_caller = taken.by_caller.get(&caller).copied().unwrap_or(0);
-        if of_caller >= self.0.per_peer_max && caller != Caller::Local {
+        if of_caller >= self.0.per_peer_max.load(Ordering::Relaxed) && caller != Caller::Local {
             return Err(Full::Peer);
         }
-        if taken.all >= self.0.max {
+        if taken.all >= self.0.max.load(Ordering::Relaxed) {
             return Err(Full::All);
         }
         taken.all += 1;
@@ -134,6 +144,12 @@ mod tests {
         assert_eq!(full(&places, a), Some(Full::Peer));
         taken.extend([places.take(b).unwrap(), places.take(b).unwrap()]);
         assert_eq!(full(&places, peer("192.0.2.3:1000")), Some(Full::All));
+        places.set(5, 1);
+        let fifth = places.take(peer("192.0.2.4:1000")).unwrap();
+        assert_eq!(full(&places, peer("192.0.2.4:1000")), Some(Full::Peer));
+        places.set(4, 2);
+        assert_eq!(full(&places, peer("192.0.2.5:1000")), Some(Full::All), "who has a place keeps it");
+        drop(fifth);
         drop(taken.pop());
         let third = places.take(peer("192.0.2.3:1000")).unwrap();
         drop((third, taken));

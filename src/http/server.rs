@@ -19,6 +19,7 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener},
+    sync::watch,
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -126,9 +127,25 @@ impl Options {
     }
 }
 
+/// What a listener serves, and within which bounds.
+#[derive(Clone)]
+pub struct Served {
+    pub router: Router,
+    pub options: Options,
+}
+
 /// Serves `router` until `stop`; then lets requests under way end for [`Options::drain`], and returns.
 pub async fn serve(listener: Listener, router: Router, options: Options, stop: CancellationToken) {
-    let doors = Doors::new(&options);
+    // Nobody replaces it: the sender may go.
+    let (_, served) = watch::channel(Served { router, options });
+    serve_current(listener, served, stop).await;
+}
+
+/// The same with what may be replaced meanwhile: the next connection has the new bounds, the next request on any connection
+/// the new router.
+pub async fn serve_current(listener: Listener, served: watch::Receiver<Served>, stop: CancellationToken) {
+    let current = || served.borrow().options.clone();
+    let doors = Doors::new(&current());
     let graceful = GracefulShutdown::new();
     let abort = CancellationToken::new();
     let mut pause = ACCEPT_PAUSE_FIRST;
@@ -140,14 +157,15 @@ pub async fn serve(listener: Listener, router: Router, options: Options, stop: C
         match accepted {
             Ok((stream, peer)) => {
                 pause = ACCEPT_PAUSE_FIRST;
+                let options = current();
                 let Some((place, refused)) = doors.enter(peer, &options) else { continue };
-                let (router, options, hangup) = (router.clone(), options.clone(), Hangup::default());
-                let connection = Connection { router, options, peer, hangup, refused, secured: None };
+                let (served, hangup) = (served.clone(), Hangup::default());
+                let connection = Connection { served, options, peer, hangup, refused, secured: None };
                 connection.spawn(stream, place, graceful.watcher(), [stop.clone(), abort.clone()]);
             }
             Err(error) if of_one_connection(&error) => {}
             Err(error) => {
-                tracing::warn!(listener = options.name, %error, ?pause, "connections cannot be accepted");
+                tracing::warn!(listener = current().name, %error, ?pause, "connections cannot be accepted");
                 tokio::select! {
                     () = stop.cancelled() => break,
                     () = sleep(pause) => {}
@@ -157,6 +175,7 @@ pub async fn serve(listener: Listener, router: Router, options: Options, stop: C
         }
     }
     drop(listener);
+    let options = current();
     if timeout(options.drain, graceful.shutdown()).await.is_err() {
         tracing::warn!(listener = options.name, "requests still under way were cut");
         abort.cancel();
@@ -179,6 +198,7 @@ impl Doors {
 
     /// A place for a connection, and why it is to be told to come back; `None` if not even for that there is one.
     fn enter(&self, peer: Peer, options: &Options) -> Option<(Place, Option<Full>)> {
+        self.served.set(options.connections_max, options.connections_per_peer_max);
         match self.served.take(peer) {
             Ok(place) => Some((place, None)),
             Err(full) => {
@@ -218,7 +238,7 @@ fn of_one_connection(error: &io::Error) -> bool {
 }
 
 struct Connection {
-    router: Router,
+    served: watch::Receiver<Served>,
     options: Options,
     peer: Peer,
     hangup: Hangup,
@@ -319,7 +339,8 @@ impl Connection {
         if let Some(secured) = &self.secured {
             request.extensions_mut().insert(secured.clone());
         }
-        let answered = AssertUnwindSafe(self.router.clone().oneshot(request)).catch_unwind().await;
+        let router = self.served.borrow().router.clone();
+        let answered = AssertUnwindSafe(router.oneshot(request)).catch_unwind().await;
         let response = match answered {
             Ok(Ok(response)) => response,
             Ok(Err(never)) => match never {},

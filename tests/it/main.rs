@@ -34,6 +34,7 @@ mod platform;
 mod port;
 mod postgres;
 mod process;
+mod reload;
 mod rest;
 mod retention;
 mod road;

@@ -9,7 +9,7 @@ use super::{Estado, World, probe_all};
 use crate::{
     cli::{client::Api, daemon::CONTROL_SOCKET, watch::subject},
     config::{Config, Loaded},
-    exchange::{ALERTA, Exchange, notices::Noticia},
+    exchange::{ALERTA, Exchange, Live, notices::Noticia},
     telemetry::Metrics,
 };
 
@@ -18,7 +18,7 @@ const FIRST: Duration = Duration::from_secs(60);
 const EVERY: Duration = Duration::from_secs(15 * 60);
 
 pub struct Schedule {
-    pub config: Config,
+    pub config: Live<Config>,
     pub exchange: Exchange,
     pub metrics: Arc<Metrics>,
 }
@@ -44,8 +44,9 @@ impl Schedule {
     }
 
     async fn round(&self) -> Found {
-        let socket = self.config.data_dir.join(CONTROL_SOCKET);
-        let loaded = Loaded { config: self.config.clone(), file: String::new(), origins: BTreeMap::new() };
+        let config = self.config.get();
+        let socket = config.data_dir.join(CONTROL_SOCKET);
+        let loaded = Loaded { config: (*config).clone(), file: String::new(), origins: BTreeMap::new() };
         let world = World { loaded, api: Api::control(&socket).ok(), now: self.exchange.now() };
         let mut worst = Found::new();
         for found in probe_all(&world).await.into_iter().flat_map(|group| group.comprobaciones) {
@@ -108,7 +109,8 @@ mod tests {
         let daemon = Daemon::start(&config, Overrides::default()).await.unwrap();
         let metrics = Arc::new(Metrics::default());
         let exchange = daemon.exchange().clone();
-        let schedule = Schedule { config, exchange: exchange.clone(), metrics: Arc::clone(&metrics) };
+        let schedule =
+            Schedule { config: Live::new(config), exchange: exchange.clone(), metrics: Arc::clone(&metrics) };
         let found = schedule.round().await;
         // Nobody is at the platform's address in this test.
         assert_eq!(found["pide_tcp"].0, Estado::Falla, "{found:?}");

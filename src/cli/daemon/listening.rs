@@ -12,6 +12,7 @@ use std::{
 use axum::Router;
 use tokio::{
     net::{TcpListener, UnixListener},
+    sync::watch,
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -25,8 +26,9 @@ use crate::{
     exchange::Exchange,
     http::{
         limits::{InFlight, Intake},
+        places::Places,
         rates::Rates,
-        server::{self, Listener, Options},
+        server::{self, Listener, Options, Served},
     },
     sgd::{
         annexes::{self, Annexes, fetch::Fetching},
@@ -39,45 +41,118 @@ use crate::{
     wsiotramite::{self, Wsiotramite},
 };
 
-/// What the listeners are made of.
-pub(super) struct Shared<'a> {
-    pub(super) config: &'a Config,
-    pub(super) exchange: &'a Exchange,
-    pub(super) audit: &'a Arc<Log>,
-    pub(super) metrics: &'a Arc<Metrics>,
-    pub(super) webhooks: &'a Webhooks,
-    pub(super) tablas: &'a Tablas,
-    pub(super) running: &'a Running,
-    pub(super) secure: &'a Secure,
-    pub(super) networks: &'a Reachable,
+/// The listeners of a running daemon, and what they are made of: what they serve is made anew when the configuration changes,
+/// and what must outlive that (sessions, places that are taken, bytes under way) is kept here.
+pub struct Listening {
+    exchange: Exchange,
+    audit: Arc<Log>,
+    metrics: Arc<Metrics>,
+    tablas: Tablas,
+    running: Running,
+    secure: Secure,
+    networks: Reachable,
+    console: Console,
+    annexes: Annexes,
+    /// SOAP requests under way.
+    requests: Places,
+    /// Room for the bodies that one side sends: what the platform floods us with is not taken from the SGD.
+    outside: InFlight,
+    inside: InFlight,
+    /// Under the names of the listeners.
+    served: [(&'static str, watch::Sender<Served>); 3],
 }
 
-impl Shared<'_> {
-    pub(super) fn listen(&self, name: &'static str, listener: Listener, router: Router) -> JoinHandle<()> {
-        let mut options = Options::new(name, &self.config.limits, Arc::clone(self.metrics));
+/// What [`Listening`] is made of.
+pub(super) struct Shared<'a> {
+    pub config: &'a Config,
+    pub exchange: Exchange,
+    pub audit: Arc<Log>,
+    pub metrics: Arc<Metrics>,
+    pub webhooks: &'a Webhooks,
+    pub tablas: Tablas,
+    pub running: Running,
+    pub secure: Secure,
+    pub networks: Reachable,
+}
+
+impl Listening {
+    /// Nothing is served yet: see [`Listening::listen`].
+    pub(super) fn new(shared: Shared<'_>) -> Self {
+        let Shared { config, exchange, audit, metrics, webhooks, tablas, running, secure, networks } = shared;
+        let bytes_max = config.limits.bytes_in_flight_max.bytes();
+        let console = Console::new(exchange.clone(), Arc::clone(&audit), config.data_dir.clone(), running.stop.clone());
+        let nothing = |name| {
+            let options = Options::new(name, &config.limits, Arc::clone(&metrics));
+            (name, watch::channel(Served { router: Router::new(), options }).0)
+        };
+        let this = Self {
+            served: [SOAP, API, CONTROL].map(nothing),
+            annexes: Annexes::new(exchange.clone(), &config.anexos),
+            requests: Places::new(0, 0),
+            outside: InFlight::shown(bytes_max, metrics.in_flight(SOAP)),
+            inside: InFlight::shown(bytes_max, metrics.in_flight(API)),
+            exchange,
+            audit,
+            metrics,
+            tablas,
+            running,
+            secure,
+            networks,
+            console,
+        };
+        this.serve(config, webhooks);
+        this
+    }
+
+    /// Serves this from the next request on, also on connections that are open.
+    pub fn serve(&self, config: &Config, webhooks: &Webhooks) {
+        for (name, served) in &self.served {
+            let router = match *name {
+                SOAP => self.soap_router(config),
+                API => self
+                    .api_router(config, webhooks)
+                    .merge(self.console_router(config))
+                    .layer(axum::middleware::from_fn(console::lost)),
+                _ => self.api_router(config, webhooks),
+            };
+            served.send_replace(Served { router, options: self.options(name, config) });
+        }
+    }
+
+    fn options(&self, name: &'static str, config: &Config) -> Options {
+        let mut options = Options::new(name, &config.limits, Arc::clone(&self.metrics));
         if name == SOAP {
             options.on_panic = wsiotramite::on_panic;
             options.on_overload = wsiotramite::on_overload;
             options.on_stranger = wsiotramite::on_stranger;
         }
-        options.networks = self.networks.of(name);
+        if name != CONTROL {
+            options.networks = self.networks.of(name);
+        }
         options.tls = match name {
             SOAP => self.secure.soap.clone(),
             API => self.secure.api.clone(),
             _ => None,
         };
-        tokio::spawn(server::serve(listener, router, options, self.running.stop.clone()))
+        options
     }
 
-    /// Room for the bodies that one side sends: what the platform floods us with is not taken from the SGD.
-    pub(super) fn in_flight(&self, listener: &'static str) -> InFlight {
-        InFlight::shown(self.config.limits.bytes_in_flight_max.bytes(), self.metrics.in_flight(listener))
+    fn of(&self, name: &str) -> watch::Receiver<Served> {
+        let [(_, soap), (_, api), (_, control)] = &self.served;
+        match name {
+            SOAP => soap.subscribe(),
+            API => api.subscribe(),
+            _ => control.subscribe(),
+        }
+    }
+
+    pub(super) fn listen(&self, name: &'static str, listener: Listener) -> JoinHandle<()> {
+        tokio::spawn(server::serve_current(listener, self.of(name), self.running.stop.clone()))
     }
 
     /// Makes the control socket as soon as the disk takes one.
-    pub(super) fn listen_later(&self, path: PathBuf, router: Router) -> JoinHandle<()> {
-        let (data_dir, stop) = (self.config.data_dir.clone(), self.running.stop.clone());
-        let options = Options::new(CONTROL, &self.config.limits, Arc::clone(self.metrics));
+    pub(super) fn listen_later(&self, data_dir: PathBuf, path: PathBuf) -> JoinHandle<()> {
+        let (served, stop) = (self.of(CONTROL), self.running.stop.clone());
         tokio::spawn(async move {
             let listener = loop {
                 tokio::select! {
@@ -88,37 +163,35 @@ impl Shared<'_> {
                     break listener;
                 }
             };
-            server::serve(Listener::Unix(listener), router, options, stop).await;
+            server::serve_current(Listener::Unix(listener), served, stop).await;
         })
     }
 
     /// What the platform reaches.
-    pub(super) fn soap_router(&self) -> Router {
-        let limits = &self.config.limits;
-        let public = self.config.listen.soap_public_url.as_deref();
+    fn soap_router(&self, config: &Config) -> Router {
+        let limits = &config.limits;
+        let public = config.listen.soap_public_url.as_deref();
+        let intake = Intake::new(limits, limits.envelope_max().bytes(), self.outside.clone());
         let component = wsiotramite::router(Wsiotramite {
             exchange: self.exchange.clone(),
-            intake: Intake::new(limits, limits.envelope_max().bytes(), self.in_flight(SOAP)).with_requests(limits),
-            metrics: Arc::clone(self.metrics),
+            intake: intake.with_places(self.requests.clone(), limits),
+            metrics: Arc::clone(&self.metrics),
             public_url: public.map(|url| url.trim_end_matches('/').into()),
         });
-        component.merge(annexes::router(Annexes::new(self.exchange.clone(), &self.config.anexos)))
+        component.merge(annexes::router(self.annexes.renewed(&config.anexos)))
     }
 
     /// What the SGD and people reach.
-    pub(super) fn api_router(&self, in_flight: InFlight) -> Router {
-        let told = Told { webhooks: self.webhooks, tablas: self.tablas };
-        api_router(self.config, self.exchange, self.audit, self.metrics, &told, in_flight, self.running)
+    fn api_router(&self, config: &Config, webhooks: &Webhooks) -> Router {
+        let told = Told { webhooks, tablas: &self.tablas };
+        let inside = self.inside.clone();
+        api_router(config, &self.exchange, &self.audit, &self.metrics, &told, inside, &self.running)
     }
-}
 
-impl Shared<'_> {
     /// The pages for people, beside the API.
-    pub(super) fn console_router(&self, in_flight: InFlight) -> Router {
-        let config = self.config;
-        let (exchange, audit) = (self.exchange.clone(), Arc::clone(self.audit));
-        let console = Console::new(exchange, audit, config.data_dir.clone(), self.running.stop.clone());
-        console::router(console, Intake::new(&config.limits, config.limits.request_max().bytes(), in_flight))
+    fn console_router(&self, config: &Config) -> Router {
+        let intake = Intake::new(&config.limits, config.limits.request_max().bytes(), self.inside.clone());
+        console::router(self.console.clone(), intake)
     }
 }
 
@@ -134,6 +207,8 @@ pub struct Running {
     pub rates: Rates,
     /// `None` where no daemon runs.
     pub reload: Option<Arc<dyn Reload>>,
+    /// Callers that follow the feed.
+    pub streams: Streams,
 }
 
 /// The REST API over `exchange`; also run without any listener, for a command on a daemon that is stopped.
@@ -157,7 +232,7 @@ pub fn api_router(
         checks: Arc::new([ready::disk(config.data_dir.clone(), Arc::clone(exchange.store()))]),
         rates: running.rates.clone(),
         reload: running.reload.clone(),
-        streams: Streams::default(),
+        streams: running.streams.clone(),
         stop: running.stop.clone(),
     };
     let intake = Intake::new(&config.limits, config.limits.request_max().bytes(), in_flight);

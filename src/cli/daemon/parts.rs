@@ -1,15 +1,16 @@
 //! What a daemon is made of, as the configuration wants it: store, use cases, audit log, webhooks and tables. Commands on a
 //! daemon that is stopped make the same.
 
-use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt, sync::Arc, time::Duration};
+use std::{collections::HashMap, fs::DirBuilder, os::unix::fs::DirBuilderExt, sync::Arc, time::Duration};
 
 use super::{Overrides, StartError};
 use crate::{
     audit::{self, Log},
     cli::{anchors, identities, revocation::Revocation},
     config::{self, Config, Secret, StoreKind},
+    domain::Ruc,
     exchange::{
-        Clock, Emisores, Exchange, Ids, RetryPolicy, Settings, SystemClock, SystemIds,
+        Clock, Emisores, Exchange, Ids, Renewed, RetryPolicy, Settings, SystemClock, SystemIds,
         examine::{self, Demands, Examiner},
         health::BreakerPolicy,
         retention::Politica,
@@ -62,35 +63,46 @@ pub fn exchange(config: &Config, overrides: Overrides, store: SharedStore) -> Re
             Arc::new(client.map_err(|error| StartError::Platform(error.to_string()))?)
         }
     };
-    let settings = Settings {
-        ambiente: config.environment,
-        entidades: config.entities(),
-        rigor: config.reception.validation,
-        calendario: config.calendar(),
-        document_bytes_max: config.limits.document_max.bytes(),
-        retry: overrides.retry.unwrap_or_else(|| retry(config)),
-    };
+    let settings = settings(config, overrides.retry.unwrap_or_else(|| retry(config)));
     let clock = overrides.clock.unwrap_or_else(|| Arc::new(SystemClock));
     let ids = overrides.ids.unwrap_or_else(|| Arc::new(SystemIds));
     let sellador = identities::timestamper(config).transpose().map_err(StartError::Signing)?;
-    let emisores = Emisores {
-        por_ruc: identities::issuers(config).map_err(StartError::Signing)?,
-        sellador: sellador.map(|client| client as Arc<dyn Timestamper>),
-    };
+    let sellador = sellador.map(|client| client as Arc<dyn Timestamper>);
+    let emisores = Emisores { por_ruc: identities::issuers(config).map_err(StartError::Signing)?, sellador };
     // The watch looks at the lists again at once, and tells what is wrong with them.
     let (trust, _) = anchors::known(config, clock.now()).map_err(StartError::Trust)?;
-    let demands = config.demands().into_iter().map(|(ruc, firmas)| {
-        let config::Firmas { salida, cargo } = firmas;
-        (ruc, Demands { salida, cargo })
-    });
     let asked = Revocation::new(config, Arc::clone(&clock)).transpose().map_err(StartError::Trust)?;
     let asked = asked.map(|shared| Arc::new(move || Arc::clone(&shared).for_document()) as examine::Revocation);
-    let examiner = Examiner::new(trust, demands.collect()).with_revocation(asked);
+    let examiner = Examiner::new(trust, demands(config)).with_revocation(asked);
     let config::Retention { despachos, recepciones, every } = config.retention.clone();
     let politica = Politica { despachos, recepciones, cada: every };
     let exchange = Exchange::new(store, platform, clock, ids, settings).with_retention(politica);
     let exchange = exchange.with_anexos(config.listen.soap_public_url.as_deref());
     Ok(exchange.with_emisores(emisores).with_examiner(examiner).with_rules(config.rules()))
+}
+
+/// What of the configuration the use cases take up while the daemon runs, made from `config`; `running` is in force.
+pub fn renewed(running: &Config, config: &Config, exchange: &Exchange) -> Result<Renewed, String> {
+    // A test's daemon may have another policy than its configuration's.
+    let policy = if running.retry == config.retry { exchange.settings().retry.clone() } else { retry(config) };
+    let emisores = Emisores { por_ruc: identities::issuers(config)?, sellador: exchange.sellador() };
+    Ok(Renewed { settings: settings(config, policy), emisores, demands: demands(config), reglas: config.rules() })
+}
+
+fn settings(config: &Config, retry: RetryPolicy) -> Settings {
+    Settings {
+        ambiente: config.environment,
+        entidades: config.entities(),
+        rigor: config.reception.validation,
+        calendario: config.calendar(),
+        document_bytes_max: config.limits.document_max.bytes(),
+        retry,
+    }
+}
+
+fn demands(config: &Config) -> HashMap<Ruc, Demands> {
+    let of = |(ruc, config::Firmas { salida, cargo })| (ruc, Demands { salida, cargo });
+    config.demands().into_iter().map(of).collect()
 }
 
 fn retry(config: &Config) -> RetryPolicy {

@@ -22,7 +22,7 @@ async fn alerts(world: &World) -> Vec<String> {
 /// Another process on the same store.
 async fn restarted(world: &World) -> Exchange {
     let Exchange { store, platform, clock, ids, settings, .. } = world.exchange.clone();
-    let fresh = Exchange::new(store, platform, clock, ids, settings.as_ref().clone());
+    let fresh = Exchange::new(store, platform, clock, ids, (*settings.get()).clone());
     fresh.remember_alerts().await;
     fresh
 }

@@ -257,12 +257,12 @@ impl World {
     }
 
     pub fn claim(&self) -> Claim {
-        let lease = self.exchange.settings.retry.lease();
+        let lease = self.exchange.settings().retry.lease();
         Claim {
             now: self.exchange.now(),
             uptime: self.clock.uptime(),
             lease,
-            wait_max: self.exchange.settings.retry.wait_max(),
+            wait_max: self.exchange.settings().retry.wait_max(),
             limit: 100,
             concurrency: 100,
             exceptions: HashMap::new(),

@@ -56,6 +56,13 @@ impl Annexes {
         Self { exchange, expire_after, lookup, lookups: Arc::default(), downloads: Arc::default() }
     }
 
+    /// The same with what was looked up and downloaded, under another configuration.
+    #[must_use]
+    pub fn renewed(&self, config: &config::Anexos) -> Self {
+        let config::Anexos { expire_after, lookup, .. } = *config;
+        Self { expire_after, lookup, ..self.clone() }
+    }
+
     /// Until when a document's annexes can be downloaded.
     fn expires(&self, despacho: &Despacho) -> Timestamp {
         let sent = despacho.enviado_en.unwrap_or(despacho.creado_en);
@@ -210,7 +217,7 @@ async fn lookup(State(state): State<Annexes>, peer: Option<axum::Extension<Peer>
 
 async fn list(State(state): State<Annexes>, Path(token): Path<String>) -> Result<Response, Refusal> {
     let despacho = state.found(&token).await?;
-    let sender = state.exchange.propia(&despacho.entidad).map(|own| own.nombre.clone()).unwrap_or_default();
+    let sender = state.exchange.propia(&despacho.entidad).map(|own| own.nombre).unwrap_or_default();
     let until = state.expires(&despacho);
     Ok(page::html(StatusCode::OK, page::list(&despacho, &sender, &token, until)))
 }

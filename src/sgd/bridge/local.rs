@@ -27,7 +27,7 @@ pub async fn sent(State(bridge): State<Bridge>, caller: Caller, Parted((numero, 
     let answered = async {
         let despacho = despacho(&bridge, &caller, &numero).await?;
         let nombre = name_of(&bridge, &despacho.destino).await?;
-        let propia = bridge.exchange().propia(&despacho.entidad).map(|own| own.nombre.clone());
+        let propia = bridge.exchange().propia(&despacho.entidad).map(|own| own.nombre);
         let pdf = open(&bridge, despacho.purga.as_deref(), Some(&despacho.documento)).await?;
         Ok(answer::with_document(document_sent(&despacho, nombre, propia), "bpdfdoc", pdf))
     };

@@ -27,7 +27,8 @@ pub async fn page(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let params = params.only(&["desde", "limit", "entidad"])?;
-    let ours = &api.exchange.settings().entidades;
+    let settings = api.exchange.settings();
+    let ours = &settings.entidades;
     // A key of no entity sees all of them, unless it asks for one.
     let entidad = match (&acceso.entidad, params.text("entidad")) {
         (None, None) => None,

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use axum::{extract::State, response::Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Api, json, query::Params};
-use crate::http::{Acceso, Code, Problem};
+use crate::{
+    exchange::Actor,
+    http::{Acceso, Code, Problem},
+};
 
 /// What was read again and what came of it; keys of the configuration by their names.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
@@ -22,9 +26,10 @@ pub struct Reloaded {
 }
 
 /// Who can have the configuration read again.
+#[async_trait]
 pub trait Reload: Send + Sync {
-    /// Blocks. An error says in Spanish why the configuration is as it was.
-    fn reload(&self) -> Result<Reloaded, String>;
+    /// An error says in Spanish why the configuration is as it was.
+    async fn reload(&self, actor: &Actor) -> Result<Reloaded, String>;
 }
 
 pub async fn reload(State(api): State<Api>, acceso: Acceso, params: Params) -> Result<Response, Problem> {
@@ -40,6 +45,8 @@ pub async fn reload(State(api): State<Api>, acceso: Acceso, params: Params) -> R
             "El servicio no está en marcha: leerá la configuración al iniciarse",
         ));
     };
-    let done = tokio::task::spawn_blocking(move || reload.reload()).await.map_err(|error| Problem::internal(&error))?;
+    // Its caller may hang up: what was begun is ended.
+    let done = tokio::spawn(async move { reload.reload(&acceso.actor).await });
+    let done = done.await.map_err(|error| Problem::internal(&error))?;
     Ok(json(&done.map_err(|why| Problem::new(Code::ConfiguracionNoValida, why))?))
 }

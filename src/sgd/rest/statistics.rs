@@ -44,7 +44,8 @@ fn problem(error: CountError) -> Problem {
 
 /// The own entities to count: those that the caller sees, or the one it names.
 fn entities(api: &Api, acceso: &Acceso, params: &Params) -> Result<Vec<Ruc>, Problem> {
-    let ours = &api.exchange.settings().entidades;
+    let settings = api.exchange.settings();
+    let ours = &settings.entidades;
     match (&acceso.entidad, params.text("entidad")) {
         (None, None) => Ok(ours.iter().map(|own| own.ruc.clone()).collect()),
         (_, stated) => Ok(vec![query::entity(acceso, stated, ours)?]),

@@ -15,6 +15,7 @@ mod replay;
 mod round;
 mod signature;
 mod standing;
+mod tellers;
 #[cfg(test)]
 mod tests;
 mod transport;
@@ -25,15 +26,13 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::{
-    sync::Notify,
-    task::{JoinHandle, JoinSet},
-};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub use replay::Desde;
 pub use round::{HELD_MAX, PAGE};
 pub use standing::{Situacion, WebhookView};
+pub use tellers::Tellers;
 pub use transport::{ANSWER_BYTES_MAX, Accepted, Refused};
 
 use form::Basic;
@@ -134,10 +133,20 @@ impl Webhooks {
         }
     }
 
-    /// Tells each of them, beside the others, until `stop`; what is under way then is ended first.
-    pub fn spawn(&self, exchange: &Exchange, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
-        let run = |one: &Arc<Endpoint>| tokio::spawn(keep_running(Arc::clone(one), exchange.clone(), stop.clone()));
-        self.0.iter().map(run).collect()
+    /// As another configuration wants them; those that it wants as `before` did are the same ones and know what they knew.
+    pub fn renewed(&self, before: &Config, after: &Config) -> Result<Self, String> {
+        let same = |nombre: &str| {
+            let of = |config: &Config| config.webhook.iter().find(|one| one.name == nombre).cloned();
+            match (of(before), of(after)) {
+                (None, None) => before.bridge == after.bridge && before.entity == after.entity,
+                (before, after) => before == after,
+            }
+        };
+        let known = |fresh: &Arc<Endpoint>| {
+            let known = self.0.iter().find(|known| known.nombre() == fresh.nombre() && same(fresh.nombre()));
+            Arc::clone(known.unwrap_or(fresh))
+        };
+        Ok(Self(Self::from_config(after)?.0.iter().map(known).collect()))
     }
 
     /// Those a caller may see.
@@ -151,18 +160,6 @@ impl Webhooks {
 
     pub fn all(&self) -> impl Iterator<Item = &Endpoint> {
         self.0.iter().map(|one| &**one)
-    }
-}
-
-/// A panic over one event stops neither the daemon nor this webhook for good.
-async fn keep_running(endpoint: Arc<Endpoint>, exchange: Exchange, stop: CancellationToken) {
-    let mut running = JoinSet::new();
-    while !stop.is_cancelled() {
-        running.spawn(Arc::clone(&endpoint).run(exchange.clone(), stop.clone()));
-        if let Some(Err(error)) = running.join_next().await {
-            tracing::error!(webhook = endpoint.options.nombre, %error, "telling a webhook broke off; it begins again");
-            tokio::time::sleep(STORE_PAUSE).await;
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! index, and only then answered.
 
 use std::{
+    io,
     panic::{self, AssertUnwindSafe},
     sync::{Arc, PoisonError},
     thread,
@@ -255,29 +256,27 @@ impl Committer {
         Ok(Some(placed))
     }
 
-    /// Makes the batch durable: documents first, then the entries that name them.
-    fn write(&mut self, frames: &[u8], count: u64) -> std::io::Result<()> {
-        self.sync_documents()?;
-        self.journal.append(frames, count)?;
+    /// Makes the batch durable. What the entries name was written before them; a start does without those whose documents
+    /// are not there ([`super::tail`]).
+    fn write(&mut self, frames: &[u8], count: u64) -> io::Result<()> {
+        self.journal.write(frames)?;
+        self.sync()?;
         self.packs.keep();
         self.documents.keep();
+        self.journal.keep(count);
         Ok(())
     }
 
-    /// Small documents and the names of large ones; where there are both, neither waits for the other.
-    fn sync_documents(&mut self) -> std::io::Result<()> {
-        let Self { packs, documents, .. } = self;
-        if !documents.pending() {
-            return packs.sync();
-        }
-        if !packs.pending() {
-            return documents.sync();
-        }
+    /// Entries, small documents and the names of large ones: none of them waits for the others.
+    fn sync(&mut self) -> io::Result<()> {
+        let Self { journal, packs, documents, .. } = self;
         thread::scope(|scope| {
-            let small = scope.spawn(|| packs.sync());
-            let large = documents.sync();
-            let small = small.join().unwrap_or_else(|_| Err(std::io::Error::other("the sync of a pack panicked")));
-            small.and(large)
+            let small = packs.pending().then(|| scope.spawn(|| packs.sync()));
+            let large = documents.pending().then(|| scope.spawn(|| documents.sync()));
+            let entries = journal.sync();
+            let panicked = |_| Err(io::Error::other("the sync of documents panicked"));
+            let documents = [small, large].into_iter().flatten().map(|sync| sync.join().unwrap_or_else(panicked));
+            documents.fold(entries, io::Result::and)
         })
     }
 
@@ -401,7 +400,7 @@ fn what(entry: &Entry) -> Option<String> {
     entry.facts.first().filter(|_| cfg!(debug_assertions)).map(|fact| fact.tipo.clone())
 }
 
-fn unwritable(error: &std::io::Error) -> StoreError {
+fn unwritable(error: &io::Error) -> StoreError {
     StoreError::Unwritable(in_spanish(error))
 }
 

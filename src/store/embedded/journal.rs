@@ -11,6 +11,7 @@ use super::{
     disk::{self, Disk},
     frame::{Frame, Read1},
     segment::{self, Place, Segment, Walker},
+    tail,
 };
 use crate::{
     store::{Seq, StoreError},
@@ -38,10 +39,11 @@ pub struct Torn {
 }
 
 /// Reads every entry from the segment that holds `from` on; `visit` sees those from `from` on, where they stand, and how
-/// many bytes of journal were read so far.
+/// many bytes of journal were read so far. `unfinished`: the first entry whose documents are not there ([`super::tail`]).
 pub fn scan(
     dir: &Path,
     from: Seq,
+    unfinished: Option<Seq>,
     visit: &mut dyn FnMut(Frame, Place, u64) -> Result<(), StoreError>,
 ) -> Result<Scanned, StoreError> {
     let segments = segment::list(dir)?;
@@ -58,7 +60,7 @@ pub fn scan(
             });
         }
         let newest = n + 1 == segments.len();
-        let end = scan_segment(segment, newest, &mut next, &mut |frame, offset, end| {
+        let end = scan_segment(segment, newest, unfinished, &mut next, &mut |frame, offset, end| {
             let place = Place { segment: segment.first, offset };
             if frame.seq < from { Ok(()) } else { visit(frame, place, read + end) }
         })?;
@@ -85,6 +87,7 @@ enum End {
 fn scan_segment(
     segment: &Segment,
     newest: bool,
+    unfinished: Option<Seq>,
     next: &mut Seq,
     visit: &mut dyn FnMut(Frame, u64, u64) -> Result<(), StoreError>,
 ) -> Result<End, StoreError> {
@@ -97,6 +100,7 @@ fn scan_segment(
         let why = match step.found {
             Read1::End => return Ok(End::Sound(walker.offset)),
             Read1::Bad(why) => why,
+            Read1::Frame(frame) if unfinished == Some(frame.seq) => tail::UNFINISHED,
             Read1::Frame(frame) if frame.seq == *next => {
                 visit(frame, step.offset, walker.offset)?;
                 *next += 1;
@@ -196,9 +200,11 @@ struct Current {
     /// Its first entry.
     segment: Seq,
     file: File,
-    /// What is synced.
+    /// What is kept.
     length: u64,
-    /// Bytes behind `length` may have been written; they must go before anything else is.
+    /// What is written, synced or not.
+    written: u64,
+    /// There may be bytes behind `length`; they must go before anything else is written.
     dirty: bool,
     /// A sync failed, so the kernel may have dropped pages of this file without writing them: what was synced before
     /// stays, new entries go to a new file.
@@ -210,7 +216,8 @@ impl Journal {
         let current = match &scanned.last {
             Some((segment, length)) => {
                 let file = disk.open(&segment.path, false)?;
-                Some(Current { segment: segment.first, file, length: *length, dirty: false, distrusted: false })
+                let (segment, length) = (segment.first, *length);
+                Some(Current { segment, file, length, written: length, dirty: false, distrusted: false })
             }
             None => None,
         };
@@ -235,28 +242,42 @@ impl Journal {
         Ok(place)
     }
 
-    /// Appends `count` encoded frames, from [`Journal::next`] on, with one write and one sync, where [`Journal::prepare`]
-    /// said. On error nothing of them stays, at the latest after the next `prepare`.
-    pub fn append(&mut self, frames: &[u8], count: u64) -> io::Result<()> {
+    /// Writes encoded frames, from [`Journal::next`] on, where [`Journal::prepare`] said, not yet synced. What is not kept
+    /// ([`Journal::keep`]) goes again, at the latest with the next `prepare`.
+    pub fn write(&mut self, frames: &[u8]) -> io::Result<()> {
         let Some(current) = &mut self.current else { return Err(io::Error::other("no segment to append to")) };
         current.dirty = true;
         failpoint::reach("journal.write");
         failpoint::reach_half("journal.torn", || disk::write_half(&*self.disk, &current.file, frames, current.length));
         self.disk.write_at(&current.file, frames, current.length)?;
+        current.written = current.length + frames.len() as u64;
+        Ok(())
+    }
+
+    /// Makes what was written durable.
+    pub fn sync(&mut self) -> io::Result<()> {
+        let Some(current) = &mut self.current else { return Ok(()) };
         current.distrusted = true;
         failpoint::reach("journal.sync");
         self.disk.sync(&current.file)?;
         failpoint::reach("journal.synced");
         current.distrusted = false;
-        current.dirty = false;
-        current.length += frames.len() as u64;
-        self.next += count;
         Ok(())
     }
 
-    /// Cuts off what a failed append left.
+    /// The `count` frames that were written, and all that they name, are durable: they stay.
+    pub fn keep(&mut self, count: u64) {
+        if let Some(current) = &mut self.current {
+            current.length = current.written;
+            current.dirty = false;
+        }
+        self.next += count;
+    }
+
+    /// Cuts off what was written and not kept.
     pub fn repair(&mut self) -> io::Result<()> {
         if let Some(current) = self.current.as_mut().filter(|c| c.dirty) {
+            current.written = current.length;
             self.disk.truncate(&current.file, current.length)?;
             current.dirty = false;
         }
@@ -280,6 +301,7 @@ impl Journal {
             disk::remove(&segment.path)?;
             return Err(error);
         }
-        Ok(Current { segment: segment.first, file, length: header.len() as u64, dirty: false, distrusted: false })
+        let (segment, length) = (segment.first, header.len() as u64);
+        Ok(Current { segment, file, length, written: length, dirty: false, distrusted: false })
     }
 }

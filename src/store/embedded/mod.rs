@@ -36,9 +36,9 @@
 //!
 //! # A commit
 //!
-//! One thread takes every change that waits. It validates them in order, puts their documents in place, syncs those, writes
-//! all entries with one write and one sync, applies them to the index, and answers. If any of it fails, nothing is
-//! acknowledged and what was written is cut off again, at the latest before the next commit. After a failed sync the file
+//! One thread takes every change that waits. It validates them in order, puts their documents in place, writes all entries
+//! with one write, syncs documents, names and entries at the same time, applies the entries to the index, and answers. If any
+//! of it fails, nothing is acknowledged and what was written is cut off again, at the latest before the next commit. After a failed sync the file
 //! is cut, and gets nothing more: the kernel may have dropped pages it never wrote, so what comes next goes to a new file.
 //!
 //! # A purge
@@ -52,7 +52,8 @@
 //! # A start
 //!
 //! A bad frame at the end is the remains of an interrupted write and is cut off (and kept aside), unless a later sound
-//! frame knows it to have been durable: then, and anywhere else, it is damage and the store does not open. Entries that the
+//! frame knows it to have been durable: then, and anywhere else, it is damage and the store does not open. So is the first
+//! entry at the end whose documents are not all there, if nothing proves that it was durable ([`tail`]). Entries that the
 //! index, the clean-stop mark or `answered` knows and the journal has no more are recorded as a fact, `almacen.recortado`.
 //!
 //! # The index
@@ -88,6 +89,7 @@ mod placement;
 mod recovery;
 mod segment;
 mod shared;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod verification;

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::{
     disk::{self, Disk},
     frame::Fields,
-    placement::InPack,
+    placement::{InPack, Placed},
 };
 use crate::{
     domain::Sha256,
@@ -100,6 +100,17 @@ pub fn read(dir: &Path, at: InPack, sha256: &Sha256, bytes: u64) -> Result<Bytes
         return Err(damaged("su suma de control no corresponde"));
     }
     Ok(Bytes::from(record).slice(RECORD_HEADER..))
+}
+
+/// Writes the record at `at`, which is sound, as it stands there, and syncs it.
+pub fn write_again(dir: &Path, disk: &dyn Disk, at: InPack, placed: &Placed) -> Result<(), StoreError> {
+    let document = read(dir, at, &placed.sha256, placed.bytes)?;
+    let mut record = record(RECORD_MAGIC, &placed.sha256, document.len());
+    record.extend_from_slice(&document);
+    seal(&mut record);
+    let file = disk.open(&path(dir, at.number), false)?;
+    disk.write_at(&file, &record, at.offset)?;
+    Ok(disk.sync(&file)?)
 }
 
 /// What stands in the place of a document of `bytes` that was purged.

@@ -21,6 +21,7 @@ use super::{
     keys, lookup,
     segment::{self, Place, Segment},
     shared::{CleanStop, Shared},
+    tail::Tail,
     view::{View, ViewError},
 };
 use crate::{
@@ -84,7 +85,8 @@ pub fn recover(shared: &Setting<'_>, disk: &dyn Disk) -> Result<Recovered, Store
         Some(up_to_date) => up_to_date,
         None => {
             // Where the journal ends is known before an index that knows of more is thrown away.
-            let scanned = journal::scan(&dir.join("journal"), Seq::MAX, &mut |_, _, _| Ok(()))?;
+            let unfinished = Tail::read(dir, marks.known)?.unfinished(dir)?;
+            let scanned = journal::scan(&dir.join("journal"), Seq::MAX, unfinished, &mut |_, _, _| Ok(()))?;
             note_missing(dir, disk, &marks, scanned.next)?;
             let index = new_index(shared, disk)?;
             let scanned = replay(shared, &*index, 1)?;
@@ -135,6 +137,8 @@ fn end(shared: &Setting<'_>, disk: &dyn Disk, marks: &Marks, scanned: Scanned) -
         let (place, seq, why) = (torn.segment.place(torn.offset), torn.seq, torn.why);
         tracing::warn!(%place, seq, why, bytes, "the journal ended in an unfinished entry, which was cut off");
     }
+    // Whoever opens the store tells of these entries as of any other.
+    Tail::read(shared.data_dir, marks.known)?.settle(shared.data_dir, scanned.next, disk)?;
     Ok(End { scanned, clean: marks.clean, missing })
 }
 
@@ -331,7 +335,11 @@ fn replay(shared: &Setting<'_>, index: &dyn Index, from: Seq) -> Result<Scanned,
         progress: shared.progress,
         logged: Instant::now(),
     };
-    let scanned = journal::scan(&journal_dir, from, &mut |frame, place, read| replay.entry(&frame, place, read))?;
+    // What an index has was answered.
+    let known = Marks::read(shared.data_dir).known.max(lookup::applied(index).map_err(index_failed)?.unwrap_or(0));
+    let unfinished = Tail::read(shared.data_dir, known)?.unfinished(shared.data_dir)?;
+    let mut visit = |frame: Frame, place, read| replay.entry(&frame, place, read);
+    let scanned = journal::scan(&journal_dir, from, unfinished, &mut visit)?;
     replay.apply()?;
     Ok(scanned)
 }

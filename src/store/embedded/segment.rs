@@ -197,6 +197,26 @@ pub fn find(segment: &Segment, from: u64) -> io::Result<Option<(u64, Frame)>> {
     }
 }
 
+/// Hands over what stands in a file from `offset` to `end`, piece by piece, each with its place.
+pub fn copy_pieces(
+    file: &File,
+    offset: u64,
+    end: u64,
+    to: &mut dyn FnMut(&[u8], u64) -> io::Result<()>,
+) -> io::Result<()> {
+    let (mut at, mut buffer) = (offset, vec![0; PIECE]);
+    while at < end {
+        let n = read_up_to(file, &mut buffer, at)?;
+        let n = n.min(usize::try_from(end - at).unwrap_or(n));
+        if n == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        to(buffer.get(..n).unwrap_or_default(), at)?;
+        at += n as u64;
+    }
+    Ok(())
+}
+
 fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut n = 0;
     while let Some(rest) = buffer.get_mut(n..).filter(|rest| !rest.is_empty()) {

@@ -23,6 +23,7 @@ use super::{
     recovery,
     segment::{self, Place, Segment, Walker},
     shared::Shared,
+    tail::{self, Tail},
     view::Stored,
 };
 use crate::{
@@ -54,6 +55,7 @@ pub fn verify_dir_from(
     let known = Known::Apart { documents: HashMap::new(), versions: HashMap::new() };
     let mut verifier = Verifier::new(dir, known, acknowledged, None, progress, observe);
     verifier.from = from;
+    verifier.unfinished = Tail::read(dir, acknowledged)?.unfinished(dir)?;
     verifier.run()
 }
 
@@ -81,6 +83,8 @@ struct Verifier<'a> {
     upto: Option<Seq>,
     /// The first entry that is looked at.
     from: Seq,
+    /// The first entry that was not answered and whose documents are not there.
+    unfinished: Option<Seq>,
     progress: &'a mut dyn FnMut(Reading),
     observe: &'a mut Observer<'a>,
     result: Verification,
@@ -123,6 +127,7 @@ impl<'a> Verifier<'a> {
             acknowledged,
             upto,
             from: 1,
+            unfinished: None,
             progress,
             observe,
             result,
@@ -220,6 +225,7 @@ impl<'a> Verifier<'a> {
                     continue;
                 }
                 Read1::Bad(why) => why,
+                Read1::Frame(frame) if self.unfinished == Some(frame.seq) => tail::UNFINISHED,
                 Read1::Frame(frame) if frame.seq == *next => {
                     self.frame(segment, step.offset, &frame)?;
                     *next += 1;
@@ -248,7 +254,7 @@ impl<'a> Verifier<'a> {
         if !proven {
             let length = fs::metadata(&segment.path)?.len();
             let (place, bytes) = (segment.place(offset), length.saturating_sub(offset));
-            self.result.remarks.push(format!("{place}: {bytes} bytes de un asiento sin terminar"));
+            self.result.remarks.push(format!("{place}: {bytes} bytes de un asiento sin terminar ({why})"));
             return Ok(None);
         }
         let mut from = offset;

@@ -40,7 +40,7 @@ async fn a_journal_cut_at_any_byte_scans_to_the_last_whole_frame() {
     let (path, frames) = (newest(dir.path()), frames(dir.path()));
     for length in (0..=*frames.last().unwrap()).rev() {
         truncate(&path, length);
-        let scanned = journal::scan(&journal_dir, 1, &mut |_, _, _| Ok(())).unwrap();
+        let scanned = journal::scan(&journal_dir, 1, None, &mut |_, _, _| Ok(())).unwrap();
         let whole = frames.iter().filter(|end| **end <= length).count().saturating_sub(1);
         assert_eq!(scanned.next, whole as u64 + 1, "cut to {length} bytes");
         assert_eq!(scanned.torn.is_some(), !frames.contains(&length), "cut to {length} bytes");
@@ -133,7 +133,7 @@ async fn a_flipped_byte_in_a_middle_frame_is_found_by_opening_and_by_verifying()
             let path = newest(template.path());
             flip(&path, at);
             let place = format!("byte {}", frames[entry - 1]);
-            let scanned = journal::scan(&template.path().join("journal"), 1, &mut |_, _, _| Ok(()));
+            let scanned = journal::scan(&template.path().join("journal"), 1, None, &mut |_, _, _| Ok(()));
             let Err(StoreError::Damaged { place: found, what }) = scanned else { panic!("byte {at}: {scanned:?}") };
             assert!(found.contains(&place) && what.contains(&format!("asiento {entry}")), "{found}: {what}");
             let damage = verified(template.path()).damage;

@@ -8,6 +8,7 @@ mod erasure;
 mod map;
 mod power;
 mod reopening;
+mod tail;
 mod writing;
 
 use std::{fs, path::Path, sync::Arc};

@@ -20,7 +20,8 @@ use crate::{
 };
 
 /// Passes everything on, and remembers what a power cut could take back.
-struct Volatile(Mutex<Memory>);
+#[derive(Default)]
+pub struct Volatile(Mutex<Memory>);
 
 #[derive(Default)]
 struct Memory {
@@ -35,8 +36,20 @@ impl Volatile {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Of this file only so many bytes are on the disk.
+    pub fn forget(&self, path: &Path, length: u64) {
+        let mut content = fs::read(path).unwrap();
+        content.truncate(usize::try_from(length).unwrap());
+        self.memory().synced.insert(fs::metadata(path).unwrap().ino(), content);
+    }
+
+    /// Nothing has made this name sure.
+    pub fn doubt(&self, path: &Path) {
+        self.memory().unsure.insert(path.to_owned());
+    }
+
     /// The store as a power cut might leave it: of what was not synced, anything may be there or not.
-    fn cut(&self, from: &Path, to: &Path, seed: u64) {
+    pub fn cut(&self, from: &Path, to: &Path, seed: u64) {
         let memory = self.memory();
         let mut random = bytes(seed, 1 << 16).into_iter().cycle();
         copy_without_index(from, to);

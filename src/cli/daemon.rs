@@ -146,6 +146,7 @@ impl Daemon {
     async fn start_on(config: &Config, overrides: Overrides, store: SharedStore) -> Result<Self, StartError> {
         let (read, level) = (overrides.read.clone(), overrides.level.clone());
         let exchange = exchange(config, overrides, store)?;
+        exchange.leer_mantenimiento().await?;
         let audit = audit_log(config, &exchange)?;
         tell_configuration(config, &exchange).await;
         let secure = Secure::open(&config.tls).map_err(StartError::Tls)?;

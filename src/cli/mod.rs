@@ -20,6 +20,7 @@ mod identities;
 mod import;
 mod limits;
 mod lists;
+mod maintenance;
 mod networks;
 mod notify;
 mod onboarding;
@@ -68,6 +69,9 @@ enum Command {
     /// Las entregas en marcha y las que no avanzan
     #[command(subcommand)]
     Queue(queue::Queue),
+    /// Deja de recibir y enviar por un tiempo, y dice a todos que vuelvan después
+    #[command(subcommand)]
+    Maintenance(maintenance::Maintenance),
     /// Los avisos al SGD: cómo van, probarlos, repetirlos
     #[command(subcommand)]
     Webhook(webhook::Webhook),
@@ -189,6 +193,7 @@ pub fn main() -> ExitCode {
         Command::Check(check) => check.run(),
         Command::Send(send) => send.run(),
         Command::Queue(command) => command.run(),
+        Command::Maintenance(command) => command.run(),
         Command::Webhook(command) => command.run(),
         Command::Audit(command) => command.run(),
         Command::Cert(command) => command.run(),

@@ -95,6 +95,15 @@ pub fn page(console: &Console, visit: &Visit, title: &str, content: Markup) -> M
                         } }
                     }
                 }
+                @if let Some(found) = console.exchange.mantenimiento() {
+                    div.aviso.regular role="status" {
+                        p {
+                            strong { "En mantenimiento" }
+                            @match found.hasta { Some(end) => { " hasta el " (moment(end)) }, None => {} }
+                            ": " (found.motivo) ". Puede leer todo; nada se recibe ni se envía hasta que termine."
+                        }
+                    }
+                }
                 main #contenido tabindex="-1" { (content) }
                 script src=(assets::SCRIPT.address()) defer {}
             }

@@ -160,6 +160,8 @@ pub fn fact(tipo: &str) -> &str {
         "sesion.cerrada" => "Salió de la consola",
         "sesion.rechazada" => "Intento de ingreso con otra contraseña",
         "configuracion.aplicada" => "Rige otra configuración o versión",
+        "mantenimiento.iniciado" => "Empezó un mantenimiento",
+        "mantenimiento.terminado" => "Terminó el mantenimiento",
         "acceso.rechazado" => "Accesos rechazados",
         "directorio.actualizado" => "Se actualizó la lista de entidades",
         "certificado.por_vencer" => "Un certificado está por vencer",

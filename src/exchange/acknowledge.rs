@@ -89,6 +89,7 @@ impl Exchange {
         respuesta: &NuevaRespuesta,
         pdf: Option<Staged>,
     ) -> Result<Recepcion, ExchangeError> {
+        self.fuera_de_mantenimiento()?;
         let now = self.now();
         let known = self.store.recepcion(id).await?.ok_or(ExchangeError::NoExiste)?;
         propia(&known, entidad)?;

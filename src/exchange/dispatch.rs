@@ -123,6 +123,7 @@ impl Exchange {
         if let Some(made) = self.made_before(entidad, idempotency).await? {
             return Ok(made);
         }
+        self.fuera_de_mantenimiento()?;
         let now = self.now();
         let (despachos, pdf) = self.judge(&propia, nuevo, pdf, now).await?;
         let corrected = match corrected {

@@ -24,6 +24,7 @@ mod importing;
 mod issue;
 pub mod listing;
 mod live;
+pub mod maintenance;
 pub mod notices;
 mod query;
 mod queue;
@@ -70,6 +71,7 @@ pub use worker::Worker;
 
 use examine::Examiner;
 use health::Health;
+use maintenance::Mantenimiento;
 use texts::Texts;
 
 use crate::{
@@ -273,6 +275,9 @@ pub enum ExchangeError {
     /// The observed document was corrected already, by the despacho `id`.
     #[error("ese documento ya fue subsanado")]
     YaSubsanado { id: Id },
+    /// Nothing new is taken in for a while.
+    #[error("{}", .0.aviso())]
+    Mantenimiento(Mantenimiento),
     /// The entity is not one this daemon serves.
     #[error("la entidad {0} no está configurada en este servicio")]
     EntidadAjena(Ruc),
@@ -323,6 +328,7 @@ pub struct Exchange {
     anexos_base: Option<Arc<str>>,
     texts: Arc<Texts>,
     refusals: Arc<administration::Refusals>,
+    maintenance: Live<Option<Mantenimiento>>,
     retention: Arc<retention::Politica>,
     /// Held while exchanges are purged.
     purging: Arc<tokio::sync::Mutex<()>>,
@@ -352,6 +358,7 @@ impl Exchange {
             anexos_base: None,
             texts: Arc::default(),
             refusals: Arc::default(),
+            maintenance: Live::default(),
             retention: Arc::default(),
             purging: Arc::default(),
         }

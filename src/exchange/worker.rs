@@ -67,6 +67,7 @@ impl Worker {
         let mut running = JoinSet::new();
         let mut news = self.exchange.store.watch();
         let directory = tokio::spawn(keep_directory(self.exchange.clone(), stop.clone()));
+        let maintenance = tokio::spawn(self.exchange.clone().keep_maintenance(stop.clone()));
         let mut clock = Steps::default();
         while !stop.is_cancelled() {
             news.borrow_and_update();
@@ -96,11 +97,15 @@ impl Worker {
         self.exchange.store_texts(true).await;
         self.exchange.tell_refusals(true).await;
         directory.await.ok();
+        maintenance.await.ok();
     }
 
     /// Starts as many due jobs as there are free slots and the breakers allow. Returns when there may be more.
     async fn start_due(&self, running: &mut JoinSet<()>) -> Result<Option<Timestamp>, StoreError> {
         let (exchange, now) = (&self.exchange, self.exchange.now());
+        if let Some(resumes) = exchange.reanuda() {
+            return Ok(Some(resumes));
+        }
         let allowance = exchange.health.allowance(now);
         let free = self.slots.available_permits();
         let total = allowance.total.map_or(free, |total| free.min(total.saturating_sub(running.len())));

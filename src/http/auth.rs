@@ -12,9 +12,10 @@ use axum::{
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, header, request::Parts};
+use http::{HeaderMap, Method, header, request::Parts};
 
 use super::{
+    failure,
     problem::{Code, Problem},
     rates::Rates,
     server::Peer,
@@ -22,7 +23,7 @@ use super::{
 };
 use crate::{
     domain::{Id, Ruc},
-    exchange::{Actor, Exchange, Rechazo},
+    exchange::{Actor, Exchange, ExchangeError, Rechazo},
     store::{ApiKey, Rol},
     telemetry::Metrics,
 };
@@ -82,6 +83,11 @@ pub enum Grupo {
 }
 
 impl Grupo {
+    /// Whether what is asked for waits for the end of maintenance.
+    pub fn cambia(self) -> bool {
+        matches!(self, Self::Despachar | Self::Responder)
+    }
+
     /// The table of roles.
     pub fn permite(self, rol: Rol) -> bool {
         match self {
@@ -124,6 +130,14 @@ async fn enter(State((door, grupo)): State<(Door, Grupo)>, mut request: Request,
         exchange.acceso_rechazado(Rechazo::SinPermiso, address(peer));
         let detail = format!("Una clave con el rol «{}» no puede usar esta operación", rol(acceso.rol));
         return Problem::new(Code::PermisoInsuficiente, detail).into_response();
+    }
+    if grupo.cambia()
+        && *request.method() != Method::GET
+        && let Some(found) = exchange.mantenimiento()
+    {
+        // Before its document is read.
+        let wait = found.espera(exchange.now());
+        return failure::exchange(ExchangeError::Mantenimiento(found)).retry_after(wait).into_response();
     }
     request.extensions_mut().insert(acceso);
     next.run(request).await

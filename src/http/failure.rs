@@ -29,6 +29,7 @@ pub fn exchange(error: ExchangeError) -> Problem {
             let detail = "Ya hay una subsanación en curso de ese documento: espere a que termine, o anúlela";
             Problem::new(Code::SubsanacionEnCurso, detail).id(id)
         }
+        ExchangeError::Mantenimiento(found) => Problem::new(Code::EnMantenimiento, sentence(&found.aviso())),
         ExchangeError::EntidadAjena(_) => Problem::new(Code::EntidadNoPermitida, sentence(&error.to_string())),
         ExchangeError::Platform(error) => Problem::new(Code::PlataformaNoResponde, sentence(&error.to_string())),
         ExchangeError::Store(error) => store(error),

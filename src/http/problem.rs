@@ -39,10 +39,11 @@ pub enum Code {
     PlataformaNoResponde,
     ServicioOcupado,
     AlmacenNoDisponible,
+    EnMantenimiento,
 }
 
 impl Code {
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::JsonNoValido,
         Self::MultipartNoValido,
         Self::ParametroNoValido,
@@ -69,6 +70,7 @@ impl Code {
         Self::PlataformaNoResponde,
         Self::ServicioOcupado,
         Self::AlmacenNoDisponible,
+        Self::EnMantenimiento,
     ];
 
     /// The code's word, the HTTP status it comes with, and its title.
@@ -115,6 +117,7 @@ impl Code {
             Self::AlmacenNoDisponible => {
                 ("almacen_no_disponible", S::SERVICE_UNAVAILABLE, "El almacén no admite escrituras ahora")
             }
+            Self::EnMantenimiento => ("en_mantenimiento", S::SERVICE_UNAVAILABLE, "El servicio está en mantenimiento"),
         }
     }
 

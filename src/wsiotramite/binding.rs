@@ -195,6 +195,16 @@ pub fn busy() -> Response {
     response
 }
 
+/// The answer while nothing is taken in: the platform has delivered nothing, and comes back.
+pub fn maintenance(wait: std::time::Duration) -> Response {
+    let text =
+        "El servicio de la entidad está en mantenimiento y no registró la operación; vuelva a intentarlo después.";
+    let mut response = fault_response(StatusCode::SERVICE_UNAVAILABLE, &Fault::server(text));
+    response.headers_mut().insert(header::RETRY_AFTER, wait.as_secs().max(1).into());
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
 /// A short answer for people and probes.
 pub fn plain(status: StatusCode, text: &'static str) -> Response {
     (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{text}\n")).into_response()

@@ -101,6 +101,10 @@ async fn call(State(state): State<Wsiotramite>, request: Request) -> Response {
             return binding::busy();
         }
     };
+    if let Some(found) = state.exchange.mantenimiento() {
+        state.metrics.refused(LISTENER, "maintenance", Full::All.name());
+        return binding::maintenance(found.espera(state.exchange.now()));
+    }
     let _under_way = state.metrics.under_way(LISTENER);
     let names = Operation::ALL.map(Operation::name);
     let mut call = match Call::accept(&state.intake, &names, request) {

@@ -24,6 +24,7 @@ mod faults;
 mod floors;
 mod hostile;
 mod intake;
+mod maintenance;
 mod manual;
 mod memory;
 mod openapi;

@@ -45,6 +45,15 @@ fn circuit(circuito: Circuito) -> f64 {
     }
 }
 
+/// Whether nothing is taken in or sent on the word of a person.
+pub fn add_maintenance(page: &mut String, active: bool) {
+    let text = format!(
+        "# HELP chasqui_maintenance Whether maintenance is in force.\n# TYPE chasqui_maintenance gauge\nchasqui_maintenance {}\n",
+        u8::from(active)
+    );
+    insert(page, &text);
+}
+
 /// The platform's own gauges.
 pub fn add_platform(page: &mut String, pide: &SaludPlataforma) {
     let families = [

@@ -56,13 +56,15 @@ pub async fn alive() -> Response {
 
 /// 200 if every check holds, else 503; either way with each check's result.
 pub async fn ready(State(api): State<Api>) -> Response {
-    let mut comprobaciones = Vec::with_capacity(api.checks.len() + 1);
+    let mut comprobaciones = Vec::with_capacity(api.checks.len() + 2);
     for check in api.checks.iter() {
         let detalle = (check.probe)().await.err();
         comprobaciones.push(Found { nombre: check.name, estado: word(detalle.is_none()), detalle });
     }
     let stopping = api.stop.is_cancelled().then(|| "El servicio se está deteniendo".to_owned());
     comprobaciones.push(Found { nombre: "servicio", estado: word(stopping.is_none()), detalle: stopping });
+    let resting = api.exchange.mantenimiento().map(|found| found.aviso());
+    comprobaciones.push(Found { nombre: "mantenimiento", estado: word(resting.is_none()), detalle: resting });
     let all = comprobaciones.iter().all(|found| found.detalle.is_none());
     let status = if all { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let estado = if all { "listo" } else { "no_listo" };
@@ -79,6 +81,7 @@ pub async fn metrics(State(api): State<Api>) -> Result<Response, Problem> {
     let (exchange, now) = (&api.exchange, api.exchange.now());
     gauges::add_to(&mut page, exchange.health().todas(None, now));
     gauges::add_platform(&mut page, &exchange.health().plataforma(now));
+    gauges::add_maintenance(&mut page, exchange.mantenimiento().is_some());
     gauges::add_queue(&mut page, &exchange.store().standing().await, now);
     let mut webhooks = Vec::new();
     for endpoint in api.webhooks.all() {

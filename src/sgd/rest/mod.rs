@@ -19,6 +19,7 @@ mod health;
 mod idempotency;
 pub(in crate::sgd) mod intake;
 pub mod listing;
+mod maintenance;
 mod openapi;
 mod query;
 mod queue;

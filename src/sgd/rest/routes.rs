@@ -2,14 +2,14 @@
 //! are both made of this table.
 
 use super::{
-    anexos, api_keys, auditoria, decisions, despachos, directory, events, evidence, health,
+    anexos, api_keys, auditoria, decisions, despachos, directory, events, evidence, health, maintenance,
     openapi::{
         self,
         operation::{Contenido, Operacion, delete, get, post},
         schemas::{
-            AnexoPedido, ClaveNueva, DatosDeDespacho, DespachoNuevo, ImportacionPedida, Motivo, MotivoObligatorio,
-            NuevaObservada, NuevaRecepcionada, NuevoRegistro, OtraContrasena, PurgaPedida, Repeticion, UnoOVarios,
-            UsuarioNuevo, Vivo,
+            AnexoPedido, ClaveNueva, DatosDeDespacho, DespachoNuevo, ImportacionPedida, MantenimientoPedido, Motivo,
+            MotivoObligatorio, NuevaObservada, NuevaRecepcionada, NuevoRegistro, OtraContrasena, PurgaPedida,
+            Repeticion, UnoOVarios, UsuarioNuevo, Vivo,
         },
     },
     queue, recepciones, reload,
@@ -356,6 +356,18 @@ fn administration() -> Vec<Operacion> {
             .detalle("Lo mismo que SIGHUP. Con una clave que no sea de una entidad.")
             .responde::<Reloaded>(200)
             .fallas(&[Code::ConfiguracionNoValida, Code::EstadoNoPermite]),
+        get("/api/v1/admin/mantenimiento", maintenance::show, "Si el servicio está en mantenimiento")
+            .responde::<maintenance::MantenimientoView>(200),
+        post("/api/v1/admin/mantenimiento", maintenance::begin, "Pone el servicio en mantenimiento")
+            .detalle(
+                "La plataforma y el SGD reciben 503 con Retry-After, nada se despacha, y lo que hay se puede leer. Sigue tras un \
+                 reinicio; termina al llegar «hasta» o con DELETE. Con una clave que no sea de una entidad.",
+            )
+            .toma::<MantenimientoPedido>(r#"{"motivo": "Cambio de disco", "hasta": "2026-11-21T18:00:00-05:00"}"#)
+            .responde::<maintenance::MantenimientoView>(200)
+            .fallas(&[Code::EstadoNoPermite]),
+        delete("/api/v1/admin/mantenimiento", maintenance::end, "Termina el mantenimiento")
+            .responde::<maintenance::MantenimientoView>(200),
         delete("/api/v1/admin/api-keys/{id}", api_keys::revoke, "Revoca una clave")
             .responde::<ApiKeyView<'static>>(200),
         get("/api/v1/tablas/{nombre}/importacion", tables::plan, "Qué se traería de las tablas de un sistema anterior")

@@ -361,7 +361,7 @@ impl Conexion {
         // Given back unless it is of no more use: `run` decides by the failure.
         let done = async {
             self.follow(exchange, &mut session, memory).await?;
-            if look {
+            if look && exchange.mantenimiento().is_none() {
                 self.pick_up(exchange, &mut session, memory).await?;
                 self.take_answers(exchange, &mut session, memory).await?;
                 self.look_at_keys(exchange, &session, memory).await?;

@@ -231,6 +231,10 @@ pub const PALABRAS: &[Palabra] = &[
     ("entregado", "Si el aviso llegó", "true"),
     ("estado_http", "Con qué estado respondió", "200"),
     ("milisegundos", "Cuánto tardó", "35"),
+    // Maintenance.
+    ("activo", "Si rige ahora", "true"),
+    ("Mantenimiento.desde", "Desde cuándo", r#""2026-11-21T09:30:00-05:00""#),
+    ("Mantenimiento.hasta", "Cuándo termina solo; nulo si no", r#""2026-11-21T18:00:00-05:00""#),
     // Statistics.
     ("por", "De qué son las filas", ""),
     ("totales", "Todo junto", ""),

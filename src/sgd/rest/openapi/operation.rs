@@ -180,6 +180,9 @@ impl Operacion {
         if self.cuerpo.is_some_and(|cuerpo| cuerpo.formulario.is_some()) {
             codes.push(Code::MultipartNoValido);
         }
+        if self.grupo.is_some_and(Grupo::cambia) && self.metodo != Method::GET {
+            codes.push(Code::EnMantenimiento);
+        }
         if self.idempotente {
             codes.push(Code::IdempotencyKeyReused);
         }

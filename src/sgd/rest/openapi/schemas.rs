@@ -173,6 +173,12 @@ pub struct MotivoObligatorio {
 }
 
 #[derive(JsonSchema)]
+pub struct MantenimientoPedido {
+    motivo: Texto<1000>,
+    hasta: Option<Timestamp>,
+}
+
+#[derive(JsonSchema)]
 pub struct PurgaPedida {
     corrida: Option<Id>,
     cursor: Option<String>,

@@ -27,7 +27,7 @@ impl Exchange {
         match self.try_recibir_cargo(tramite, documento, testigo).await {
             Ok(respuesta) => respuesta,
             Err(error) => {
-                tracing::error!(%error, cuo = ?tramite.cuo, "a cargo could not be stored");
+                tracing::error!(%error, "a cargo could not be stored");
                 Respuesta::nueva("-1", sentence(&error))
             }
         }

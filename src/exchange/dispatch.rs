@@ -12,6 +12,7 @@ use crate::{
         validation::{self, Contexto, Defecto, Motivo, textos},
     },
     store::{Change, CommitError, Idempotencia, Job, JobKind, Record, Staged, UniqueKey},
+    telemetry::log,
 };
 
 /// Most destinations of one request.
@@ -135,6 +136,9 @@ impl Exchange {
             Documentacion::EnAlmacen(_) => Vec::new(),
         };
         documents.extend(nuevo.archivos.iter().cloned());
+        if let Some(first) = despachos.first() {
+            log::about(first.id);
+        }
         let mut change = Change { documents, ..Change::default() };
         for despacho in &despachos {
             change.facts.push(events::despacho(despacho, events::DESPACHO_REGISTRADO, actor, now, None));

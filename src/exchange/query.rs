@@ -21,7 +21,7 @@ impl Exchange {
         match self.try_responder_consulta(consulta).await {
             Ok(answered) => answered,
             Err(error) => {
-                tracing::error!(%error, cuo = ?consulta.cuo, "a query could not be answered");
+                tracing::error!(%error, "a query could not be answered");
                 sin_documento(Respuesta::nueva("-1", sentence(&error)))
             }
         }

@@ -14,6 +14,7 @@ use crate::{
         validation::{self, Contexto, Defecto, textos},
     },
     store::{Change, CommitError, Record, Staged, StoreError},
+    telemetry::log,
 };
 
 impl Exchange {
@@ -28,7 +29,7 @@ impl Exchange {
         match self.try_recibir(tramite, documento, testigo).await {
             Ok(respuesta) => respuesta,
             Err(error) => {
-                tracing::error!(%error, cuo = ?tramite.cuo, "a document could not be stored");
+                tracing::error!(%error, "a document could not be stored");
                 Respuesta::nueva("-1", sentence(&error))
             }
         }
@@ -61,6 +62,7 @@ impl Exchange {
         };
         let huella = huella(tramite, &staged.sha256);
         if let Some(known) = self.store.recepcion_by_arrival(&propia.ruc, &remitente, &cuo).await? {
+            log::about(known.id);
             return Ok(repeated(&known, &huella, &staged.sha256, &propia));
         }
         let folios = tramite.folios.and_then(|folios| u64::try_from(folios).ok());
@@ -69,6 +71,7 @@ impl Exchange {
         let firmas = documento.firmas.as_ref().map(|report| report.resumen.clone());
         let recepcion =
             self.nueva_recepcion(tramite, &propia, remitente.clone(), cuo.clone(), documento, huella, &defectos, now);
+        log::about(recepcion.id);
         let fact = events::recepcion(&recepcion, events::RECEPCION_RECIBIDA, &Actor::pide(), now, firmas);
         let (huella, pdf) = (recepcion.huella.clone(), staged.sha256.clone());
         let respuesta = stored(&cuo, &propia);
@@ -156,6 +159,7 @@ impl Exchange {
         id: crate::domain::Id,
         mut decide: impl FnMut(Recepcion) -> Result<(T, Option<Change>), super::ExchangeError>,
     ) -> Result<T, super::ExchangeError> {
+        log::about(id);
         for _ in 0..RACES_MAX {
             let recepcion = self.store.recepcion(id).await?.ok_or(super::ExchangeError::NoExiste)?;
             let (result, change) = decide(recepcion)?;

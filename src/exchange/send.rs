@@ -191,7 +191,7 @@ impl Exchange {
         motivo: String,
         said: Option<Staged>,
     ) -> Result<Step, StoreError> {
-        tracing::warn!(despacho = %despacho.id, %falla, reason = %motivo, "refused for good; a person must look at it");
+        tracing::warn!(despacho = %despacho.id, %falla, "refused for good; a person must look at it");
         let detalle = Some(motivo.clone());
         let suceso = Suceso::Rechazado { falla: Some(falla), motivo };
         self.conclude(despacho.id, suceso, events::DESPACHO_FALLIDO, detalle, said).await?;

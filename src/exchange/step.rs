@@ -156,7 +156,7 @@ impl Exchange {
         if told.iter().any(|known| known.fact.detalle.as_deref() == Some(detalle.as_str())) {
             return Ok(());
         }
-        tracing::warn!(despacho = %despacho.id, destination = %despacho.destino, what = %detalle, "alert");
+        tracing::warn!(despacho = %despacho.id, destination = %despacho.destino, "alert");
         let fact = events::despacho(despacho, events::ALERTA, actor, self.now(), Some(detalle));
         match self.store.commit(Change { facts: vec![fact], ..Change::default() }).await {
             Err(CommitError::Store(error)) => Err(error),

@@ -9,6 +9,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::{
     Actor, Exchange, events,
@@ -19,6 +20,7 @@ use super::{
 use crate::{
     domain::Falla,
     store::{AvisoVigente, Avisos, Change, Claim, CommitError, Fact, Job, JobKind, Record, StoreError},
+    telemetry::log,
 };
 
 /// Attempts before a job is given up, however old it is: after a long stop, or under a clock set far ahead, everything that
@@ -212,6 +214,12 @@ async fn keep_directory(exchange: Exchange, stop: CancellationToken) {
 impl Exchange {
     /// One attempt at a job, under the policy's deadline, and its consequence for the job.
     pub(super) async fn run_job(&self, job: Job) {
+        let span = log::exchange();
+        span.record("id", tracing::field::display(job.sujeto));
+        self.attempt_job(job).instrument(span).await;
+    }
+
+    async fn attempt_job(&self, job: Job) {
         let work = async {
             match job.kind {
                 JobKind::Despachar => self.step_despacho(&job).await,
@@ -305,8 +313,9 @@ impl Exchange {
             return self.give_up(held, job, now).await;
         }
         let proximo_en = if overdue { later(now, wait) } else { later(now, wait).min(dead_at) };
-        let (subject, reason) = (job.sujeto, job.ultimo_error.as_deref());
-        tracing::info!(job = %job.id, %subject, attempts = intentos, ?wait, %falla, reason, "job rescheduled");
+        // Why in words is in the queue: what another side said is not for a log.
+        let subject = job.sujeto;
+        tracing::info!(job = %job.id, %subject, attempts = intentos, ?wait, %falla, "job rescheduled");
         self.replace(held, Job { proximo_en, ..job }).await
     }
 

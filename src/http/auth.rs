@@ -13,6 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, Method, header, request::Parts};
+use tracing::Instrument;
 
 use super::{
     failure,
@@ -25,7 +26,7 @@ use crate::{
     domain::{Id, Ruc},
     exchange::{Actor, Exchange, ExchangeError, Rechazo},
     store::{ApiKey, Rol},
-    telemetry::Metrics,
+    telemetry::{Metrics, log},
 };
 
 /// Longest key looked at, in bytes.
@@ -140,7 +141,7 @@ async fn enter(State((door, grupo)): State<(Door, Grupo)>, mut request: Request,
         return failure::exchange(ExchangeError::Mantenimiento(found)).retry_after(wait).into_response();
     }
     request.extensions_mut().insert(acceso);
-    next.run(request).await
+    next.run(request).instrument(log::exchange()).await
 }
 
 /// Who a request comes from: the operator at the control socket, or the holder of a key in force, which a certificate may

@@ -1,7 +1,14 @@
 //! The log, on standard error, for people or for a collector.
 
-use std::io::{IsTerminal, stderr};
+use std::{
+    fmt::Display,
+    io::{IsTerminal, stderr},
+};
 
+use tracing::{
+    Span,
+    field::{Empty, display},
+};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry, filter::ParseError, fmt, layer::SubscriberExt, reload, util::SubscriberInitExt,
 };
@@ -26,12 +33,23 @@ impl Level {
     }
 }
 
+/// In which the work on one exchange is done: its id, once it is known ([`about`]), stands on every line. Named at every level, so
+/// that a line that is shown has it.
+pub fn exchange() -> Span {
+    tracing::error_span!("exchange", id = Empty)
+}
+
+/// Says which exchange the work is about.
+pub fn about(id: impl Display) {
+    Span::current().record("id", display(id));
+}
+
 /// Starts logging for this process; once.
 pub fn init(log: &Log) -> Result<Level, LogError> {
     let (filter, handle) = reload::Layer::new(filter(&log.level)?);
     let lines = match log.format {
         LogFormat::Human => fmt::layer().with_writer(stderr).with_ansi(stderr().is_terminal()).boxed(),
-        LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(stderr).boxed(),
+        LogFormat::Json => fmt::layer().json().flatten_event(true).with_span_list(false).with_writer(stderr).boxed(),
     };
     tracing_subscriber::registry().with(filter).with(lines).try_init().map_err(|e| LogError::Init(e.to_string()))?;
     Ok(Level(handle))

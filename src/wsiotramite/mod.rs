@@ -22,6 +22,7 @@ use axum::{
     routing::get,
 };
 use http::{HeaderMap, Uri, header};
+use tracing::Instrument;
 
 use self::binding::{Call, Reply};
 use crate::{
@@ -35,7 +36,7 @@ use crate::{
     http::{limits::Intake, places::Full, server::Peer, tls::Secured},
     soap::{Fault, Limits, ReadError},
     store::{BlobWriter, Staged, StoreError},
-    telemetry::Metrics,
+    telemetry::{Metrics, log as lines},
 };
 
 /// Where the service is; entities have this path registered today.
@@ -107,23 +108,28 @@ async fn call(State(state): State<Wsiotramite>, request: Request) -> Response {
     }
     let _under_way = state.metrics.under_way(LISTENER);
     let names = Operation::ALL.map(Operation::name);
-    let mut call = match Call::accept(&state.intake, &names, request) {
+    let call = match Call::accept(&state.intake, &names, request) {
         Ok(call) => call,
         Err(refusal) => return state.counted(*refusal),
     };
-    let result = state.serve(&mut call).await;
-    binding::count(&state.metrics, call.tolerated.iter().copied());
-    if let Err(error) = &result {
-        tracing::info!(code = error.code(), bytes = call.bytes(), "a message was refused with a fault");
-        tracing::debug!(%error, "why it was refused");
-    }
-    let bytes = call.bytes();
-    let response = state.counted(call.answer(result).await);
-    tracing::debug!(bytes, ms = began.elapsed().as_millis(), status = response.status().as_u16(), "answered");
-    response
+    state.answered(call, began).instrument(lines::exchange()).await
 }
 
 impl Wsiotramite {
+    async fn answered(&self, mut call: Call, began: Instant) -> Response {
+        let result = self.serve(&mut call).await;
+        binding::count(&self.metrics, call.tolerated.iter().copied());
+        if let Err(error) = &result {
+            tracing::info!(code = error.code(), bytes = call.bytes(), "a message was refused with a fault");
+            tracing::debug!(%error, "why it was refused");
+        }
+        let bytes = call.bytes();
+        let response = self.counted(call.answer(result).await);
+        let (ms, status) = (began.elapsed().as_millis(), response.status().as_u16());
+        tracing::debug!(bytes, ms, status, "answered");
+        response
+    }
+
     /// Counts an answer that asks to come back: here, there was no room for the body.
     fn counted(&self, response: Response) -> Response {
         if response.status() == http::StatusCode::SERVICE_UNAVAILABLE {

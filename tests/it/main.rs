@@ -34,6 +34,7 @@ mod pdf;
 mod platform;
 mod port;
 mod postgres;
+mod privacy;
 mod process;
 mod reload;
 mod rest;

@@ -313,7 +313,7 @@ impl Endpoint {
 
     /// An alert that the feed tells people.
     fn alerta(&self, about: Option<&FactAt>, estado: &str, detalle: String, at: Timestamp) -> Fact {
-        tracing::warn!(webhook = self.options.nombre, estado, detalle, "alert");
+        tracing::warn!(webhook = self.options.nombre, estado, "alert");
         Fact {
             at,
             tipo: ALERTA.into(),

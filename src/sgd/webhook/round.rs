@@ -218,7 +218,7 @@ impl Endpoint {
             }
             Err(refused) => {
                 let (webhook, motivo) = (&self.options.nombre, &refused.motivo);
-                tracing::info!(webhook, subject = %at.fact.sujeto, kind = at.fact.tipo, motivo, "a webhook was not told");
+                tracing::info!(webhook, subject = %at.fact.sujeto, kind = at.fact.tipo, "a webhook was not told");
                 known.fallidos = known.fallidos.saturating_add(1);
                 known.ultimo_fallo = Some(now);
                 known.ultimo_error = Some(motivo.clone());

@@ -28,6 +28,7 @@ mod maintenance;
 mod manual;
 mod memory;
 mod openapi;
+mod outsider;
 mod overload;
 mod patience;
 mod pdf;

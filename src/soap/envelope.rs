@@ -24,8 +24,11 @@ pub const ENVELOPE_NS: &str = "http://schemas.xmlsoap.org/soap/envelope/";
 
 /// Nested elements, from the Envelope.
 pub const DEPTH_MAX: usize = 32;
-/// One tag, comment or text between two tags, in bytes.
+/// One comment, instruction or text between two tags, in bytes.
 pub const EVENT_BYTES_MAX: usize = 64 * 1024;
+/// One tag, in bytes. Its attributes are only counted once all of it was read and its namespaces were looked for, so that a
+/// flood of them is refused by its length before.
+pub const TAG_BYTES_MAX: usize = 16 * 1024;
 /// One text field, in bytes of UTF-8.
 pub const FIELD_BYTES_MAX: usize = 64 * 1024;
 /// Text of a document that is decoded at once, in bytes: it and what comes of it stay in a processor's first cache.
@@ -369,7 +372,10 @@ impl<R: AsyncRead + Unpin + Send> EnvelopeReader<R> {
             let left = usize::try_from(self.structure_left).unwrap_or(usize::MAX);
             let source = self.xml.get_mut();
             let before = source.consumed();
-            source.set_budget(left.min(EVENT_BYTES_MAX) + 1); // the parser must see the markup that ends a text
+            let head = source.peek(2).await.map_err(from_io)?;
+            let tag = matches!(head, [b'<', next, ..] if !matches!(next, b'!' | b'?'));
+            let max = if tag { TAG_BYTES_MAX } else { EVENT_BYTES_MAX };
+            source.set_budget(left.min(max) + 1); // the parser must see the markup that ends a text
             let token = self.event().await;
             let taken = self.xml.get_ref().consumed().saturating_sub(before);
             self.structure_left = self.structure_left.saturating_sub(taken);

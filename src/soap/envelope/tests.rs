@@ -299,6 +299,12 @@ async fn depth_attributes_names_and_fields_are_limited() {
     for long in [format!("<{}/>", "n".repeat(NAME_BYTES_MAX + 1)), format!("<a {}='1'/>", "n".repeat(257))] {
         assert_eq!(read(envelope(&long)).await.err().unwrap().code(), "limit");
     }
+    let tag = |n: usize| format!("<a b='{}'/>", "x".repeat(n));
+    read(envelope(&tag(TAG_BYTES_MAX - 100))).await.unwrap();
+    assert_eq!(read(envelope(&tag(TAG_BYTES_MAX))).await.err().unwrap().code(), "limit");
+    read(envelope(&format!("<!--{}--><?{}?><a/>", "x".repeat(TAG_BYTES_MAX), "x".repeat(TAG_BYTES_MAX))))
+        .await
+        .unwrap();
     field(&"x".repeat(FIELD_BYTES_MAX)).await.unwrap();
     assert_eq!(field(&"x".repeat(FIELD_BYTES_MAX + 1)).await.err().unwrap().code(), "limit");
     assert_eq!(field(&"&amp;".repeat(FIELD_BYTES_MAX + 1)).await.err().unwrap().code(), "limit");

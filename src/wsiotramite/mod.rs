@@ -84,12 +84,14 @@ async fn describe(
     binding::wsdl_response(wsdl::TRAMITE, &base, PATH)
 }
 
+/// For a person who follows the address: messages are posted there (BP R1114), and its description has an address of its own.
 fn page() -> Response {
     let html = "<!doctype html><html lang=\"es\"><meta charset=\"utf-8\"><title>wsiotramite</title>\
         <h1>Servicio Tramite (wsiotramite)</h1>\
         <p>Por esta dirección la plataforma de interoperabilidad del Estado (PIDE) entrega documentos y cargos a esta \
         entidad. Se usa con SOAP 1.1; la descripción del servicio está en <a href=\"?wsdl\">?wsdl</a>.</p></html>\n";
-    ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response()
+    let headers = [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::ALLOW, "POST")];
+    (http::StatusCode::METHOD_NOT_ALLOWED, headers, html).into_response()
 }
 
 async fn call(State(state): State<Wsiotramite>, request: Request) -> Response {

@@ -33,7 +33,7 @@ async fn people_get_a_page_and_probes_a_word() {
     let page = world.get("/wsiotramite/Tramite").await;
     assert_eq!(
         (page.status.as_u16(), page.headers["content-type"].as_bytes()),
-        (200, &b"text/html; charset=utf-8"[..])
+        (405, &b"text/html; charset=utf-8"[..])
     );
     assert!(page.text().contains("?wsdl"));
     assert_eq!(world.get("/healthz").await.status, 200);

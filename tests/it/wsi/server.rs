@@ -353,16 +353,17 @@ async fn r1113_a_malformed_request_of_http_is_400() {
 }
 
 #[tokio::test]
-async fn r1114_other_methods_are_405_but_for_get_which_describes_the_service() {
+async fn r1114_other_methods_are_405_and_the_description_has_an_address_of_its_own() {
     let (_platform, daemon) = component().await;
-    for method in ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "M-POST"] {
+    for method in ["GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "M-POST"] {
         let request = client().request(method.parse().unwrap(), daemon.soap_url());
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), 405, "{method}");
         assert!(response.headers()["allow"].to_str().unwrap().contains("POST"));
     }
     let page = answer(client().get(daemon.soap_url())).await;
-    assert!(page.status == 200 && page.content_type.starts_with("text/html"));
+    assert!(page.status == 405 && page.content_type.starts_with("text/html"), "a person reads what to do");
+    assert_eq!(answer(client().get(format!("{}?wsdl", daemon.soap_url()))).await.status, 200);
 }
 
 #[tokio::test]

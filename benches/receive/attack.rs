@@ -16,8 +16,12 @@ const ATTACKERS: usize = 20;
 const GOOD: usize = 4;
 
 pub fn run() {
-    println!("## A good client ({GOOD} connections, 20 KiB) beside an attack over {ATTACKERS} connections\n");
-    println!("| attack | p99 alone | p99 beside it | times | attacks ended |\n| --- | ---: | ---: | ---: | ---: |");
+    println!(
+        "## Bajo ataque\n\nUn cliente bueno ({GOOD} conexiones, 20 KiB) junto a {ATTACKERS} conexiones que atacan.\n"
+    );
+    println!(
+        "| ataque | p99 solo | p99 con el ataque | veces | ataques terminados |\n| --- | ---: | ---: | ---: | ---: |"
+    );
     // The bounds of the program: they are part of the defence.
     let (target, asked) = (Target::with(""), Target::document(20 * 1024));
     let length = Length { time: seconds(), requests: 200 };
@@ -45,14 +49,14 @@ fn attacks() -> Vec<(&'static str, Attack)> {
     let attributes: String = (0..5_000).map(|n| format!(" a{n}=\"{n}\"")).collect();
     let broken: Arc<[u8]> = document.replace("JVBER", "****").into_bytes().into();
     vec![
-        ("connections that say nothing", Attack::Silent),
-        ("heads that drip", Attack::DrippingHead(Duration::from_millis(10))),
-        ("bodies that stop half way", Attack::Stuck(attacker::half("", document.as_bytes()))),
-        ("a document type", Attack::Request(with("<?xml version=\"1.0\" encoding=\"UTF-8\"?>", doctype))),
-        ("elements nested 10,000 deep", Attack::Request(with("<s:Body>", &"<s:Body>".repeat(10_000)))),
-        ("5,000 attributes", Attack::Request(with("<s:Body>", &format!("<s:Body{attributes}>")))),
-        ("no base64", Attack::Request(attacker::request("", &broken))),
-        ("a name of 60 KB", Attack::Request(with("<s:Body>", &format!("<{}>", "n".repeat(60_000))))),
-        ("no request of HTTP", Attack::Request(Arc::from(&b"\0\0\0\0 / \r\n\r\n"[..]))),
+        ("conexiones que no dicen nada", Attack::Silent),
+        ("cabeceras a gotas", Attack::DrippingHead(Duration::from_millis(10))),
+        ("cuerpos que se detienen a la mitad", Attack::Stuck(attacker::half("", document.as_bytes()))),
+        ("un DOCTYPE", Attack::Request(with("<?xml version=\"1.0\" encoding=\"UTF-8\"?>", doctype))),
+        ("10 000 elementos anidados", Attack::Request(with("<s:Body>", &"<s:Body>".repeat(10_000)))),
+        ("5000 atributos", Attack::Request(with("<s:Body>", &format!("<s:Body{attributes}>")))),
+        ("lo que no es base64", Attack::Request(attacker::request("", &broken))),
+        ("un nombre de 60 KB", Attack::Request(with("<s:Body>", &format!("<{}>", "n".repeat(60_000))))),
+        ("lo que no es HTTP", Attack::Request(Arc::from(&b"\0\0\0\0 / \r\n\r\n"[..]))),
     ]
 }

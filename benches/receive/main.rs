@@ -1,10 +1,11 @@
 //! What a daemon takes and what it costs: documents of five sizes received, sent and asked for over loopback, beside what
-//! the machine can do at most and beside a loop that does only the work itself. docs/rendimiento.md has the figures.
+//! the machine can do at most and beside a loop that does only the work itself. What it prints are the tables of
+//! docs/rendimiento.md, as they stand there: nobody types a figure.
 //!
 //! ```text
 //! cargo bench --bench receive                 all of it: some minutes
 //! cargo bench --bench receive -- ratios       only what is promised: the ratios of docs/rendimiento.md
-//! cargo bench --bench receive -- table | send | attack
+//! cargo bench --bench receive -- table | send | attack | memory
 //! cargo bench --bench receive -- drive --url http://127.0.0.1:8090/wsiotramite/Tramite --receiver RUC \
 //!     [--size 2MiB] [--connections 8] [--seconds 10] [--pid PID]      drives a daemon that runs, on this machine
 //! ```
@@ -70,10 +71,11 @@ fn main() {
             machine();
             match *part {
                 "ratios" => ratios::run(),
+                "memory" => ratios::memory(),
                 "table" => table::run(),
                 "send" => send::run(),
                 "attack" => attack::run(),
-                other => panic!("unknown part {other}: ratios, table, send, attack or drive"),
+                other => panic!("unknown part {other}: ratios, memory, table, send, attack or drive"),
             }
         }
         other => panic!("unknown arguments {other:?}"),
@@ -89,11 +91,11 @@ fn seconds() -> Duration {
 fn machine() {
     let dir = tempfile::tempdir().expect("a folder");
     let m = machine::Machine::measure(dir.path());
-    println!("## This machine, in this run\n");
-    println!("| limit | measured |\n| --- | ---: |");
-    println!("| processors | {} |", m.processors);
-    println!("| appends of 4 KiB, each with its fdatasync | {:.0}/s |", m.syncs_per_second);
-    println!("| SHA-256, one processor | {:.0} MB/s |", m.sha256);
-    println!("| both layers of base64 off, one processor | {:.0} MB/s of wire |", m.base64);
-    println!("| copy over loopback, one sender and one receiver | {:.0} MB/s |\n", m.loopback);
+    println!("## La máquina, en la misma corrida\n");
+    println!("| límite de la máquina | medido |\n| --- | ---: |");
+    println!("| procesadores | {} |", m.processors);
+    println!("| escrituras de 4 KiB, cada una con su fdatasync | {:.0}/s |", m.syncs_per_second);
+    println!("| SHA-256, un procesador | {:.0} MB/s |", m.sha256);
+    println!("| quitar las dos capas de base64, un procesador | {:.0} MB/s de mensaje |", m.base64);
+    println!("| copia por loopback, un emisor y un receptor | {:.0} MB/s |\n", m.loopback);
 }

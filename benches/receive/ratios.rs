@@ -16,8 +16,8 @@ const MIB: usize = 1024 * 1024;
 const ROUNDS: usize = 5;
 
 pub fn run() {
-    println!("## What is promised\n");
-    println!("| promise | measured | limit |\n| --- | ---: | ---: |");
+    println!("## Lo prometido\n");
+    println!("| promesa | medido | límite |\n| --- | ---: | ---: |");
     beside_the_bare_loop();
     small_documents();
     memory();
@@ -48,11 +48,11 @@ fn beside_the_bare_loop() {
     }
     let (cpu, rate) = (median(cpus), median(rates));
     println!(
-        "| 2 MiB, 8 connections: CPU of a reception, against the bare loop's | {:.2} ({:.2} ms / {:.2} ms) | 2 |",
+        "| 2 MiB, 8 conexiones: CPU de una recepción, frente al bucle desnudo | {:.2} ({:.2} ms / {:.2} ms) | a lo sumo 2 |",
         cpu.0, cpu.1, cpu.2
     );
     println!(
-        "| 2 MiB, 8 connections: receptions/s, against the bare loop's | {:.2} ({:.0}/s / {:.0}/s) | 0.50 |",
+        "| 2 MiB, 8 conexiones: recepciones/s, frente al bucle desnudo | {:.2} ({:.0}/s / {:.0}/s) | al menos 0.50 |",
         rate.0, rate.1, rate.2
     );
 }
@@ -62,23 +62,23 @@ fn small_documents() {
     let length = Length { time: seconds(), requests: 32 };
     target.load(32, &asked, Length { time: Duration::from_secs(1), requests: 32 });
     let cost = target.load(32, &asked, length);
-    println!("| 20 KiB, 32 connections: CPU of a durable reception | {:.3} ms | 0.5 ms |", cost.cpu_each());
+    println!("| 20 KiB, 32 conexiones: CPU de una recepción durable | {:.3} ms | a lo sumo 0.5 ms |", cost.cpu_each());
     println!(
-        "| 20 KiB, 32 connections: receptions that share a wait for the disk | {:.1} | see text |",
+        "| 20 KiB, 32 conexiones: recepciones por cada espera al disco | {:.1} | véase abajo |",
         1.0 / cost.syncs_each()
     );
 }
 
-fn memory() {
+pub fn memory() {
     let peak = |connections: usize, bytes: usize| {
         let (target, asked) = (Target::start(), Target::document(bytes));
         let requests = 2 * connections as u64;
         target.load(connections, &asked, Length { time: Duration::ZERO, requests }).peak
     };
     let (many, large) = (peak(32, 20 * MIB), peak(4, 200 * MIB));
-    println!("| 32 connections of 20 MiB: peak resident memory | {many:.0} MB | 96 MB |");
-    println!("| 4 connections of 200 MiB: peak resident memory | {large:.0} MB | 96 MB |");
-    println!("| the larger of both peaks, against the smaller | {:.2} | 1.20 |", many.max(large) / many.min(large));
+    println!("| 32 conexiones de 20 MiB: memoria residente máxima | {many:.0} MB | menos de 96 MB |");
+    println!("| 4 conexiones de 200 MiB: memoria residente máxima | {large:.0} MB | menos de 96 MB |");
+    println!("| la mayor de las dos, frente a la menor | {:.2} | a lo sumo 1.20 |", many.max(large) / many.min(large));
 }
 
 fn median<T: Copy>(mut rounds: Vec<(f64, T, T)>) -> (f64, T, T) {

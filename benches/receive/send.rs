@@ -21,9 +21,11 @@ const SENDS: [(&str, usize, usize); 4] =
     [("20 KiB", 20 * 1024, 400), ("200 KiB", 200 * 1024, 200), ("2 MiB", 2 << 20, 100), ("20 MiB", 20 << 20, 16)];
 
 pub fn run() {
-    println!("## Handed over by REST over {CONNECTIONS} connections, and delivered through the simulator\n");
     println!(
-        "| document | taken (202)/s | p50 of the 202 | p99 | delivered/s | ms of the sender's CPU each | sender's peak MB |"
+        "## Enviar\n\n{CONNECTIONS} clientes entregan por REST, y el documento sale por el simulador a otro servicio.\n"
+    );
+    println!(
+        "| documento | tomados (202)/s | p50 del 202 | p99 | entregados/s | ms de CPU del emisor cada uno | memoria máxima del emisor, MB |"
     );
     println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: |");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");

@@ -20,9 +20,9 @@ const RECEPTIONS: [(&str, usize, &[usize]); 5] = [
 ];
 
 pub fn run() {
-    println!("## Received by one daemon\n");
+    println!("## Recibir\n");
     println!(
-        "| document | connections | answered/s | MB/s of wire | p50 | p99 | ms of CPU each | syncs each | peak MB |"
+        "| documento | conexiones | respondidas/s | MB/s de mensaje | p50 | p99 | ms de CPU cada una | esperas al disco cada una | memoria máxima, MB |"
     );
     println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     for (name, bytes, connections) in RECEPTIONS {

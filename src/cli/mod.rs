@@ -34,6 +34,7 @@ mod reload;
 mod revocation;
 mod send;
 mod serve;
+mod shell;
 mod simulator;
 mod store;
 mod tls;
@@ -106,6 +107,10 @@ enum Command {
     Import(import::Import),
     /// Los límites en vigor: cuánto, en qué unidad y dónde se fijó cada uno
     Limits(limits::LimitsCommand),
+    /// Lo que el intérprete de órdenes completa con el tabulador
+    Completions(shell::Completions),
+    /// Las páginas de manual, una por cada orden
+    Man(shell::ManPages),
 }
 
 /// How a command ended, if not well.
@@ -206,6 +211,8 @@ pub fn main() -> ExitCode {
         Command::Store(command) => command.run(),
         Command::Import(command) => command.run(),
         Command::Limits(command) => command.run(),
+        Command::Completions(command) => command.run(),
+        Command::Man(command) => command.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -21,6 +21,8 @@ mod import;
 mod limits;
 mod lists;
 mod maintenance;
+#[cfg(test)]
+mod manual;
 mod networks;
 mod notify;
 mod onboarding;

@@ -180,7 +180,7 @@ pub fn digest_of(config: &Config) -> Result<Sha256, serde_json::Error> {
 
 /// What is in force after a reload: of `fresh` what can change while the daemon runs, the rest as it was. `restarts`: a listener
 /// takes up TLS or leaves it.
-fn merged(running: &Config, fresh: &Config, restarts: bool) -> Config {
+pub fn merged(running: &Config, fresh: &Config, restarts: bool) -> Config {
     let mut next = running.clone();
     next.log.level.clone_from(&fresh.log.level);
     next.networks.clone_from(&fresh.networks);

@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 
 pub use bridge::Bridge;
 pub use error::{ConfigError, Problem};
-pub use key::nearest;
+pub use key::{SECRETS, known, nearest, paths};
 pub use load::{EMBEDDED, load};
 pub use networks::Networks;
 pub use pide::{PIN_PREFIX, Pide, PideTls};

@@ -42,7 +42,7 @@ use crate::{
 
 pub use listening::{Listening, Running, Told, api_router};
 use listening::{Shared, bind, bind_control};
-pub use parts::{audit_log, exchange, open_store, renewed, tablas, webhooks};
+pub use parts::{audit_log, embedded_options, exchange, open_store, postgres_options, renewed, tablas, webhooks};
 
 /// The control socket's name in the folder of the data.
 pub const CONTROL_SOCKET: &str = "control.sock";

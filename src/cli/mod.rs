@@ -23,6 +23,7 @@ mod lists;
 mod maintenance;
 #[cfg(test)]
 mod manual;
+mod migrate;
 mod networks;
 mod notify;
 mod onboarding;

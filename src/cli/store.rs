@@ -5,13 +5,13 @@ use std::{io::IsTerminal, path::PathBuf};
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{ConfigOption, Failure, Format, FormatOption, daemon::open_store, output, runtime};
+use super::{ConfigOption, Failure, Format, FormatOption, daemon::postgres_options, output, runtime};
 use crate::{
     config::{Config, StoreKind},
-    exchange::SystemClock,
     store::{
-        Verification,
+        Store as _, Verification,
         embedded::{Reading, verify_dir},
+        postgres::{self, PostgresStore},
     },
 };
 
@@ -25,6 +25,8 @@ pub enum Store {
     Restore(super::backup::Restore),
     /// Ensaya: restaura la última copia aparte, la lee entera y la borra
     Drill(super::backup::Drill),
+    /// Traslada todo a otro almacén: de la carpeta a PostgreSQL, o de vuelta; también con el servicio en marcha
+    Migrate(super::migrate::Migrate),
     /// Intercambios que se conservan sea cual sea su edad
     #[command(subcommand)]
     Hold(super::hold::Hold),
@@ -52,6 +54,7 @@ impl Store {
             Self::Backup(backup) => backup.run(),
             Self::Restore(restore) => restore.run(),
             Self::Drill(drill) => drill.run(),
+            Self::Migrate(migrate) => migrate.run(),
             Self::Hold(hold) => hold.run(),
             Self::Purge(purge) => purge.run(),
             Self::Certificate(certificate) => certificate.run(),
@@ -110,10 +113,11 @@ impl Verify {
 /// A store in a database is verified beside the daemons that use it.
 fn verify_database(config: &Config) -> Result<Verification, Failure> {
     let failed = |error: String| Failure::Failed(format!("no se pudo verificar la base de datos: {error}"));
-    let apart = tempfile::tempdir().map_err(|error| failed(error.to_string()))?;
-    let config = Config { data_dir: apart.path().to_owned(), ..config.clone() };
+    let scratch = tempfile::tempdir().map_err(|error| failed(error.to_string()))?;
+    let config = Config { data_dir: scratch.path().to_owned(), ..config.clone() };
+    let options = postgres::Options { apart: true, ..postgres_options(&config) };
     runtime()?.block_on(async {
-        let store = open_store(&config, &SystemClock).await.map_err(|error| failed(error.to_string()))?;
+        let store = PostgresStore::open(options).await.map_err(|error| failed(error.to_string()))?;
         let found = store.verify().await.map_err(|error| failed(error.to_string()));
         store.close().await.ok();
         found

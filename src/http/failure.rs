@@ -53,6 +53,7 @@ pub fn store(error: StoreError) -> Problem {
             tracing::error!(%error, "the store's index cannot be used");
             Problem::new(Code::AlmacenNoDisponible, detail)
         }
+        StoreError::Moved(_) => Problem::new(Code::AlmacenNoDisponible, sentence(&error.to_string())),
         StoreError::Closed => Problem::new(Code::AlmacenNoDisponible, "El servicio se está deteniendo; nada se guardó"),
         StoreError::TooLarge(max) => {
             Problem::new(Code::PeticionGrande, format!("El documento supera el máximo de {max} bytes"))

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Fact, Job, Record, StoreError};
+use super::{Fact, Job, RawEntry, Record, StoreError};
 use crate::domain::Id;
 
 /// Most facts in one entry: a place in the feed has one byte for them.
@@ -58,6 +58,12 @@ pub fn facts(bytes: &[u8]) -> Result<Vec<Fact>, String> {
 /// Reads what an entry changes.
 pub fn change(bytes: &[u8]) -> Result<Changed, String> {
     serde_json::from_slice(bytes).map_err(|e| format!("su cambio no se entiende: {e}"))
+}
+
+/// Reads both parts of an entry.
+pub fn read(entry: &RawEntry) -> Result<(Vec<Fact>, Changed), StoreError> {
+    let damaged = |what| StoreError::Damaged { place: format!("asiento {}", entry.seq), what };
+    Ok((facts(&entry.facts).map_err(damaged)?, change(&entry.change).map_err(damaged)?))
 }
 
 pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, StoreError> {

@@ -16,6 +16,7 @@ pub mod blobs;
 pub mod embedded;
 mod encoding;
 mod latest;
+pub mod moving;
 pub mod postgres;
 mod queue;
 pub mod record;
@@ -95,6 +96,12 @@ pub enum StoreError {
     /// A document grew past the limit given to [`Store::stage`], in bytes.
     #[error("el documento supera el máximo de {0} bytes")]
     TooLarge(u64),
+    /// What was here went to another store, which is the one in use now; where that is.
+    #[error(
+        "lo que había en este almacén se trasladó a {0}, que es el que está en uso. Use la configuración de allá; para volver a \
+         este, traslade de vuelta con «chasqui store migrate»"
+    )]
+    Moved(String),
     /// Another process has the store open.
     #[error("el almacén {0} ya está abierto por otro proceso")]
     Locked(String),
@@ -212,6 +219,23 @@ pub struct RawEntry {
     pub facts: Vec<u8>,
     /// JSON object of records and jobs.
     pub change: Vec<u8>,
+}
+
+/// An entry of another store on its way into this one.
+#[derive(Debug)]
+pub struct Adopted {
+    pub entry: RawEntry,
+    /// Documents that it names and that may not be in the store yet.
+    pub documents: Vec<Staged>,
+    /// And those whose bytes are gone, because a later entry purged them.
+    pub gone: Vec<Gone>,
+}
+
+/// A document that was purged, of which its size is known.
+#[derive(Debug, Clone)]
+pub struct Gone {
+    pub sha256: Sha256,
+    pub bytes: u64,
 }
 
 /// A page of a list, newest first. `next` continues it; `None` at its end.
@@ -340,6 +364,9 @@ pub struct Verification {
 pub trait Store: Send + Sync + 'static {
     /// Makes a change durable, whole. Concurrent commits share their syncs.
     async fn commit(&self, change: Change) -> Result<Seq, CommitError>;
+    /// Takes over entries of another store as they stand, in order, and says which is the last: each must be the next of this
+    /// store, else it and those after it are refused. An entry that purges comes alone. At most 256.
+    async fn adopt(&self, entries: Vec<Adopted>) -> Result<Seq, CommitError>;
 
     async fn despacho(&self, id: Id) -> Result<Option<Despacho>, StoreError>;
     async fn despacho_by_cuo(&self, entidad: &Ruc, cuo: &Cuo) -> Result<Option<Despacho>, StoreError>;

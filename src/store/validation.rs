@@ -1,6 +1,6 @@
 //! Whether a change may be committed on what is known: the same rules in every store.
 
-use super::{CommitError, Fact, Record, StoreError, UniqueKey};
+use super::{CommitError, Fact, Record, Seq, StoreError, UniqueKey};
 use crate::domain::{Id, Sha256};
 
 /// What a store knows while a change is judged: all that is durable, and what the same batch and the same change brought before.
@@ -19,6 +19,17 @@ pub trait Known {
     fn has_jobs(&self, id: Id) -> Result<bool, Self::Error>;
     /// Whether the exchange with this record's id is in the store and not purged.
     fn is_kept(&self, record: &Record) -> Result<bool, Self::Error>;
+}
+
+/// An entry of another store keeps its number, or it is not taken over.
+pub fn place(expected: Option<Seq>, next: Seq) -> Result<(), CommitError> {
+    match expected {
+        Some(expected) if expected != next => Err(CommitError::Store(StoreError::Damaged {
+            place: format!("asiento {expected}"),
+            what: format!("no es el que sigue, que es el {next}"),
+        })),
+        _ => Ok(()),
+    }
 }
 
 /// Its version follows the stored one, and what must be unique is its own.

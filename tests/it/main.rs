@@ -27,6 +27,7 @@ mod intake;
 mod maintenance;
 mod manual;
 mod memory;
+mod moving;
 mod openapi;
 mod outsider;
 mod overload;

@@ -136,18 +136,28 @@ pub async fn open_store(config: &Config, clock: &dyn Clock) -> Result<SharedStor
     let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
     made.map_err(|error| StartError::DataDir { dir: dir.clone(), error })?;
     if config.store.kind == StoreKind::Postgres {
-        let store = &config.store;
-        let url = store.url.as_ref().map_or("", Secret::reveal).to_owned();
-        let connections = usize::try_from(store.connections).unwrap_or(usize::MAX);
-        let options = postgres::Options { url, ca_file: store.ca_file.clone(), data_dir: dir, connections };
-        return Ok(PostgresStore::open(options).await?);
+        return Ok(PostgresStore::open(postgres_options(config)).await?);
     }
+    let options = embedded_options(clock);
+    let opened = tokio::task::spawn_blocking(move || EmbeddedStore::open(&dir, options)).await;
+    Ok(opened.map_err(|_| StoreError::Closed)??)
+}
+
+/// How the database that the configuration names is opened by a daemon.
+pub fn postgres_options(config: &Config) -> postgres::Options {
+    let (store, data_dir) = (&config.store, config.data_dir.clone());
+    let url = store.url.as_ref().map_or("", Secret::reveal).to_owned();
+    let connections = usize::try_from(store.connections).unwrap_or(usize::MAX);
+    postgres::Options { url, ca_file: store.ca_file.clone(), data_dir, connections, apart: false }
+}
+
+/// How a folder of data is opened by a daemon.
+pub fn embedded_options(clock: &dyn Clock) -> embedded::Options {
     let mut options = embedded::Options::new(clock.now());
     options.segment_bytes = failpoint::size("CHASQUI_SEGMENT_BYTES", options.segment_bytes);
     options.pack_bytes = failpoint::size("CHASQUI_PACK_BYTES", options.pack_bytes);
     options.progress = Some(Arc::new(replaying));
-    let opened = tokio::task::spawn_blocking(move || EmbeddedStore::open(&dir, options)).await;
-    Ok(opened.map_err(|_| StoreError::Closed)??)
+    options
 }
 
 fn replaying(reading: Reading) {

@@ -31,7 +31,7 @@ use crate::{
     config::causes::in_spanish,
     domain::{Id, Sha256},
     store::{
-        CommitError, Job, Record, Seq, Staged, StoreError, UniqueKey,
+        CommitError, Gone, Job, Record, Seq, Staged, StoreError, UniqueKey,
         blobs::StagedBody,
         validation::{self, Known},
     },
@@ -218,7 +218,8 @@ impl Committer {
         place: Place,
         prepared: Prepared,
     ) -> Result<Admission, Refusal> {
-        let Prepared { entry, mut parts, documents } = prepared;
+        let Prepared { entry, mut parts, documents, gone, seq: expected } = prepared;
+        validation::place(expected, seq)?;
         let what = what(&entry);
         if let Some(what) = &what {
             failpoint::reach(&format!("before:{what}"));
@@ -231,6 +232,13 @@ impl Committer {
         let mut placed = Vec::new();
         for staged in documents {
             placed.extend(self.place(&mut view, staged)?);
+        }
+        for Gone { sha256, bytes } in gone {
+            if view.placed(&sha256)?.is_none() {
+                let nowhere = Placed { sha256, bytes, pack: None };
+                view.put_placed(&nowhere);
+                placed.push(nowhere);
+            }
         }
         validation::documents(&view, &entry.records, &entry.facts)?;
         view.put_rest(seq, place, &entry)?;

@@ -5,7 +5,7 @@ pub use crate::store::encoding::json;
 use crate::{
     domain::Id,
     store::{
-        Change, Fact, Job, Record, Staged, StoreError,
+        Adopted, Change, Fact, Gone, Job, Record, Seq, Staged, StoreError,
         blobs::StagedBody,
         encoding::{self, Changed, Encoded},
     },
@@ -26,6 +26,10 @@ pub struct Prepared {
     pub entry: Entry,
     pub parts: Parts,
     pub documents: Vec<Staged>,
+    /// Documents of which no bytes come.
+    pub gone: Vec<Gone>,
+    /// The number it must get, if it has one already.
+    pub seq: Option<Seq>,
 }
 
 impl Prepared {
@@ -33,11 +37,19 @@ impl Prepared {
         let Change { facts, records, jobs, jobs_done, documents } = change;
         let Encoded { facts: told, change } = encoding::encode(&facts, &records, &jobs, &jobs_done)?;
         let parts = Parts { facts: told, change, placement: Vec::new() };
-        Ok(Self { entry: Entry { facts, records, jobs, jobs_done, placed: Vec::new() }, parts, documents })
+        let entry = Entry { facts, records, jobs, jobs_done, placed: Vec::new() };
+        Ok(Self { entry, parts, documents, gone: Vec::new(), seq: None })
     }
-}
 
-impl Prepared {
+    /// An entry of another store: its bytes stay as they are.
+    pub fn adopted(adopted: Adopted) -> Result<Self, StoreError> {
+        let Adopted { entry, documents, gone } = adopted;
+        let (facts, Changed { records, jobs, jobs_done }) = encoding::read(&entry)?;
+        let parts = Parts { facts: entry.facts, change: entry.change, placement: Vec::new() };
+        let decoded = Entry { facts, records, jobs, jobs_done, placed: Vec::new() };
+        Ok(Self { entry: decoded, parts, documents, gone, seq: Some(entry.seq) })
+    }
+
     /// Whether it may purge an exchange.
     pub fn purges(&self) -> bool {
         self.entry.records.iter().any(|record| record.purga().is_some())

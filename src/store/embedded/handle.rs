@@ -24,9 +24,9 @@ use super::{
 use crate::{
     domain::{Cuo, Despacho, EstadoDespacho, EstadoRecepcion, Id, Recepcion, Ruc, Sha256},
     store::{
-        ApiKey, Avisos, BlobReader, BlobWriter, Change, Claim, Claimed, CommitError, Cursor, Directorio, EstadoWebhook,
-        FactAt, Idempotencia, Job, Kept, Listing, Named, Numbered, Page, RawEntry, Record, Seq, Standing, Store,
-        StoreError, TextosVistos, UniqueKey, Usuario, Verification,
+        Adopted, ApiKey, Avisos, BlobReader, BlobWriter, Change, Claim, Claimed, CommitError, Cursor, Directorio,
+        EstadoWebhook, FactAt, Idempotencia, Job, Kept, Listing, Named, Numbered, Page, RawEntry, Record, Seq,
+        Standing, Store, StoreError, TextosVistos, UniqueKey, Usuario, Verification,
         blobs::blocking,
         queue::Queue,
         tally::{Line, Lines},
@@ -119,6 +119,27 @@ impl Store for EmbeddedStore {
         let (answer, result) = oneshot::channel();
         self.requests()?.send(Request::Commit(prepared, answer)).await.map_err(|_| StoreError::Closed)?;
         result.await.map_err(|_| StoreError::Closed)?
+    }
+
+    async fn adopt(&self, entries: Vec<Adopted>) -> Result<Seq, CommitError> {
+        let mut prepared = Vec::with_capacity(entries.len());
+        for adopted in entries {
+            for document in &adopted.documents {
+                document.synced().await?;
+            }
+            prepared.push(Box::new(Prepared::adopted(adopted)?));
+        }
+        let (requests, mut results) = (self.requests()?, Vec::with_capacity(prepared.len()));
+        for prepared in prepared {
+            let (answer, result) = oneshot::channel();
+            requests.send(Request::Commit(prepared, answer)).await.map_err(|_| StoreError::Closed)?;
+            results.push(result);
+        }
+        let mut last = *self.shared.published.borrow();
+        for result in results {
+            last = result.await.map_err(|_| StoreError::Closed)??;
+        }
+        Ok(last)
     }
 
     async fn despacho(&self, id: Id) -> Result<Option<Despacho>, StoreError> {

@@ -9,6 +9,7 @@
 //! index/            redb; index.boot says under which boot of the kernel it was written
 //! answered          the last entry answered, not synced
 //! clean-stop        left by a clean stop
+//! trasladado.json   where all of it went, if it went to another store
 //! recortado.json    entries found missing, until a fact about it is in the journal
 //! ```
 //!
@@ -73,6 +74,7 @@ mod disk;
 mod documents;
 mod entry;
 mod erasure;
+mod folder;
 mod frame;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -82,6 +84,7 @@ mod journal;
 mod keeper;
 mod keys;
 mod lookup;
+pub mod moved;
 mod opening;
 mod packs;
 mod pages;
@@ -99,6 +102,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+pub use folder::Folder;
 pub use frame::Fields;
 pub use handle::EmbeddedStore;
 pub use keeper::WAITING_MAX;
@@ -131,6 +135,8 @@ pub struct Options {
     /// Length at which a pack is followed by another, in bytes.
     pub pack_bytes: u64,
     pub progress: Option<Arc<Progress>>,
+    /// Opens also what went to another store: to bring it back there.
+    pub even_if_moved: bool,
     disk: Arc<dyn disk::Disk>,
     index: index::Opener,
 }
@@ -143,6 +149,7 @@ impl Options {
             segment_bytes: 64 * 1024 * 1024,
             pack_bytes: 256 * 1024 * 1024,
             progress: None,
+            even_if_moved: false,
             disk: Arc::new(disk::OsDisk),
             index: index::RedbIndex::open,
         }

@@ -22,6 +22,7 @@ use super::{
     journal::{self, Journal},
     keeper::{Keeper, Request, WAITING_MAX},
     lookup::Lookup,
+    moved,
     packs::Packs,
     recovery::{self, End, Missing, Recovered, Setting, index_failed},
     shared::{IndexState, Shared},
@@ -66,6 +67,9 @@ struct Writer {
 pub fn open(dir: &Path, options: &Options) -> Result<Opened, StoreError> {
     make_folders(dir, &*options.disk)?;
     let (lock, boot) = (lock(dir)?, Boot::read());
+    if let Some(place) = moved::place(dir)?.filter(|_| !options.even_if_moved) {
+        return Err(StoreError::Moved(place));
+    }
     // Only now: later there are documents on their way in.
     match empty(&dir.join("incoming")) {
         Err(error) if disk_refuses(&error) => tracing::warn!(%error, "what was left of documents taken in stays"),

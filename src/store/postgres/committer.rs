@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     domain::Id,
-    store::{CommitError, Fact, Job, Record, Seq, StoreError, encoding::Encoded},
+    store::{CommitError, Fact, Job, Record, Seq, StoreError, encoding::Encoded, validation},
     telemetry::failpoint,
 };
 
@@ -36,6 +36,8 @@ pub struct Prepared {
     pub jobs_done: Vec<Id>,
     pub encoded: Encoded,
     pub documents: Vec<Brought>,
+    /// The number it must get, if it has one already.
+    pub seq: Option<Seq>,
 }
 
 impl Prepared {
@@ -200,6 +202,7 @@ fn rows_before<'a>(
     seq: Seq,
     prepared: &'a Prepared,
 ) -> Result<Seq, CommitError> {
+    validation::place(prepared.seq, seq)?;
     let purged = Rows::purged(prepared, known);
     known.admit(prepared)?;
     rows.add(seq, prepared, purged);

@@ -20,7 +20,9 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Address, Options, WAITING_MAX,
     committer::{self, Prepared, Request},
-    counting, documents, jobs, migrations, presence,
+    counting,
+    documents::{self, Brought},
+    jobs, migrations, moved, presence,
     read::{self, Listed},
     rows::{API_KEY, USUARIO},
     shared::{Failure, Shared},
@@ -29,11 +31,11 @@ use super::{
 use crate::{
     domain::{Cuo, Despacho, EstadoDespacho, EstadoRecepcion, Id, Recepcion, Ruc, Sha256},
     store::{
-        ApiKey, Avisos, BlobReader, BlobWriter, Change, Claim, Claimed, CommitError, Cursor, Directorio, EstadoWebhook,
-        FactAt, Idempotencia, Job, Kept, Listing, Named, Numbered, Page, RawEntry, Record, Seq, Standing, Store,
-        StoreError, TextosVistos, UniqueKey, Usuario, Verification,
+        Adopted, ApiKey, Avisos, BlobReader, BlobWriter, Change, Claim, Claimed, CommitError, Cursor, Directorio,
+        EstadoWebhook, FactAt, Gone, Idempotencia, Job, Kept, Listing, Named, Numbered, Page, RawEntry, Record, Seq,
+        Staged, Standing, Store, StoreError, TextosVistos, UniqueKey, Usuario, Verification,
         blobs::lock,
-        encoding,
+        encoding::{self, Changed, Encoded},
         latest::Latest,
         queue::Queue,
         tally::{Line, Lines},
@@ -62,7 +64,7 @@ impl PostgresStore {
     }
 
     async fn start(options: Options) -> Result<Arc<Self>, Failure> {
-        let Options { url, ca_file, data_dir, connections } = options;
+        let Options { url, ca_file, data_dir, connections, apart } = options;
         let lock = lock(&data_dir)?;
         let incoming = data_dir.join("incoming");
         let address = Address::new(&url, ca_file.as_deref()).map_err(StoreError::Database)?;
@@ -83,20 +85,38 @@ impl PostgresStore {
             stop: CancellationToken::new(),
             _lock: lock,
         });
-        presence::show(&shared).await?;
+        if !apart {
+            moved::refuse(&shared).await?;
+            presence::show(&shared).await?;
+        }
         tracing::info!(database = address.shown, daemon = %shared.me, "the store is open");
         let (requests, waiting) = mpsc::channel(WAITING_MAX);
         let committer = tokio::spawn(committer::serve(Arc::clone(&shared), waiting));
-        let others = vec![
-            tokio::spawn(presence::keep(Arc::clone(&shared))),
-            tokio::spawn(presence::listen(Arc::clone(&shared), address)),
-        ];
+        let mut others = vec![tokio::spawn(presence::listen(Arc::clone(&shared), address))];
+        if !apart {
+            others.push(tokio::spawn(presence::keep(Arc::clone(&shared))));
+        }
         let (requests, committer) = (Mutex::new(Some(requests)), tokio::sync::Mutex::new(Some(committer)));
         Ok(Arc::new(Self { shared, requests, committer, others }))
     }
 
     fn requests(&self) -> Result<mpsc::Sender<Request>, StoreError> {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or(StoreError::Closed)
+    }
+
+    /// Says where everything went: no daemon begins to work on this database any more.
+    pub async fn mark_moved(&self, place: &str) -> Result<(), StoreError> {
+        Ok(moved::mark(&self.shared, place).await?)
+    }
+
+    /// It is in use again.
+    pub async fn unmark_moved(&self) -> Result<(), StoreError> {
+        Ok(moved::unmark(&self.shared).await?)
+    }
+
+    /// How many daemons work on it, besides this one if it is [`Options::apart`].
+    pub async fn working(&self) -> Result<u64, StoreError> {
+        Ok(moved::working(&self.shared).await?)
     }
 
     async fn record<T>(&self, id: Id, wanted: impl Fn(Record) -> Option<T>) -> Result<Option<T>, StoreError> {
@@ -122,18 +142,36 @@ impl PostgresStore {
     async fn prepare(&self, change: Change) -> Result<Prepared, StoreError> {
         let Change { facts, records, jobs, jobs_done, documents } = change;
         let encoded = encoding::encode(&facts, &records, &jobs, &jobs_done)?;
+        let documents = self.bring(&documents).await?;
+        Ok(Prepared { facts, records, jobs, jobs_done, encoded, documents, seq: None })
+    }
+
+    /// An entry of another store: its bytes stay as they are.
+    async fn prepare_adopted(&self, adopted: Adopted) -> Result<Prepared, StoreError> {
+        let Adopted { entry, documents, gone } = adopted;
+        let (facts, Changed { records, jobs, jobs_done }) = encoding::read(&entry)?;
+        let mut documents = self.bring(&documents).await?;
+        for Gone { sha256, bytes } in gone {
+            documents.push(Brought { sha256, bytes, body: identity()?, inline: None });
+        }
+        let encoded = Encoded { facts: entry.facts, change: entry.change };
+        Ok(Prepared { facts, records, jobs, jobs_done, encoded, documents, seq: Some(entry.seq) })
+    }
+
+    /// Brings documents where a commit can name them: all or none.
+    async fn bring(&self, documents: &[Staged]) -> Result<Vec<Brought>, StoreError> {
         let mut brought = Vec::with_capacity(documents.len());
-        for staged in &documents {
+        for staged in documents {
             match documents::bring(&self.shared, staged).await {
                 Ok(document) => brought.push(document),
                 Err(failure) => {
-                    let bodies: Vec<Id> = brought.iter().map(|document: &documents::Brought| document.body).collect();
+                    let bodies: Vec<Id> = brought.iter().map(|document: &Brought| document.body).collect();
                     documents::abandon(&self.shared, &bodies).await.ok();
                     return Err(failure.into());
                 }
             }
         }
-        Ok(Prepared { facts, records, jobs, jobs_done, encoded, documents: brought })
+        Ok(brought)
     }
 }
 
@@ -172,6 +210,24 @@ impl Store for PostgresStore {
         requests.send((prepared, answer)).await.map_err(|_| StoreError::Closed)?;
         drop(requests);
         result.await.map_err(|_| StoreError::Closed)?
+    }
+
+    async fn adopt(&self, entries: Vec<Adopted>) -> Result<Seq, CommitError> {
+        let mut prepared = Vec::with_capacity(entries.len());
+        for adopted in entries {
+            prepared.push(Box::new(self.prepare_adopted(adopted).await?));
+        }
+        let (requests, mut results) = (self.requests()?, Vec::with_capacity(prepared.len()));
+        for prepared in prepared {
+            let (answer, result) = oneshot::channel();
+            requests.send((prepared, answer)).await.map_err(|_| StoreError::Closed)?;
+            results.push(result);
+        }
+        let mut last = *self.shared.published.borrow();
+        for result in results {
+            last = result.await.map_err(|_| StoreError::Closed)??;
+        }
+        Ok(last)
     }
 
     async fn despacho(&self, id: Id) -> Result<Option<Despacho>, StoreError> {

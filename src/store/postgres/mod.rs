@@ -33,6 +33,7 @@ mod handle;
 mod jobs;
 mod known;
 mod migrations;
+mod moved;
 mod presence;
 #[cfg(test)]
 mod programs;
@@ -64,4 +65,6 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// Most connections, besides one that listens.
     pub connections: usize,
+    /// To look or to move: it is no daemon among the others, and opens also what went to another store.
+    pub apart: bool,
 }

@@ -37,7 +37,8 @@ async fn store() -> (SharedStore, Guard) {
 }
 
 async fn open(url: &str, folder: &tempfile::TempDir) -> Arc<PostgresStore> {
-    let options = Options { url: url.into(), ca_file: None, data_dir: folder.path().into(), connections: 8 };
+    let options =
+        Options { url: url.into(), ca_file: None, data_dir: folder.path().into(), connections: 8, apart: false };
     PostgresStore::open(options).await.unwrap()
 }
 

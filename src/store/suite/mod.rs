@@ -1,6 +1,7 @@
 //! What every implementation of [`Store`] must do. Each function takes an empty store; [`store_suite!`] makes tests of them.
 
 mod counting;
+mod moving;
 mod purging;
 
 use std::{
@@ -22,6 +23,7 @@ use super::{
 use crate::domain::{Despacho, EstadoDespacho, Id, Recepcion};
 
 pub use counting::*;
+pub use moving::*;
 pub use purging::*;
 
 /// Tests of the whole suite. `$factory` is an async function that returns an empty store and whatever keeps it alive.
@@ -62,6 +64,8 @@ macro_rules! store_suite {
             of_two_purges_at_once_that_share_a_document_one_is_decided_anew,
             what_has_work_pending_or_changed_since_it_was_read_is_not_purged,
             a_document_that_comes_again_after_its_purge_is_there,
+            everything_of_another_store_is_taken_over_as_it_stands_and_goes_back,
+            what_does_not_follow_is_not_taken_over,
         );
     };
     ($factory:path: $($name:ident,)+) => {

@@ -4,7 +4,7 @@ use super::*;
 use crate::store::{Job, Kept, Store, samples::purge};
 
 /// Commits a despacho of these bytes.
-async fn keep(store: &SharedStore, content: &[u8]) -> Despacho {
+pub(super) async fn keep(store: &SharedStore, content: &[u8]) -> Despacho {
     let staged = stage(&**store, content).await;
     let despacho = despacho(documento(&staged));
     let mut change = change(record(&despacho), vec![staged.clone()]);

@@ -11,9 +11,9 @@ use tokio::sync::watch;
 use crate::{
     domain::{Cuo, Despacho, EstadoDespacho, EstadoRecepcion, Id, Recepcion, Ruc, Sha256},
     store::{
-        ApiKey, Avisos, BlobReader, BlobWriter, Change, Claim, Claimed, CommitError, Cursor, Directorio, EstadoWebhook,
-        FactAt, Idempotencia, Job, Kept, Listing, Named, Numbered, Page, RawEntry, Record, Seq, SharedStore, Standing,
-        Store, StoreError, TextosVistos, Usuario, Verification,
+        Adopted, ApiKey, Avisos, BlobReader, BlobWriter, Change, Claim, Claimed, CommitError, Cursor, Directorio,
+        EstadoWebhook, FactAt, Idempotencia, Job, Kept, Listing, Named, Numbered, Page, RawEntry, Record, Seq,
+        SharedStore, Standing, Store, StoreError, TextosVistos, Usuario, Verification,
         tally::{Line, Lines},
     },
 };
@@ -66,6 +66,10 @@ impl Store for Fuse {
         }
         self.burnt.store(true, Ordering::SeqCst);
         Err(StoreError::Closed.into())
+    }
+
+    async fn adopt(&self, entries: Vec<Adopted>) -> Result<Seq, CommitError> {
+        self.alive()?.adopt(entries).await
     }
 
     async fn despacho(&self, id: Id) -> Result<Option<Despacho>, StoreError> {

@@ -6,6 +6,7 @@ mod damage;
 mod disk;
 mod erasure;
 mod map;
+mod moving;
 mod power;
 mod reopening;
 mod tail;
@@ -108,7 +109,11 @@ fn copy(from: &Path, to: &Path) {
         if path.is_dir() {
             copy(&path, &target);
         } else {
-            fs::copy(&path, &target).unwrap();
+            match fs::copy(&path, &target) {
+                // What the store still has under another name for a moment.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                copied => drop(copied.unwrap()),
+            }
         }
     }
 }

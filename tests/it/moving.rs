@@ -66,6 +66,7 @@ async fn a_store_moves_to_a_database_beside_its_daemon_and_back() {
     let here = with_store(&lima, "carpeta.toml", &folder, "");
     let store = format!("[store]\nkind = \"postgres\"\nurl = \"{}\"\n", server.url("chasqui"));
     let there = with_store(&lima, "base.toml", &base, &store);
+    let empty = with_store(&lima, "otra.toml", &lima.dir().join("otra"), "");
     // What can be copied ahead is, and changes nothing.
     let ahead = process::run(lima.dir(), &["store", "migrate", "--config", &here, "--to", &there, "--copy-only"]);
     assert!(ahead.status.success(), "{}", said(&ahead));
@@ -105,13 +106,12 @@ async fn a_store_moves_to_a_database_beside_its_daemon_and_back() {
     let evidence = api.get(&format!("{path}/evidencia")).await;
     assert_eq!(evidence.status, 200, "{}", String::from_utf8_lossy(&evidence.body));
     let busy = process::run(lima.dir(), &["store", "migrate", "--config", &here, "--to", &there]);
-    assert!(!busy.status.success() && said(&busy).contains("se trasladó"), "{}", said(&busy));
+    assert!(!busy.status.success() && said(&busy).contains("hay servicios en marcha"), "{}", said(&busy));
     lima.stop();
 
     // Back where it came from, and on to an empty folder: the same entries to the last byte.
     let back = migrate(&lima, &there, &here);
     assert_eq!(back["trasladado"], true);
-    let empty = with_store(&lima, "otra.toml", &lima.dir().join("otra"), "");
     let on = migrate(&lima, &here, &empty);
     assert_eq!((&on["raiz"], &on["asientos"]), (&back["raiz"], &back["asientos"]));
     fs::copy(&empty, lima.config()).unwrap();
@@ -134,8 +134,9 @@ async fn a_move_names_what_stands_in_its_way() {
     let here = with_store(&lima, "carpeta.toml", &lima.data_dir(), "");
     let other = with_store(&lima, "otra.toml", &lima.dir().join("otra"), "");
     migrate(&lima, &here, &other);
+    let dir = lima.dir().to_owned();
     let refusal = |from: &str, to: &str, status: i32, expected: &str| {
-        let refused = process::run(lima.dir(), &["store", "migrate", "--config", from, "--to", to]);
+        let refused = process::run(&dir, &["store", "migrate", "--config", from, "--to", to]);
         assert_eq!(refused.status.code(), Some(status), "{}", said(&refused));
         assert!(said(&refused).contains(expected), "{}", said(&refused));
     };

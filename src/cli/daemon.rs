@@ -5,6 +5,7 @@ mod listening;
 mod parts;
 
 use std::{
+    collections::BTreeMap,
     io,
     net::SocketAddr,
     path::PathBuf,
@@ -28,7 +29,7 @@ use super::{
 };
 use crate::{
     audit::{AuditError, Log},
-    config::Config,
+    config::{Config, Origin},
     exchange::{Actor, Clock, Exchange, Ids, Live, Platform, RetryPolicy, SystemClock, Worker},
     http::{rates::Rates, server::Listener},
     sgd::{
@@ -105,7 +106,12 @@ pub struct Overrides {
     pub read: Option<reload::Read>,
     /// The log's level, that a reload may change.
     pub level: Option<Level>,
+    /// Where the keys of the configuration were set.
+    pub origins: Origins,
 }
+
+/// The configuration file's name, and where each key was set, by its path.
+pub type Origins = Arc<(String, BTreeMap<String, Origin>)>;
 
 /// A running daemon. Dropped, it goes on; end it with [`Daemon::stop`].
 pub struct Daemon {
@@ -145,6 +151,7 @@ impl Daemon {
 
     async fn start_on(config: &Config, overrides: Overrides, store: SharedStore) -> Result<Self, StartError> {
         let (read, level) = (overrides.read.clone(), overrides.level.clone());
+        let origins = Arc::clone(&overrides.origins);
         let exchange = exchange(config, overrides, store)?;
         exchange.leer_mantenimiento().await?;
         let audit = audit_log(config, &exchange)?;
@@ -183,6 +190,7 @@ impl Daemon {
                 running: Running { stop, rates: rates.clone(), reload: Some(reload), streams },
                 secure: secure.clone(),
                 networks: networks.clone(),
+                origins,
             });
             let (exchange, metrics) = (exchange.clone(), Arc::clone(&metrics));
             let (again, secure, tellers) = (Arc::clone(&again), secure.clone(), Arc::clone(&tellers));

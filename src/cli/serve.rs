@@ -26,7 +26,8 @@ impl Serve {
         let level = telemetry::log::init(&loaded.config.log).map_err(|error| Failure::Failed(error.to_string()))?;
         let again = self.config.clone();
         let read: Read = Arc::new(move || Ok(again.load().map_err(|error| error.to_string())?.config));
-        let overrides = Overrides { read: Some(read), level: Some(level), ..Overrides::default() };
+        let origins = Arc::new((loaded.file.clone(), loaded.origins.clone()));
+        let overrides = Overrides { read: Some(read), level: Some(level), origins, ..Overrides::default() };
         runtime()?.block_on(serve(&loaded, overrides))
     }
 }

@@ -7,6 +7,7 @@
 mod bridge;
 pub mod causes;
 mod check;
+mod effective;
 mod error;
 mod key;
 mod load;
@@ -29,6 +30,7 @@ use jiff::civil::{Date, Time};
 use serde::{Deserialize, Serialize};
 
 pub use bridge::Bridge;
+pub use effective::{Setting, effective};
 pub use error::{ConfigError, Problem};
 pub use key::{SECRETS, known, nearest, paths};
 pub use load::{EMBEDDED, load};
@@ -222,6 +224,8 @@ pub struct Reception {
     pub closes: Time,
     #[serde(deserialize_with = "unit::dates")]
     pub holidays: Vec<Date>,
+    /// Business days, from the one of presentation, in which a received document is to be answered.
+    pub term_days: Option<u8>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -422,7 +426,7 @@ impl Default for Tsa {
 
 impl Default for Reception {
     fn default() -> Self {
-        Self { validation: Rigor::Lenient, closes: Time::constant(16, 30, 0, 0), holidays: Vec::new() }
+        Self { validation: Rigor::Lenient, closes: Time::constant(16, 30, 0, 0), holidays: Vec::new(), term_days: None }
     }
 }
 
@@ -548,7 +552,7 @@ impl Config {
     }
 
     pub fn calendar(&self) -> Calendario {
-        Calendario { feriados: self.reception.holidays.clone() }
+        Calendario { feriados: self.reception.holidays.clone(), plazo_dias: self.reception.term_days.map(u32::from) }
     }
 
     /// Where the platform is: what the configuration says, else what the environment implies (CONTRACT §2).

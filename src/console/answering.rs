@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     domain::{Cargo, Contenido, Desenlace, Recepcion, validation::largo},
-    exchange::NuevaRespuesta,
+    exchange::{ExchangeError, NuevaRespuesta},
     http::FieldError,
 };
 
@@ -228,8 +228,13 @@ pub async fn file(
     let sent = forms::read(&console.exchange, &visit.csrf, request).await?;
     let (numero, anio) = (sent.text("numero_registro"), sent.some("anio_registro"));
     let limit = Some(&recepcion.entidad);
-    console.exchange.registrar(visit.actor(), limit, recepcion.id, numero, anio.as_deref()).await?;
-    Ok(Redirect::to(&format!("/entrada/{id}?hecho=registrado")).into_response())
+    let done = match console.exchange.registrar(visit.actor(), limit, recepcion.id, numero, anio.as_deref()).await {
+        Ok(_) => "registrado",
+        // Somebody else, or the SGD, was first: its page says with which number.
+        Err(ExchangeError::Estado(_)) => "ya_registrado",
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Redirect::to(&format!("/entrada/{id}?hecho={done}")).into_response())
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -318,7 +323,7 @@ async fn review(
     };
     let que = Que::Responder { recepcion: known.id, respuesta: Box::new(respuesta), pdf: pdf.clone() };
     let name = console.keep(visit, known.entidad.clone(), que);
-    Ok(confirmation(console, visit, &known, &cargo, given, &name).into_response())
+    Ok(console.to_review(&name, confirmation(console, visit, &known, &cargo, given, &name)))
 }
 
 fn confirmation(

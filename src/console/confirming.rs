@@ -1,10 +1,12 @@
 //! The confirmation: does exactly what was shown, once.
 
 use axum::{
-    extract::{Request, State},
-    response::Redirect,
+    extract::{Query, Request, State},
+    response::{IntoResponse, Redirect, Response},
 };
+use maud::{Markup, PreEscaped};
 use ring::digest;
+use serde::Deserialize;
 
 use super::{
     Console,
@@ -29,13 +31,43 @@ impl Console {
     }
 }
 
+impl Console {
+    /// Leads to where a draft is looked at: an address of its own, so that going back sends nothing again.
+    pub fn to_review(&self, name: &str, page: Markup) -> Response {
+        self.drafts.show(name, page.into_string());
+        Redirect::to(&format!("/confirmar?borrador={name}")).into_response()
+    }
+}
+
+fn gone() -> Fault {
+    Fault::wrong("Pasó demasiado tiempo desde que lo revisó, o ya no está. No se envió nada: llénelo otra vez")
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Wanted {
+    #[serde(default)]
+    borrador: String,
+}
+
+/// What is to be confirmed, as it would leave; once confirmed, what came of it.
+pub async fn review(
+    State(console): State<Console>,
+    visit: Visit,
+    Query(wanted): Query<Wanted>,
+) -> Result<Response, Fault> {
+    let draft = console.draft(&visit, &wanted.borrador).ok_or_else(gone)?;
+    match (draft.hecho, draft.pagina) {
+        (Some(address), _) => Ok(Redirect::to(&address).into_response()),
+        // A template made it: what came from outside is escaped in it.
+        (None, Some(page)) => Ok(PreEscaped(page.to_string()).into_response()),
+        (None, None) => Err(gone()),
+    }
+}
+
 pub async fn confirm(State(console): State<Console>, visit: Visit, request: Request) -> Result<Redirect, Fault> {
     let sent = forms::read(&console.exchange, &visit.csrf, request).await?;
     let name = sent.text("borrador").to_owned();
-    let Some(draft) = console.draft(&visit, &name) else {
-        let detail = "Pasó demasiado tiempo desde que lo revisó, o ya no está. No se envió nada: llénelo otra vez";
-        return Err(Fault::wrong(detail));
-    };
+    let draft = console.draft(&visit, &name).ok_or_else(gone)?;
     if let Some(address) = &draft.hecho {
         return Ok(Redirect::to(address));
     }

@@ -243,7 +243,8 @@ async fn review(console: &Console, visit: &Visit, kind: Kind, request: Request) 
         Kind::PassOn(received) => Que::Derivar { recepcion: received.id, nuevo },
     };
     let name = console.keep(visit, entidad, que);
-    Ok(confirmation(console, visit, &despacho, &path, &name).await?.into_response())
+    let page = confirmation(console, visit, &despacho, &path, &name).await?;
+    Ok(console.to_review(&name, page))
 }
 
 /// Part of a name is no RUC: what to do is to choose.

@@ -49,6 +49,8 @@ pub struct Draft {
     pub que: Que,
     /// Once confirmed: where what came of it is shown. A second confirmation goes there.
     pub hecho: Option<String>,
+    /// The page that shows it as it would leave.
+    pub pagina: Option<Arc<str>>,
     began: Duration,
 }
 
@@ -77,8 +79,15 @@ impl Drafts {
         while full(&known) {
             drop_oldest(&mut known, None);
         }
-        known.insert(name.clone(), Draft { usuario, entidad, que, hecho: None, began: now });
+        known.insert(name.clone(), Draft { usuario, entidad, que, hecho: None, pagina: None, began: now });
         name
+    }
+
+    /// What a person looks at before it is confirmed.
+    pub fn show(&self, name: &str, page: String) {
+        if let Some(draft) = self.known().get_mut(name) {
+            draft.pagina = Some(page.into());
+        }
     }
 
     /// The draft of this name, of this person.
@@ -91,6 +100,7 @@ impl Drafts {
     pub fn done(&self, name: &str, address: &str) {
         if let Some(draft) = self.known().get_mut(name) {
             draft.hecho = Some(address.to_owned());
+            draft.pagina = None;
             match &mut draft.que {
                 Que::Responder { pdf, .. } => *pdf = None,
                 Que::Despachar { nuevo, pdf } | Que::Subsanar { nuevo, pdf, .. } => {

@@ -5,11 +5,11 @@ use axum::{
     extract::{Query, State},
     response::{IntoResponse, Response},
 };
-use jiff::{Timestamp, civil::Date};
+use jiff::civil::Date;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::{Console, door::Visit, failure::Fault, layout, words};
+use super::{Console, door::Visit, failure::Fault, layout, terms, words};
 use crate::{
     domain::{EstadoRecepcion, Id, Recepcion, Ruc, lima},
     exchange::listing::{self, Filter},
@@ -29,6 +29,8 @@ pub struct Asked {
     pub ruc: Option<String>,
     pub desde: Option<String>,
     pub hasta: Option<String>,
+    /// Of the inbox: how near the end of the term is.
+    pub plazo: Option<String>,
     pub cursor: Option<String>,
     /// The rows alone, for the script.
     pub filas: Option<String>,
@@ -76,6 +78,7 @@ impl Asked {
             ("ruc", t(&self.ruc)),
             ("desde", t(&self.desde)),
             ("hasta", t(&self.hasta)),
+            ("plazo", t(&self.plazo)),
         ]
     }
 
@@ -94,10 +97,11 @@ const TABS: [(&str, &str, Option<EstadoRecepcion>); 4] = [
 pub async fn list(State(console): State<Console>, visit: Visit, Query(asked): Query<Asked>) -> Result<Response, Fault> {
     let tab = Asked::text(&asked.estado).to_owned();
     let estado = TABS.iter().find(|(word, ..)| *word == tab).map_or(Some(EstadoRecepcion::Pendiente), |(.., e)| *e);
-    let (filter, wrong) = asked.filter(estado);
+    let (mut filter, wrong) = asked.filter(estado);
+    terms::narrow(&console, &visit.entidad, Asked::text(&asked.plazo), &mut filter);
     let store = &**console.exchange.store();
     let page = listing::find::<Recepcion>(store, &visit.entidad, &filter, asked.cursor(), LIMIT).await?;
-    let rows = rows(&page, console.exchange.now());
+    let rows = rows(&console, &page);
     if asked.filas.is_some() {
         return Ok(Json(serde_json::json!({ "html": rows.into_string() })).into_response());
     }
@@ -108,7 +112,7 @@ pub async fn list(State(console): State<Console>, visit: Visit, Query(asked): Qu
         html! {
             div.titulo { h1 { "Bandeja de entrada" } }
             (tabs("/entrada", &TABS.map(|(word, name, _)| (word, name)), &tab, &asked))
-            (search("/entrada", &asked, &tab, "Asunto, CUO, número, entidad…"))
+            (search("/entrada", &asked, &tab, "Asunto, CUO, número, entidad…", console.exchange.settings().calendario.plazo_dias.is_some()))
             @for wrong in &wrong { (layout::notice(words::FAIR, html! { p { (wrong) } })) }
             div #vivo data-vivo="recepcion" {
                 (rows)
@@ -140,18 +144,23 @@ pub fn tabs(path: &str, all: &[(&str, &str)], here: &str, asked: &Asked) -> Mark
     }
 }
 
-pub fn search(path: &str, asked: &Asked, tab: &str, hint: &str) -> Markup {
+pub fn search(path: &str, asked: &Asked, tab: &str, hint: &str, terms: bool) -> Markup {
     let t = Asked::text;
     html! {
         form.busqueda method="get" action=(path) role="search" {
             @if !tab.is_empty() { input type="hidden" name="estado" value=(tab); }
             div.campo.crece { label for="q" { "Buscar" } input #q name="q" type="search" value=(t(&asked.q)) placeholder=(hint) maxlength=(WORDS_MAX); }
-            details open[!t(&asked.ruc).is_empty() || !t(&asked.desde).is_empty() || !t(&asked.hasta).is_empty()] {
+            details open[!t(&asked.plazo).is_empty() || !t(&asked.ruc).is_empty() || !t(&asked.desde).is_empty() || !t(&asked.hasta).is_empty()] {
                 summary { "Más filtros" }
                 div.campos {
                     div.campo { label for="ruc" { "RUC de la otra entidad" } input #ruc name="ruc" inputmode="numeric" value=(t(&asked.ruc)) maxlength="11"; }
                     div.campo { label for="desde" { "Desde" } input #desde name="desde" type="date" value=(t(&asked.desde)); }
                     div.campo { label for="hasta" { "Hasta" } input #hasta name="hasta" type="date" value=(t(&asked.hasta)); }
+                    @if terms {
+                        div.campo { label for="plazo" { "Plazo" } select #plazo name="plazo" {
+                            @for (word, name) in terms::CHOICES { option value=(word) selected[t(&asked.plazo) == word] { (name) } }
+                        } }
+                    }
                 }
             }
             button.boton type="submit" { "Buscar" }
@@ -179,15 +188,17 @@ fn nothing(asked: &Asked, tab: &str, more: bool) -> Markup {
     }
 }
 
-fn rows(page: &Page<Recepcion>, now: Timestamp) -> Markup {
+fn rows(console: &Console, page: &Page<Recepcion>) -> Markup {
     html! {
         @if !page.items.is_empty() {
-            ul.lista { @for recepcion in &page.items { (row(recepcion, now)) } }
+            ul.lista { @for recepcion in &page.items { (row(console, recepcion)) } }
         }
     }
 }
 
-fn row(r: &Recepcion, now: Timestamp) -> Markup {
+fn row(console: &Console, r: &Recepcion) -> Markup {
+    let now = console.exchange.now();
+    let end = terms::end(console, r);
     let unread = r.visto_en.is_none();
     let verdict = r.documento.firmas.as_ref().map(|report| report.veredicto);
     html! {
@@ -200,13 +211,14 @@ fn row(r: &Recepcion, now: Timestamp) -> Markup {
             p.senas { (or_dash(&r.numero_documento)) " · CUO " (r.cuo) @if let Some(n) = &r.numero_registro { " · Reg. " (n) } }
             p.marcas {
                 (layout::badge(words::recepcion(r.estado)))
+                @if let Some(near) = end.and_then(|end| terms::standing(console, end)) { (layout::badge(near)) }
                 (layout::signature_badge(verdict))
                 @if r.cargo.is_some() && r.cargo_entregado_en.is_none() { (layout::badge(("Cargo por entregar", words::FAIR))) }
                 @if !r.advertencias.is_empty() { (layout::badge(("Con advertencias", words::FAIR))) }
             }
             p.cuando {
                 time datetime=(lima::texto(r.recibido_en)) title=(words::moment(r.recibido_en)) { (words::ago(r.recibido_en, now)) }
-                span.tenue { "presentado el " (words::day(r.fecha_presentacion)) }
+                span.tenue { "presentado el " (words::day(r.fecha_presentacion)) @if let Some(end) = end { ", plazo hasta el " (words::day(end)) } }
             }
         }
     }

@@ -9,6 +9,7 @@
 mod answering;
 mod assets;
 mod auditing;
+mod configuration;
 mod confirming;
 mod dispatching;
 mod door;
@@ -25,6 +26,9 @@ mod received;
 mod sent;
 mod sessions;
 mod statistics;
+mod terms;
+#[cfg(test)]
+mod tests;
 mod words;
 
 use std::{path::PathBuf, sync::Arc};
@@ -42,6 +46,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     audit::Log,
+    config::Setting,
     exchange::Exchange,
     http::{
         Code, Problem,
@@ -69,6 +74,8 @@ pub struct Console {
     verifying: Arc<Semaphore>,
     /// Where the log is, for who verifies it.
     data_dir: PathBuf,
+    /// The configuration in force, for who operates.
+    settings: Arc<[Setting]>,
 }
 
 impl Console {
@@ -82,7 +89,14 @@ impl Console {
             followers: news::followers(),
             verifying: Arc::new(Semaphore::new(1)),
             data_dir,
+            settings: Arc::default(),
         }
+    }
+
+    /// With the configuration in force, which is shown to who operates.
+    #[must_use]
+    pub fn with_settings(self, settings: Vec<Setting>) -> Self {
+        Self { settings: settings.into(), ..self }
     }
 }
 
@@ -121,6 +135,7 @@ pub fn router(console: Console, intake: Intake) -> Router {
         .route("/sucesos", get(news::follow))
         .route("/estadisticas", get(statistics::show))
         .route("/operacion", get(operation::show))
+        .route("/operacion/configuracion", get(configuration::show))
         .route("/operacion/cola", get(operation::queue))
         .route("/operacion/cola/{id}", get(operation::job))
         .route("/operacion/cola/{id}/{what}", post(operation::decide))
@@ -129,7 +144,7 @@ pub fn router(console: Console, intake: Intake) -> Router {
         .route("/auditoria/verificar", post(auditing::verify))
         .route("/personas", get(personas::list).post(personas::create))
         .route("/personas/{id}/{what}", post(personas::decide))
-        .route("/confirmar", post(confirming::confirm))
+        .route("/confirmar", get(confirming::review).post(confirming::confirm))
         .route("/activos/{name}", get(assets::serve))
         .with_state(console)
         .layer(DefaultBodyLimit::disable())

@@ -18,7 +18,7 @@ use super::{
     words::{self, Tone},
 };
 use crate::{
-    domain::Id,
+    domain::{Falla, Id, Ruc},
     exchange::{
         Situacion, Trabajo,
         health::{Estado, Salud},
@@ -32,6 +32,8 @@ const LIMIT: usize = 25;
 const MOTIVO_MAX: usize = 500;
 /// A certificate that ends sooner is told of, in days.
 const SOON_DAYS: i64 = 30;
+/// Deliveries looked at for what is failing.
+const FAILING_MAX: usize = 500;
 
 pub async fn show(State(console): State<Console>, visit: Visit) -> Result<Markup, Fault> {
     visit.exige(Permiso::Operar)?;
@@ -41,6 +43,7 @@ pub async fn show(State(console): State<Console>, visit: Visit) -> Result<Markup
     let limit = visit.acceso.entidad.as_ref();
     let (health, all) = (exchange.health().plataforma(now), exchange.health().todas(limit, now));
     let writable = exchange.store().writable().await;
+    let failing = failing(&console, limit).await?;
     Ok(layout::page(
         &console,
         &visit,
@@ -74,16 +77,69 @@ pub async fn show(State(console): State<Console>, visit: Visit) -> Result<Markup
                     @if let Err(error) = &writable { p { (error.cause()) } p { "Libere espacio o devuelva la escritura al disco: lo demás se recupera solo." } }
                     dl.datos {
                         dt { "Asientos" } dd { (*exchange.store().watch().borrow()) }
+                        @if let Some((free, all)) = disk(&console.data_dir) { dt { "Disco" } dd { (words::size(free)) " libres de " (words::size(all)) } }
                         dt { "Versión" } dd { "chasqui " (env!("CARGO_PKG_VERSION")) }
                         dt { "Ambiente" } dd { (words::ambiente(exchange.settings().ambiente)) }
                     }
                 }
                 (certificates(&console, &visit, now))
             }
+            (failures(&failing))
             (counterparts(&all, directory.as_deref(), now))
-            p.acciones { a.boton href="/operacion/cola" { "Ver la cola" } }
+            p.acciones {
+                a.boton href="/operacion/cola" { "Ver la cola" }
+                @if limit.is_none() { a.boton.plano href="/operacion/configuracion" { "Configuración en uso" } }
+            }
         },
     ))
+}
+
+/// Room on the disk of the data, in bytes: free, and in all. `None`: it does not say.
+fn disk(data_dir: &std::path::Path) -> Option<(u64, u64)> {
+    let stat = rustix::fs::statvfs(data_dir).ok()?;
+    Some((stat.f_bavail.saturating_mul(stat.f_frsize), stat.f_blocks.saturating_mul(stat.f_frsize)))
+}
+
+/// Deliveries whose last attempt failed the same way.
+struct Failing {
+    falla: Falla,
+    jobs: usize,
+    /// What the newest of them met.
+    detail: Option<String>,
+}
+
+/// What keeps deliveries waiting, the most frequent first, as far as the oldest deliveries tell.
+async fn failing(console: &Console, entidad: Option<&Ruc>) -> Result<Vec<Failing>, Fault> {
+    let jobs = console.exchange.store().jobs(None, FAILING_MAX).await?.items;
+    let mut found: Vec<Failing> = Vec::new();
+    for job in jobs.into_iter().filter(|job| entidad.is_none_or(|ruc| job.entidad == *ruc)) {
+        let Some(falla) = job.falla else { continue };
+        match found.iter_mut().find(|one| one.falla == falla) {
+            Some(one) => (one.jobs, one.detail) = (one.jobs + 1, job.ultimo_error.or(one.detail.take())),
+            None => found.push(Failing { falla, jobs: 1, detail: job.ultimo_error }),
+        }
+    }
+    found.sort_by_key(|one| std::cmp::Reverse(one.jobs));
+    Ok(found)
+}
+
+fn failures(failing: &[Failing]) -> Markup {
+    html! {
+        section.tarjeta aria-labelledby="fallas" {
+            h2 #fallas { "Qué está fallando" }
+            @if failing.is_empty() { p.tenue { "Ninguna entrega espera por una falla." } }
+            @for one in failing {
+                @let entry = one.falla.entrada();
+                details {
+                    summary { strong { (entry.titulo) } span.tenue { " " (one.jobs) @if one.jobs == 1 { " entrega" } @else { " entregas" } } }
+                    @if let Some(text) = &one.detail { p { "Lo último que se supo: " (text) } }
+                    p { (entry.causa) }
+                    p { strong { "Qué hacer: " } (entry.remedio) }
+                    p.tenue { "Código: " code { (one.falla.codigo()) } ". Se reintenta: " (entry.reintento.palabras()) "." }
+                }
+            }
+        }
+    }
 }
 
 fn overall(standing: &[Standing], platform: Estado, writable: bool) -> (&'static str, Tone) {

@@ -48,7 +48,7 @@ pub async fn list(State(console): State<Console>, visit: Visit, Query(asked): Qu
             @if visit.puede(Permiso::Despachar) { a.boton.principal href="/salida/nuevo" { "Enviar un documento" } }
         }
         (tabs("/salida", &TABS.map(|(word, name, _)| (word, name)), &tab, &asked))
-        (search("/salida", &asked, &tab, "Asunto, CUO, número, destinatario…"))
+        (search("/salida", &asked, &tab, "Asunto, CUO, número, destinatario…", false))
         @for wrong in &wrong { (layout::notice(words::FAIR, html! { p { (wrong) } })) }
         div #vivo data-vivo="despacho" { (rows) }
         @if page.items.is_empty() {

@@ -88,7 +88,7 @@ fn page(console: &Console, visit: &Visit, r: &Recepcion, done: &Done, history: M
             p.marcas { (layout::badge(words::recepcion(r.estado))) (layout::signature_badge(verdict)) }
         }
         (changed(&format!("/entrada/{}", r.id), r.id, r.version))
-        @if let Some(text) = said(done.hecho.as_deref()) { (layout::notice(words::GOOD, html! { p { (text) } })) }
+        @if let Some((tone, text)) = said(done.hecho.as_deref()) { (layout::notice(tone, html! { p { (text) } })) }
         @if let Some(purga) = &r.purga {
             (layout::notice(words::CALM, html! { p { "Sus archivos se purgaron el " (layout::moment(purga.en)) " por " (purga.politica) "." } }))
         }
@@ -102,7 +102,7 @@ fn page(console: &Console, visit: &Visit, r: &Recepcion, done: &Done, history: M
                     (super::answering::actions(console, visit, r))
                 }
                 @if let Some(cargo) = &r.cargo { (issued(r, cargo)) }
-                (data(r))
+                (data(console, r))
                 (annexes(visit, r))
                 (signatures(r.documento.firmas.as_deref()))
                 (history)
@@ -113,14 +113,18 @@ fn page(console: &Console, visit: &Visit, r: &Recepcion, done: &Done, history: M
 }
 
 /// What an action says once it is done; nothing else is ever said this way.
-fn said(what: Option<&str>) -> Option<&'static str> {
-    Some(match what? {
+fn said(what: Option<&str>) -> Option<(words::Tone, &'static str)> {
+    let text = match what? {
         "registrado" => "El documento quedó registrado.",
+        "ya_registrado" => {
+            let text = "El documento ya tenía el número de registro que ve en «Datos», y un número no se cambia.";
+            return Some((words::FAIR, text));
+        }
         "recepcionado" => "El cargo se emitió y está en camino al remitente. Se insistirá hasta que lo reciba.",
         "observado" => "La observación se emitió y está en camino al remitente. Se insistirá hasta que la reciba.",
-        "anexo" => "El anexo se trajo y se guardó con el documento.",
         _ => return None,
-    })
+    };
+    Some((words::GOOD, text))
 }
 
 /// What the script shows once this document changes elsewhere: a link, because a form may be half filled in.
@@ -144,7 +148,8 @@ pub fn viewer(address: &str, document: &Documento) -> Markup {
     }
 }
 
-fn data(r: &Recepcion) -> Markup {
+fn data(console: &Console, r: &Recepcion) -> Markup {
+    let end = super::terms::end(console, r);
     let (from, to) = (&r.remitente, &r.destinatario);
     html! {
         section.tarjeta aria-labelledby="datos" {
@@ -156,6 +161,9 @@ fn data(r: &Recepcion) -> Markup {
                 dt { "Folios" } dd { @if let Some(folios) = r.folios { (folios) } @else { "—" } }
                 dt { "CUO" } dd { code { (r.cuo) } @if let Some(of) = &r.cuo_referencia { br; span.tenue { "corrige al CUO " (of) } } }
                 dt { "Llegó" } dd { (layout::moment(r.recibido_en)) br; span.tenue { "presentado formalmente el " (words::day(r.fecha_presentacion)) } }
+                @if let Some(end) = end {
+                    dt { "Plazo" } dd { "hasta el " (words::day(end)) @if let Some(near) = super::terms::standing(console, end) { " " (layout::badge(near)) } }
+                }
                 dt { "Registro" } dd { @match (&r.numero_registro, &r.anio_registro) {
                     (Some(n), Some(year)) => { (n) " de " (year) }
                     (Some(n), None) => (n),
@@ -317,6 +325,7 @@ pub fn who<'a>(actor: &'a str, people: &'a [(String, String)]) -> &'a str {
         "pide" => "La plataforma",
         "chasqui" => "chasqui",
         "local" => "La línea de órdenes",
+        "desconocido" => "Alguien que no se sabe quién es",
         actor if actor.starts_with("clave:") => "Un sistema, con su clave",
         actor if actor.starts_with("usuario:") => "Una persona",
         other => other,

@@ -29,6 +29,8 @@ const FIJOS: [(i8, i8); 14] = [
 #[derive(Debug, Clone, Default)]
 pub struct Calendario {
     pub feriados: Vec<Date>,
+    /// Business days, from the one of presentation, in which a received document is to be answered; `None`: no term.
+    pub plazo_dias: Option<u32>,
 }
 
 impl Calendario {
@@ -50,6 +52,24 @@ impl Calendario {
             left -= u32::from(self.es_habil(day));
         }
         day
+    }
+
+    /// The last day to answer what was presented on this one.
+    pub fn plazo(&self, presentado: Date) -> Option<Date> {
+        self.plazo_dias.map(|days| self.habil_tras(presentado, days))
+    }
+
+    /// The last business day of presentation whose term ends before `limit`.
+    pub fn con_plazo_antes_de(&self, limit: Date) -> Option<Date> {
+        let days = self.plazo_dias?;
+        let mut day = limit;
+        for _ in 0..u64::from(days).saturating_mul(7).saturating_add(366) {
+            if self.es_habil(day) && self.habil_tras(day, days) < limit {
+                return Some(day);
+            }
+            day = day.checked_sub(1.day()).ok()?;
+        }
+        None
     }
 
     /// The business day on which an arrival counts as presented: the same day if it is one and the arrival is not after
@@ -137,8 +157,22 @@ mod tests {
 
     #[test]
     fn the_configuration_adds_days() {
-        let calendario = Calendario { feriados: vec![date(2026, 11, 23)] };
+        let calendario = Calendario { feriados: vec![date(2026, 11, 23)], plazo_dias: None };
         let arrival = lima::leer("2026-11-23T09:00:00").unwrap();
         assert_eq!(calendario.presentacion(arrival, time(16, 30, 0, 0)), date(2026, 11, 24));
+    }
+
+    #[test]
+    fn a_term_is_counted_in_business_days_and_what_is_overdue_is_found_back_from_a_day() {
+        let calendario = Calendario { feriados: vec![date(2026, 11, 23)], plazo_dias: Some(2) };
+        // Friday; Monday is a holiday of the configuration.
+        assert_eq!(calendario.plazo(date(2026, 11, 20)), Some(date(2026, 11, 25)));
+        for limit in [date(2026, 11, 22), date(2026, 11, 25), date(2026, 11, 26), date(2026, 12, 9)] {
+            let last = calendario.con_plazo_antes_de(limit).unwrap();
+            assert!(calendario.plazo(last).unwrap() < limit, "{limit}");
+            assert!(calendario.plazo(calendario.habil_tras(last, 1)).unwrap() >= limit, "{limit}");
+        }
+        assert_eq!(Calendario::default().plazo(date(2026, 11, 20)), None);
+        assert_eq!(Calendario::default().con_plazo_antes_de(date(2026, 11, 20)), None);
     }
 }

@@ -17,7 +17,7 @@ use crate::{
 
 /// What facts about the configuration are about, and those about access.
 const CONFIGURACION: Id = Id::from_u128(4);
-const ACCESO: Id = Id::from_u128(5);
+pub(super) const ACCESO: Id = Id::from_u128(5);
 
 /// Refusals are written together, at most so often.
 const REFUSALS_EVERY: SignedDuration = SignedDuration::from_mins(10);

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
-use super::{Actor, Exchange, ExchangeError, RACES_MAX, events};
+use super::{Actor, Exchange, ExchangeError, RACES_MAX, administration::ACCESO, events};
 use crate::{
     domain::{
         Id, Ruc, Sha256,
@@ -196,7 +196,7 @@ impl Exchange {
                 provisional: false,
             };
             matches(&somebody, Password::new("nadie".into())).await?;
-            self.acceso_rechazado(super::Rechazo::Ingreso, desde);
+            self.tell_stranger(desde).await?;
             return Ok(Ingreso::NoCorresponde);
         };
         let right = matches(&usuario.contrasena, contrasena).await? && usuario.deshabilitado_en.is_none();
@@ -213,6 +213,25 @@ impl Exchange {
     async fn tell_session(&self, usuario: &Usuario, tipo: &str, desde: Option<IpAddr>) -> Result<(), ExchangeError> {
         let detalle = desde.map(|address| format!("Desde {address}"));
         let fact = persona(usuario, tipo, &Actor::usuario(usuario.id), self.now(), detalle);
+        self.store.commit(Change { facts: vec![fact], ..Change::default() }).await?;
+        Ok(())
+    }
+
+    /// Somebody tried an account that does not exist. Its name is not told: people type passwords there by mistake.
+    async fn tell_stranger(&self, desde: Option<IpAddr>) -> Result<(), ExchangeError> {
+        let from = desde.map_or_else(String::new, |address| format!(", desde {address}"));
+        let fact = Fact {
+            at: self.now(),
+            tipo: events::SESION_RECHAZADA.into(),
+            actor: "desconocido".into(),
+            entidad: None,
+            sujeto: ACCESO,
+            cuo: None,
+            estado: None,
+            detalle: Some(format!("Con una cuenta que no existe{from}")),
+            documentos: Vec::new(),
+            sobres: Vec::new(),
+        };
         self.store.commit(Change { facts: vec![fact], ..Change::default() }).await?;
         Ok(())
     }

@@ -17,11 +17,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{API, CONTROL, CONTROL_AGAIN, SOAP, StartError};
+use super::{API, CONTROL, CONTROL_AGAIN, Origins, SOAP, StartError};
 use crate::{
     audit::Log,
     cli::{networks::Reachable, ready, tls::Secure},
-    config::Config,
+    config::{self, Config},
     console::{self, Console},
     exchange::Exchange,
     http::{
@@ -51,6 +51,7 @@ pub struct Listening {
     running: Running,
     secure: Secure,
     networks: Reachable,
+    origins: Origins,
     console: Console,
     annexes: Annexes,
     /// SOAP requests under way.
@@ -73,12 +74,13 @@ pub(super) struct Shared<'a> {
     pub running: Running,
     pub secure: Secure,
     pub networks: Reachable,
+    pub origins: Origins,
 }
 
 impl Listening {
     /// Nothing is served yet: see [`Listening::listen`].
     pub(super) fn new(shared: Shared<'_>) -> Self {
-        let Shared { config, exchange, audit, metrics, webhooks, tablas, running, secure, networks } = shared;
+        let Shared { config, exchange, audit, metrics, webhooks, tablas, running, secure, networks, origins } = shared;
         let bytes_max = config.limits.bytes_in_flight_max.bytes();
         let console = Console::new(exchange.clone(), Arc::clone(&audit), config.data_dir.clone(), running.stop.clone());
         let nothing = |name| {
@@ -98,6 +100,7 @@ impl Listening {
             running,
             secure,
             networks,
+            origins,
             console,
         };
         this.serve(config, webhooks);
@@ -191,7 +194,8 @@ impl Listening {
     /// The pages for people, beside the API.
     fn console_router(&self, config: &Config) -> Router {
         let intake = Intake::new(&config.limits, config.limits.request_max().bytes(), self.inside.clone());
-        console::router(self.console.clone(), intake)
+        let settings = config::effective(config, &self.origins.0, &self.origins.1);
+        console::router(self.console.clone().with_settings(settings), intake)
     }
 }
 

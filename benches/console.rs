@@ -86,7 +86,7 @@ async fn measured(dir: &Path, postgres: Option<String>) -> Vec<(String, [Duratio
     let store: SharedStore = match postgres {
         None => EmbeddedStore::open(dir, Options::new(SystemClock.now())).expect("a store"),
         Some(url) => {
-            let options = postgres::Options { url, ca_file: None, data_dir: dir.into(), connections: 8 };
+            let options = postgres::Options { url, ca_file: None, data_dir: dir.into(), connections: 8, apart: false };
             PostgresStore::open(options).await.expect("a store")
         }
     };

@@ -226,6 +226,13 @@ fn desviaciones(path: &Path, catalogo: &Catalogo) -> Result<BTreeMap<String, Str
     Ok(read.desviacion.into_iter().map(|d| (d.caso, d.motivo)).collect())
 }
 
+/// How long after the last scenario the suite listens for what must not come. Only a build for tests takes less.
+fn calma() -> Duration {
+    const CALMA: Duration = Duration::from_secs(40);
+    let shorter = std::env::var("CHASQUI_TEST_CALM_MS").ok().filter(|_| cfg!(debug_assertions));
+    shorter.and_then(|ms| ms.parse().ok()).map_or(CALMA, |ms| Duration::from_millis(ms).min(CALMA))
+}
+
 /// What CUOs of a run begin with: no real one does (`conformance::template`). `usado`: by the run that goes on, which gave
 /// numbers with it that must not be given again.
 fn prefijo_cuo(clock: &dyn Clock, usado: Option<&str>) -> String {
@@ -359,6 +366,7 @@ impl Run {
             intrusivo: antes.map_or(self.intrusive, |o| o.intrusivo),
             espera: Duration::from_secs(self.timeout),
             espera_operador: Duration::from_secs(self.wait.unwrap_or(if self.ask { 600 } else { 60 })),
+            calma: calma(),
             prefijo_cuo: antes.map_or_else(|| prefijo_cuo(&*clock, None), |o| o.prefijo_cuo.clone()),
             esperados,
             clock,
@@ -368,6 +376,13 @@ impl Run {
     /// A production address has to be meant twice, and is never attacked.
     fn permitido(&self, opciones: &Opciones) -> Result<(), Failure> {
         if !target::parece_produccion(&opciones.destino) {
+            if target::puede_ser_produccion(&opciones.destino) {
+                output::note(&format!(
+                    "chasqui: {} es de la red interna y nada dice que sea de pruebas: si ahí atiende el servicio de producción, \
+                     los documentos de prueba quedarán entre los verdaderos",
+                    opciones.destino.host
+                ));
+            }
             return Ok(());
         }
         let host = &opciones.destino.host;

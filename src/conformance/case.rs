@@ -209,6 +209,8 @@ pub struct Crudo {
     /// One piece, then a pause of so many milliseconds, so many times.
     pub gotas: u32,
     pub pausa_ms: u64,
+    /// After the answer the connection is listened to for so long, or until it ends.
+    pub escucha_ms: u64,
 }
 
 /// What the entity does.
@@ -240,7 +242,7 @@ pub struct Aguarda {
     /// Which one in this scenario, from 0.
     #[serde(default)]
     pub n: usize,
-    /// None is expected within this time, in seconds.
+    /// None is expected within this time, in seconds, nor until the run ends.
     #[serde(default)]
     pub ninguno_en_s: Option<u64>,
     /// Not having come within the time is no failure: then the case does not run.

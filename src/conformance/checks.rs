@@ -94,7 +94,10 @@ impl Visto {
             (Some(http), Some(code)) => {
                 format!("vcodres «{code}», vdesres «{}» (HTTP {http})", corto(self.campo("vdesres").unwrap_or("")))
             }
-            (Some(http), None) => format!("HTTP {http} sin vcodres"),
+            (Some(http), None) => match mensaje.comprimido() {
+                Some(como) => format!("HTTP {http} comprimida con Content-Encoding: {}, que no se pidió", corto(como)),
+                None => format!("HTTP {http} sin vcodres"),
+            },
             (None, _) => mensaje.linea.clone(),
         }
     }
@@ -179,12 +182,18 @@ fn falta(espera: &Espera, visto: &Visto, wrong: &mut Vec<String>) {
     }
     match visto.falta() {
         None => wrong.push(format!("debía responder un SOAP Fault y respondió {}", visto.resumen())),
-        Some((code, _)) if !espera.falta.iter().any(|f| f == "*" || *f == code) => {
+        Some((code, _)) if !espera.falta.iter().any(|f| es_de(f, &code)) => {
             wrong.push(format!("el faultcode es «{code}» y debía ser «{}»", espera.falta.join("» o «")));
         }
         Some((_, text)) if text.trim().is_empty() => wrong.push("el faultstring está vacío".into()),
         Some(_) => {}
     }
+}
+
+/// Whether a fault's code is the expected one, or one of those that SOAP 1.1 (4.4.1) lets begin with it and a full stop.
+fn es_de(expected: &str, code: &str) -> bool {
+    let finer = code.strip_prefix(expected).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    expected == "*" || finer
 }
 
 fn codigo(espera: &Espera, visto: &Visto, texto: &mut dyn FnMut(&str) -> String, wrong: &mut Vec<String>) {

@@ -310,7 +310,8 @@ pub fn crudo(crudo: &Crudo, mesa: &mut Mesa<'_>) -> Result<(Guion, String), Stri
     let bytes = text.clone().into_bytes();
     let drops = usize::try_from(crudo.gotas).unwrap_or(0);
     if drops == 0 {
-        return Ok((Guion::de(bytes), text));
+        let escucha = Duration::from_millis(crudo.escucha_ms);
+        return Ok((Guion { escucha, ..Guion::de(bytes) }, text));
     }
     let pause = Duration::from_millis(crudo.pausa_ms);
     let size = bytes.len().div_ceil(drops).max(1);

@@ -27,7 +27,7 @@ pub fn corto(text: &str) -> String {
         } else {
             end(&mut run, &mut out);
             // What no page or XML can hold is told by its name.
-            if c.is_control() && !matches!(c, '\n' | '\r' | '\t') {
+            if oculto(c) && !matches!(c, '\n' | '\r' | '\t') {
                 out.push_str(&format!("\\u{{{:x}}}", u32::from(c)));
             } else {
                 out.push(c);
@@ -40,6 +40,25 @@ pub fn corto(text: &str) -> String {
         let (head, tail): (String, String) =
             (out.chars().take(MENSAJE_MAX - 2_000).collect(), out.chars().skip(count - 2_000).collect());
         return format!("{head}\n[… {} caracteres …]\n{tail}", count - MENSAJE_MAX);
+    }
+    out
+}
+
+/// What a terminal or a page would obey and not show: control characters and those that turn a text's direction.
+fn oculto(c: char) -> bool {
+    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || turns
+}
+
+/// A stranger's words as one line that nothing obeys.
+pub fn limpio(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\r' | '\t' => out.push(' '),
+            c if oculto(c) => out.push_str(&format!("\\u{{{:x}}}", u32::from(c))),
+            c => out.push(c),
+        }
     }
     out
 }
@@ -68,5 +87,6 @@ mod tests {
         );
         assert!(corto(&"a b ".repeat(100_000)).chars().count() < MENSAJE_MAX + 100);
         assert_eq!(corto("a\0b"), "a\\u{0}b");
+        assert_eq!(limpio("a\n\u{1b}[31m\u{202e}ñ"), "a \\u{1b}[31m\\u{202e}ñ");
     }
 }

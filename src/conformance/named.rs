@@ -2,10 +2,19 @@
 
 use std::{
     collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     case::{Paso, Pedido},
@@ -43,6 +52,7 @@ pub(super) async fn paso(corrida: &mut Corrida<'_>, name: &str, paso: &Paso, hil
         ["medir", "recepcion", _] => medir(corrida, Operacion::Recepcion, number(2), hilo).await,
         ["conexiones", _] => conexiones(corrida, number(1), paso, hilo).await,
         ["tls"] => tls(corrida, hilo).await,
+        ["entidad_externa"] => entidad_externa(corrida, paso, hilo).await,
         _ => Err(escrito(format!("no hay un paso «{name}»"))),
     }
 }
@@ -69,6 +79,9 @@ async fn obtenida(corrida: &Corrida<'_>, hilo: &mut Hilo) -> Result<Descripcion,
             Ok(url) => url.query().map_or_else(|| url.path().to_owned(), |q| format!("{}?{q}", url.path())),
             Err(_) => location,
         };
+        if path.contains(|c: char| c.is_control() || c.is_whitespace()) {
+            return Err(mal(vec![format!("el WSDL importa «{path}», que no es una dirección")]));
+        }
         let visto = obtiene(corrida, &path, "Pedir lo que el WSDL importa", hilo).await;
         mas.push(visto.mensaje.map(|m| m.texto()).unwrap_or_default());
         found = wsdl::leer(&text, &mas).map_err(unreadable)?;
@@ -240,6 +253,64 @@ async fn conexiones(corrida: &mut Corrida<'_>, n: usize, paso: &Paso, hilo: &mut
     hilo.notas.push(format!("la consulta tardó {} ms", began.elapsed().as_millis()));
     drop(held);
     corrida.juzga(paso, visto, hilo)
+}
+
+/// A file that every Unix has, of one short line: what is read of it fits into the subject and is stored.
+const ARCHIVO_CORTO: &str = "file:///etc/hostname";
+/// How long a reader that fetches an entity late is waited for.
+const TRAS_RESPUESTA: Duration = Duration::from_millis(300);
+
+/// A document whose subject is an external entity: one that the suite itself serves, and knows whether it was fetched, and
+/// a file. Both must be refused as messages with a DTD.
+async fn entidad_externa(corrida: &mut Corrida<'_>, paso: &Paso, hilo: &mut Hilo) -> Result<(), Fin> {
+    let unseen = |why: String| Fin::NoEjecutado(format!("no se pudo escuchar lo que el componente pediría: {why}"));
+    let (url, hits, _serving) = cebo(&corrida.opciones.destino).await.map_err(unseen)?;
+    for (system, que) in [
+        (url.as_str(), "Enviar una entidad externa que la suite sirve"),
+        (ARCHIVO_CORTO, "Enviar una entidad que es un archivo"),
+    ] {
+        let doctype = format!("<!DOCTYPE x [<!ENTITY e SYSTEM \"{system}\">]><soapenv:Envelope");
+        let pedido = Pedido {
+            campos: [("vasu".to_owned(), "ENTIDAD".to_owned())].into(),
+            reemplaza: vec![["<soapenv:Envelope".into(), doctype], ["<vasu>ENTIDAD".into(), "<vasu>&e;".into()]],
+            ..Pedido::default()
+        };
+        let (guion, text) = corrida.guion(Operacion::Recepcion, &pedido, hilo)?;
+        let visto = corrida.envia(&guion, &text, que, hilo).await;
+        if system == url {
+            tokio::time::sleep(TRAS_RESPUESTA).await;
+        }
+        if hits.load(Ordering::SeqCst) > 0 {
+            let encontrado =
+                vec![format!("el componente pidió {system} al leer el mensaje: resuelve entidades externas")];
+            return Err(Fin::Mal { encontrado, visto: Box::new(visto), remedio: None });
+        }
+        corrida.juzga(paso, visto, hilo)?;
+    }
+    Ok(())
+}
+
+/// A server of one short text, at the address by which this machine reaches the component; and how often it was asked.
+async fn cebo(destino: &wire::Destino) -> Result<(String, Arc<AtomicUsize>, AbortOnDropHandle<()>), String> {
+    const CONNECTIONS_MAX: usize = 16;
+    const BODY: &str = "LEIDO DE FUERA";
+    let failed = |e: std::io::Error| crate::config::causes::in_spanish(&e);
+    let own = wire::abrir(destino).await?.local_addr().map_err(failed)?.ip();
+    let listener = TcpListener::bind((own, 0)).await.map_err(failed)?;
+    let url = format!("http://{}/entidad", listener.local_addr().map_err(failed)?);
+    let hits = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&hits);
+    let serving = tokio::spawn(async move {
+        for _ in 0..CONNECTIONS_MAX {
+            let Ok((mut stream, _)) = listener.accept().await else { return };
+            count.fetch_add(1, Ordering::SeqCst);
+            let mut room = [0; 4096];
+            tokio::time::timeout(TRAS_RESPUESTA, stream.read(&mut room)).await.ok();
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n", BODY.len());
+            stream.write_all(format!("{head}Connection: close\r\n\r\n{BODY}").as_bytes()).await.ok();
+        }
+    });
+    Ok((url, hits, AbortOnDropHandle::new(serving)))
 }
 
 /// Which TLS is spoken, and for how long the certificate is good.

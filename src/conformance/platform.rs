@@ -31,9 +31,15 @@ use crate::{
     soap,
 };
 
-/// Connections at once, messages kept, and how long a request may take to arrive.
-const CONNECTIONS_MAX: usize = 64;
-const MENSAJES_MAX: usize = 2_000;
+/// Connections at once and the largest body of a request, in bytes: together what strangers can make it hold at a time.
+const CONNECTIONS_MAX: usize = 32;
+const PEDIDO_BYTES_MAX: usize = 24 * 1024 * 1024;
+/// Messages kept, all their bytes, those of one that is not for a counterpart, and how long a request may take to arrive.
+const MENSAJES_MAX: usize = 10_000;
+const MENSAJES_BYTES_MAX: usize = 256 * 1024 * 1024;
+const SUELTO_BYTES_MAX: usize = 64 * 1024;
+/// CUOs whose counterpart is remembered.
+const CUOS_MAX: usize = 10_000;
 const REQUEST: Duration = Duration::from_secs(60);
 /// How long an answer is held back at most.
 const RETENIDA: Duration = Duration::from_secs(30);
@@ -64,6 +70,9 @@ struct Respuestas {
 
 struct Estado {
     recibidos: Vec<Recibido>,
+    /// Bytes of all of them, and how many there was no room for.
+    bytes: usize,
+    perdidos: usize,
     escenarios: BTreeMap<String, Respuestas>,
     /// The counterpart of each CUO.
     de_cuo: BTreeMap<String, String>,
@@ -97,7 +106,14 @@ impl Plataforma {
         let mut cuos = Cuos::new(prefijo);
         // The upper half of the run's numbers: those that the suite gives out itself are the lower one.
         cuos.desde(500);
-        let estado = Estado { recibidos: Vec::new(), escenarios: BTreeMap::new(), de_cuo: BTreeMap::new(), cuos };
+        let estado = Estado {
+            recibidos: Vec::new(),
+            bytes: 0,
+            perdidos: 0,
+            escenarios: BTreeMap::new(),
+            de_cuo: BTreeMap::new(),
+            cuos,
+        };
         let plataforma = Arc::new(Self {
             estado: Mutex::new(estado),
             llego: Notify::new(),
@@ -259,16 +275,28 @@ impl Plataforma {
         if head.contains("expect: 100-continue") {
             stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.map_err(|e| e.to_string())?;
         }
-        wire::leer(stream, got, true).await
+        wire::leer_hasta(stream, got, true, PEDIDO_BYTES_MAX).await
     }
 
+    /// Keeps what concerns the run: anybody may reach this address.
     fn guarda(&self, recibido: Recibido) {
         let mut estado = self.estado();
-        if estado.recibidos.len() < MENSAJES_MAX {
+        let size = recibido.mensaje.cuerpo.len() + recibido.respuesta.len();
+        let general = matches!(recibido.operacion.as_str(), "cuo" | "lista" | "validar" | "tipos");
+        let concerns = estado.escenarios.contains_key(&recibido.ruc) || general && size <= SUELTO_BYTES_MAX;
+        if concerns && estado.recibidos.len() < MENSAJES_MAX && estado.bytes + size <= MENSAJES_BYTES_MAX {
+            estado.bytes += size;
             estado.recibidos.push(recibido);
+        } else if concerns {
+            estado.perdidos += 1;
         }
         drop(estado);
         self.llego.notify_waiters();
+    }
+
+    /// How many messages there was no room for.
+    pub fn perdidos(&self) -> usize {
+        self.estado().perdidos
     }
 
     /// Operation, counterpart and CUO of a request.
@@ -287,7 +315,8 @@ impl Plataforma {
         };
         let (cuo, mut estado) = (field("vcuo"), self.estado());
         let mut ruc = field("vrucentrec");
-        if operacion == "recepcionar" && !cuo.is_empty() {
+        let known = estado.escenarios.contains_key(&ruc) && estado.de_cuo.len() < CUOS_MAX;
+        if operacion == "recepcionar" && !cuo.is_empty() && known {
             estado.de_cuo.insert(cuo.clone(), ruc.clone());
         } else if let Some(known) = estado.de_cuo.get(&cuo) {
             ruc.clone_from(known);
@@ -344,7 +373,9 @@ impl Plataforma {
                 wrap(contract::iotramite::NAMESPACE, &[("01", "OFICIO"), ("02", "CARTA")].map(row).concat())
             }
             "recepcionar" | "consultar" | "cargo" => {
-                let escenario = estado.escenarios.entry(ruc.to_owned()).or_default();
+                // Of whom nobody has heard nothing is kept.
+                let mut nobody = Respuestas::default();
+                let escenario = estado.escenarios.get_mut(ruc).unwrap_or(&mut nobody);
                 if operacion == "recepcionar" {
                     escenario.asunto = visto.campo("vasu").unwrap_or_default().to_owned();
                 }

@@ -7,6 +7,7 @@ use super::{
     case::Pedido,
     checks::Visto,
     envelope::{self, Mesa, Operacion, SOAP11},
+    evidence,
     runner::Corrida,
     wire::{self, Guion},
     wsdl,
@@ -39,7 +40,7 @@ impl Corrida<'_> {
         if habla_soap(&consulta) {
             return Ok(());
         }
-        Err(nadie(&opciones.url, &wsdl, &consulta))
+        Err(evidence::limpio(&nadie(&opciones.url, &wsdl, &consulta)))
     }
 
     async fn oye(&self, guion: &Guion) -> Visto {
@@ -83,7 +84,9 @@ fn quien(visto: &Visto) -> String {
         return visto.error.clone().unwrap_or_else(|| "nada".into());
     };
     let tipo = mensaje.cabecera("content-type").unwrap_or("sin tipo");
-    format!("HTTP {} ({tipo})", mensaje.estado().unwrap_or(0))
+    let como =
+        mensaje.comprimido().map(|como| format!(", comprimido con {como} sin que se pidiera")).unwrap_or_default();
+    format!("HTTP {} ({tipo}{como})", mensaje.estado().unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -10,12 +10,13 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    case::{Caso, Catalogo, Espera, Lado, Necesidad, Paso},
+    case::{Aguarda, Caso, Catalogo, Espera, Lado, Necesidad, Paso},
     checks::{self, Visto},
+    evidence,
     operator::Operador,
     platform::Plataforma,
     report::{Evidencia, FORMATO, Fallo, Informe, Objetivo, Resultado, Resumen, Veredicto},
-    steps::{Fin, Hilo},
+    steps::{Fin, Hilo, evidencia_de},
     template::{Cuos, Mundo},
     wire::{self, Destino},
 };
@@ -43,6 +44,8 @@ pub struct Opciones {
     /// How long an answer may take, and what the entity or its person does.
     pub espera: Duration,
     pub espera_operador: Duration,
+    /// How long after a scenario no message may come that it forbids.
+    pub calma: Duration,
     pub prefijo_cuo: String,
     /// Known deviations: case and reason.
     pub esperados: BTreeMap<String, String>,
@@ -83,6 +86,9 @@ struct Hecho {
     notas: Vec<String>,
     sin_ver: Option<String>,
     fin: Option<Fin>,
+    /// What was not to come, not even later.
+    prohibidos: Vec<Aguarda>,
+    acabo: Instant,
 }
 
 /// Whether a case is meant by what was asked for: the beginning of its id, or its group.
@@ -169,6 +175,11 @@ impl<'a> Corrida<'a> {
             };
             casos.push(resultado);
         }
+        for n in self.tardios(&elegidos, &mut casos).await {
+            if let Some(resultado) = casos.get(n) {
+                avanza(n + 1, elegidos.len(), resultado, self.cuos.dados());
+            }
+        }
         if let Some(plataforma) = &self.plataforma {
             plataforma.suelta();
         }
@@ -183,6 +194,38 @@ impl<'a> Corrida<'a> {
             resumen: Resumen::de(&casos, self.opciones.solo.is_empty()),
             casos,
         }
+    }
+
+    /// Who sends once more what had arrived may take his time: what scenarios forbid is looked for again when all is done,
+    /// and the cases that had held are judged anew. Returns which.
+    async fn tardios(&self, elegidos: &[&Caso], casos: &mut [Resultado]) -> Vec<usize> {
+        let Some(plataforma) = &self.plataforma else { return Vec::new() };
+        let watched =
+            || self.escenarios.iter().filter(|(_, hecho)| !hecho.prohibidos.is_empty() && hecho.fin.is_none());
+        let Some(last) = watched().map(|(_, hecho)| hecho.acabo).max() else { return Vec::new() };
+        tokio::time::sleep(self.opciones.calma.saturating_sub(last.elapsed())).await;
+        let mut changed = Vec::new();
+        for (id, hecho) in watched() {
+            let came = |no: &Aguarda| plataforma.mensaje(&no.operacion, &hecho.mundo.remitente, no.n, None);
+            let Some(recibido) = hecho.prohibidos.iter().find_map(came) else { continue };
+            let why = format!("la entidad volvió a enviar «{}» más tarde, y no debía", recibido.operacion);
+            let evidencia = evidencia_de(&recibido, "Lo que la entidad envió después");
+            let of = elegidos.iter().zip(casos.iter_mut()).enumerate();
+            for (n, (caso, resultado)) in of.filter(|(_, (caso, _))| caso.escenario.as_ref() == Some(id)) {
+                if !mira_todo(caso, hecho)
+                    || !matches!(resultado.veredicto, Veredicto::Cumple | Veredicto::ConTolerancia)
+                {
+                    continue;
+                }
+                resultado.fallo =
+                    Some(self.explica(caso, vec![why.clone()], &Visto::de(Some(recibido.mensaje.clone())), None));
+                resultado.veredicto = Veredicto::NoCumple;
+                resultado.esperado = self.opciones.esperados.get(&caso.id).cloned();
+                resultado.evidencia.push(evidencia.clone());
+                changed.push(n);
+            }
+        }
+        changed
     }
 
     async fn caso(&mut self, caso: &Caso) -> Resultado {
@@ -222,7 +265,7 @@ impl<'a> Corrida<'a> {
             severidad: caso.severidad,
             intrusivo: caso.intrusivo,
             veredicto,
-            notas: hilo.notas,
+            notas: hilo.notas.iter().map(|nota| evidence::limpio(nota)).collect(),
             esperado: self.opciones.esperados.get(&caso.id).filter(|_| fallo.is_some() && alcanzado).cloned(),
             fallo,
             inicio,
@@ -261,7 +304,7 @@ impl<'a> Corrida<'a> {
         Fallo {
             encontrado: encontrado.iter().take(ENCONTRADO_MAX).map(|one| breve(one)).collect(),
             significa: caso.significa.clone(),
-            causa: causa.map(|c| c.dice.clone()),
+            causa: comprimida(visto).or_else(|| causa.map(|c| c.dice.clone())),
             remedio: remedio.unwrap_or_else(|| caso.remedio.clone()),
         }
     }
@@ -287,8 +330,7 @@ impl<'a> Corrida<'a> {
             hilo.mensajes.clone_from(&hecho.mensajes);
             hilo.de_mensaje.clone_from(&hecho.de_mensaje);
             let lacks = |p: &Paso| p.mira.as_ref().is_some_and(|name| !hecho.mensajes.contains_key(name));
-            let whole = caso.pasos.is_empty() || caso.pasos.iter().any(|p| p.mira.is_none() || lacks(p));
-            if whole {
+            if mira_todo(caso, hecho) {
                 hilo.evidencia.clone_from(&hecho.evidencia);
                 hilo.notas.clone_from(&hecho.notas);
                 hilo.sin_ver.clone_from(&hecho.sin_ver);
@@ -328,16 +370,34 @@ impl<'a> Corrida<'a> {
         if let Some(plataforma) = &self.plataforma {
             plataforma.suelta();
         }
-        let Hilo { mundo, mensajes, notas, evidencia, de_mensaje, sin_ver, .. } = hilo;
-        self.escenarios.insert(id.to_owned(), Hecho { mundo, mensajes, evidencia, de_mensaje, notas, sin_ver, fin });
+        let Hilo { mundo, mensajes, notas, evidencia, de_mensaje, sin_ver, prohibidos, .. } = hilo;
+        let acabo = Instant::now();
+        let hecho = Hecho { mundo, mensajes, evidencia, de_mensaje, notas, sin_ver, fin, prohibidos, acabo };
+        self.escenarios.insert(id.to_owned(), hecho);
     }
+}
+
+/// Whether a case is about all of its scenario and not about some messages of it.
+fn mira_todo(caso: &Caso, hecho: &Hecho) -> bool {
+    let lacks = |p: &Paso| p.mira.as_ref().is_some_and(|name| !hecho.mensajes.contains_key(name));
+    caso.pasos.is_empty() || caso.pasos.iter().any(|p| p.mira.is_none() || lacks(p))
+}
+
+/// The cause before all others: what is compressed was not read at all.
+fn comprimida(visto: &Visto) -> Option<String> {
+    let como = visto.mensaje.as_ref().filter(|_| visto.documento().is_none())?.comprimido()?;
+    Some(format!(
+        "La respuesta viene comprimida ({}) aunque no se pidió: ningún pedido de la suite, ni de la plataforma, trae \
+         Accept-Encoding. Suele hacerlo un proxy inverso.",
+        breve(como)
+    ))
 }
 
 /// A sentence as long as people read it.
 fn breve(text: &str) -> String {
     match text.char_indices().nth(ENCONTRADO_CHARS_MAX) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
+        Some((end, _)) => evidence::limpio(&format!("{}…", text.get(..end).unwrap_or_default())),
+        None => evidence::limpio(text),
     }
 }
 

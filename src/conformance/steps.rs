@@ -35,6 +35,8 @@ pub(super) struct Hilo {
     pub tolerado: bool,
     /// Why something that the case demands could not be seen: it shows nothing then.
     pub sin_ver: Option<String>,
+    /// What did not come and must not come later either.
+    pub prohibidos: Vec<Aguarda>,
     pub evidencia: Vec<Evidencia>,
     /// The evidence of each kept message.
     pub de_mensaje: BTreeMap<String, Evidencia>,
@@ -251,7 +253,10 @@ impl Corrida<'_> {
             let total = Duration::from_secs(seconds);
             let found = plataforma.aguarda(operacion, &ruc, aguarda.n, cuo.as_deref(), total).await;
             return match found {
-                None => Ok(None),
+                None => {
+                    hilo.prohibidos.push(aguarda.clone());
+                    Ok(None)
+                }
                 Some(recibido) => {
                     let visto = hilo.recibe(paso, &recibido);
                     let encontrado = vec![format!("la entidad envió «{operacion}» y no debía")];
@@ -274,12 +279,27 @@ impl Corrida<'_> {
                     total.as_secs(),
                     aguarda.n + 1
                 );
+                if plataforma.perdidos() > 0 {
+                    let full = "la plataforma de la suite llegó a su límite y dejó de guardar mensajes";
+                    return Err(Fin::NoEjecutado(format!("{what}; {full}")));
+                }
                 if aguarda.opcional {
                     return Err(Fin::NoEjecutado(what));
                 }
                 Err(Fin::Mal { encontrado: vec![what], visto: Box::default(), remedio: None })
             }
         }
+    }
+}
+
+/// A message of the entity and what it was told.
+pub(super) fn evidencia_de(recibido: &Recibido, que: &str) -> Evidencia {
+    Evidencia {
+        paso: que.to_owned(),
+        inicio: recibido.inicio,
+        milisegundos: recibido.ms,
+        pedido: evidence::corto(&recibido.mensaje.entero()),
+        respuesta: evidence::corto(&recibido.respuesta),
     }
 }
 
@@ -291,6 +311,7 @@ impl Hilo {
             notas: Vec::new(),
             tolerado: false,
             sin_ver: None,
+            prohibidos: Vec::new(),
             evidencia: Vec::new(),
             de_mensaje: BTreeMap::new(),
         }
@@ -300,13 +321,8 @@ impl Hilo {
     fn recibe(&mut self, paso: &Paso, recibido: &Recibido) -> Visto {
         let mut visto = Visto::de(Some(recibido.mensaje.clone()));
         visto.ms = recibido.ms;
-        let evidencia = Evidencia {
-            paso: paso.que.clone().unwrap_or_else(|| format!("La entidad envía «{}»", recibido.operacion)),
-            inicio: recibido.inicio,
-            milisegundos: recibido.ms,
-            pedido: evidence::corto(&recibido.mensaje.entero()),
-            respuesta: evidence::corto(&recibido.respuesta),
-        };
+        let que = paso.que.clone().unwrap_or_else(|| format!("La entidad envía «{}»", recibido.operacion));
+        let evidencia = evidencia_de(recibido, &que);
         if let Some(name) = &paso.guarda {
             self.de_mensaje.insert(name.clone(), evidencia.clone());
         }

@@ -5,24 +5,8 @@ use std::net::IpAddr;
 use super::wire::Destino;
 
 /// Words in host names by which test installations are known, alone or with a number behind.
-const DE_PRUEBA: [&str; 16] = [
-    "test",
-    "prueba",
-    "pruebas",
-    "dev",
-    "desa",
-    "desarrollo",
-    "qa",
-    "uat",
-    "staging",
-    "sandbox",
-    "demo",
-    "calidad",
-    "lab",
-    "pre",
-    "preprod",
-    "certificacion",
-];
+const DE_PRUEBA: [&str; 10] =
+    ["test", "prueba", "pruebas", "dev", "desa", "desarrollo", "qa", "uat", "staging", "preprod"];
 
 /// Scheme, host, port and path of an address.
 pub fn leer(url: &str, confia: bool) -> Result<(Destino, String), String> {
@@ -41,18 +25,35 @@ pub fn leer(url: &str, confia: bool) -> Result<(Destino, String), String> {
 /// Whether documents sent there may be taken for real ones: whatever is neither on this machine or network, nor named as a
 /// place for tests.
 pub fn parece_produccion(destino: &Destino) -> bool {
-    // A dot at the end says the same name.
-    let host = destino.host.trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase();
-    if let Ok(ip) = host.parse::<IpAddr>() {
-        return match ip {
-            IpAddr::V4(ip) => !(ip.is_loopback() || ip.is_private() || ip.is_link_local()),
-            IpAddr::V6(ip) => !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()),
-        };
-    }
-    let local = host == "localhost" || host.ends_with(".localhost") || host.ends_with(".local") || !host.contains('.');
+    let host = nombre(destino);
     // The platform's own hosts are never a component to be tested, whatever they are called.
     let platform = host.ends_with(".pide.gob.pe");
-    platform || !(local || es_de_prueba(&host))
+    platform || !(es_de_la_red(&host) || host.parse::<IpAddr>().is_err() && es_de_prueba(&host))
+}
+
+/// Whether an address of the own network may as well be where production is served: nothing in it says that it is for tests.
+pub fn puede_ser_produccion(destino: &Destino) -> bool {
+    let host = nombre(destino);
+    let here = host == "localhost" || host.ends_with(".localhost");
+    let loopback = host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let named = host.parse::<IpAddr>().is_err() && palabras(host.split('.'));
+    es_de_la_red(&host) && !here && !loopback && !named
+}
+
+/// A dot at the end says the same name.
+fn nombre(destino: &Destino) -> String {
+    destino.host.trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase()
+}
+
+/// On this machine or a network that is not the internet.
+fn es_de_la_red(host: &str) -> bool {
+    match host.parse::<IpAddr>() {
+        Ok(IpAddr::V4(ip)) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
+        Ok(IpAddr::V6(ip)) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+        Err(_) => {
+            host == "localhost" || host.ends_with(".localhost") || host.ends_with(".local") || !host.contains('.')
+        }
+    }
 }
 
 /// Whether the installation's own part of a name says so. Whose it is (`x.gob.pe`) says nothing: Devida or Presidencia are
@@ -60,8 +61,13 @@ pub fn parece_produccion(destino: &Destino) -> bool {
 fn es_de_prueba(host: &str) -> bool {
     let owner = if host.ends_with(".pe") { 3 } else { 2 };
     let labels: Vec<&str> = host.split('.').collect();
-    let own = labels.iter().take(labels.len().saturating_sub(owner)).flat_map(|label| label.split('-'));
-    own.map(|word| word.trim_end_matches(|c: char| c.is_ascii_digit())).any(|word| DE_PRUEBA.contains(&word))
+    palabras(labels.iter().copied().take(labels.len().saturating_sub(owner)))
+}
+
+fn palabras<'a>(labels: impl Iterator<Item = &'a str>) -> bool {
+    let mut words =
+        labels.flat_map(|label| label.split('-')).map(|word| word.trim_end_matches(|c: char| c.is_ascii_digit()));
+    words.any(|word| DE_PRUEBA.contains(&word))
 }
 
 #[cfg(test)]
@@ -85,6 +91,9 @@ mod tests {
             "https://demo.gob.pe/x",
             "https://demo.gob.pe./x",
             "https://test.pide.gob.pe./x",
+            "https://calidad.minsa.gob.pe/x",
+            "https://pre.unsa.edu.pe/x",
+            "https://lab.x.edu.pe/x",
         ] {
             assert!(production(url), "{url}");
         }
@@ -98,6 +107,11 @@ mod tests {
         ] {
             assert!(!production(url), "{url}");
         }
+        let told = |url: &str| puede_ser_produccion(&leer(url, false).unwrap().0);
+        assert!(["http://10.1.2.3/x", "http://servidor/x", "http://mpv.local/x"].into_iter().all(told));
+        assert!(
+            !["http://127.0.0.1/x", "http://localhost/x", "http://mpv-qa/x", "https://x.gob.pe/"].into_iter().any(told)
+        );
     }
 
     #[test]

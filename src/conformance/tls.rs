@@ -1,6 +1,6 @@
 //! TLS towards a component: verified by the system's roots, or, where a tester says so, taken on trust.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use rustls::{
     ClientConfig, DigitallySignedStruct, Error, SignatureScheme,
@@ -9,6 +9,31 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use rustls_platform_verifier::BuilderVerifierExt;
+
+use crate::config::causes;
+
+/// Why a session was not made.
+pub fn razon(error: &io::Error) -> String {
+    use rustls::CertificateError as C;
+    let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
+        return causes::in_spanish(error);
+    };
+    match tls {
+        Error::InvalidCertificate(why) => match why {
+            C::UnknownIssuer => "nadie en quien se confíe avala su certificado".into(),
+            C::Expired | C::ExpiredContext { .. } => "su certificado está vencido".into(),
+            C::NotValidYet | C::NotValidYetContext { .. } => "su certificado aún no vale".into(),
+            C::NotValidForName | C::NotValidForNameContext { .. } => "su certificado no es de ese nombre".into(),
+            C::Revoked => "su certificado está revocado".into(),
+            C::BadSignature => "la firma de su certificado no es válida".into(),
+            other => format!("su certificado no se acepta ({other:?})"),
+        },
+        Error::AlertReceived(alert) => format!("rechazó la conexión (alerta {alert:?})"),
+        Error::InvalidMessage(_) => "lo que responde no es TLS".into(),
+        Error::PeerIncompatible(_) => "no habla TLS 1.2 ni 1.3 como se le pide".into(),
+        other => format!("la negociación falló ({other:?})"),
+    }
+}
 
 /// A client; `confia`: any certificate will do.
 pub fn client(confia: bool) -> Result<Arc<ClientConfig>, String> {

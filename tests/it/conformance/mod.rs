@@ -19,6 +19,7 @@ use crate::process::{self, said};
 /// `chasqui conformance run …` to its end, beside what a test serves itself.
 async fn run(dir: &Path, args: &[&str]) -> Output {
     let mut command = process::command(&process::binary(), dir, &[&["conformance", "run"], args].concat());
+    command.env("CHASQUI_TEST_CALM_MS", "3000");
     tokio::task::spawn_blocking(move || command.output().expect("the binary starts")).await.expect("it ran")
 }
 

@@ -212,9 +212,13 @@ impl<'a> Corrida<'a> {
             let evidencia = evidencia_de(&recibido, "Lo que la entidad envió después");
             let of = elegidos.iter().zip(casos.iter_mut()).enumerate();
             for (n, (caso, resultado)) in of.filter(|(_, (caso, _))| caso.escenario.as_ref() == Some(id)) {
-                if !mira_todo(caso, hecho)
-                    || !matches!(resultado.veredicto, Veredicto::Cumple | Veredicto::ConTolerancia)
-                {
+                // What came shows that it does not hold, whatever else could not be seen.
+                let held = match resultado.veredicto {
+                    Veredicto::Cumple | Veredicto::ConTolerancia => true,
+                    Veredicto::NoEjecutado => hecho.sin_ver.is_some(),
+                    _ => false,
+                };
+                if !held || !mira_todo(caso, hecho) {
                     continue;
                 }
                 resultado.fallo =

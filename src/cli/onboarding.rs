@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{ConfigOption, Failure, Format, FormatOption, anchors, causes::in_spanish, output};
 use crate::{
     config::Config,
-    domain::Ambiente,
+    domain::{Ambiente, firmas::Veredicto},
     exchange::{Clock, Ids, SystemClock, SystemIds},
     onboarding::{
         Contexto, Expediente, OnboardingError, Problema,
@@ -20,6 +20,7 @@ use crate::{
         cartas::{ADJUNTO_BYTES_MAX, Carta},
         expediente::{EJEMPLO, EXPEDIENTE_BYTES_MAX},
         formularios::Formulario,
+        sello,
         situacion::{self, Estado},
     },
     signing::trust::Trust,
@@ -156,6 +157,26 @@ impl Open {
         self.config.environment
     }
 
+    /// A file that the dossier names, as large as such a one may be: the report holds all evidence.
+    pub fn named(&self, name: &str) -> Result<Vec<u8>, String> {
+        let max = if *name == *self.expediente.acta.informe { INFORME_BYTES_MAX } else { ADJUNTO_BYTES_MAX };
+        self.file(name, max)
+    }
+
+    /// The signature beside the report that the dossier names: who made it, and what of him is not sure. `None`: there is none.
+    pub fn firma_del_informe(&self, informe: &[u8]) -> Option<Result<(String, Vec<String>), String>> {
+        let name = format!("{}.p7s", self.expediente.acta.informe);
+        if !self.folder.join(&name).exists() {
+            return None;
+        }
+        let told = |why: String| format!("{name}: {why}");
+        let p7s = match self.file(&name, sello::P7S_BYTES_MAX) {
+            Ok(p7s) => p7s,
+            Err(why) => return Some(Err(why)),
+        };
+        Some(self.look(self.ambiente(), |contexto| sello::firmante(informe, &p7s, contexto)).map_err(told))
+    }
+
     /// A file that the dossier names.
     pub fn file(&self, name: &str, max: u64) -> Result<Vec<u8>, String> {
         read(&self.folder.join(name), max)
@@ -208,7 +229,7 @@ impl Init {
 impl Status {
     fn run(self) -> Result<(), Failure> {
         let open = self.source.open()?;
-        let files = |name: &str| open.file(name, ADJUNTO_BYTES_MAX);
+        let files = |name: &str| open.named(name);
         let pasos = open.look(open.ambiente(), |contexto| situacion::pasos(&open.expediente, contexto, &files));
         if self.format.format == Format::Json {
             return output::json(&json!({ "entidad": open.expediente.entidad.ruc.to_string(), "pasos": pasos }));
@@ -246,7 +267,7 @@ impl Email {
     fn run(self) -> Result<(), Failure> {
         let carta = named(&Carta::TODAS, Carta::palabra, &self.name, "un correo")?;
         let open = self.source.open()?;
-        let files = |name: &str| open.file(name, ADJUNTO_BYTES_MAX);
+        let files = |name: &str| open.named(name);
         let id = SystemIds.id(SystemClock.now()).simple().to_string();
         let made = open.look(open.ambiente(), |contexto| carta.eml(&open.expediente, contexto, &files, &id));
         write_new(&self.out, &made.map_err(|error| Failure::Failed(error.to_string()))?)?;
@@ -276,7 +297,10 @@ impl Acta {
             true => Err(None),
             false => open
                 .file(name, INFORME_BYTES_MAX)
-                .and_then(|bytes| Prueba::leer(&bytes).map_err(|what| format!("«{name}» {what}")))
+                .and_then(|bytes| match open.firma_del_informe(&bytes) {
+                    Some(Err(why)) => Err(why),
+                    _ => Prueba::leer(&bytes).map_err(|what| format!("«{name}» {what}")),
+                })
                 .map_err(Some),
         };
         let prueba = match read {
@@ -313,8 +337,9 @@ impl Acta {
 
     fn check(&self, open: &Open, file: &Path) -> Result<(), Failure> {
         let bytes = read(file, ADJUNTO_BYTES_MAX).map_err(Failure::Usage)?;
-        let (informe, problemas) =
-            open.look(open.ambiente(), |contexto| acta::firmada(&open.expediente, &bytes, contexto));
+        let (informe, problemas) = open.look(open.ambiente(), |contexto| {
+            acta::firmada(&open.expediente, &bytes, &|name| open.named(name), contexto)
+        });
         if self.format.format == Format::Json {
             output::json(&json!({ "conforme": problemas.is_empty(), "problemas": problemas, "firmas": informe }))?;
         } else {
@@ -326,7 +351,13 @@ impl Acta {
         }
         if problemas.is_empty() {
             if self.format.format == Format::Text {
-                output::say("El acta está firmada por las dos personas que deben firmarla");
+                let sure = !informe.firmas.is_empty() && informe.veredicto == Veredicto::Confiable;
+                output::say(if sure {
+                    "El acta es de esta entidad y de su informe, y la firman las dos personas que deben firmarla"
+                } else {
+                    "El acta es de esta entidad y de su informe, y la firman las dos personas que deben firmarla; quién emitió \
+                     sus certificados no está comprobado: en producción hace falta"
+                });
             }
             return Ok(());
         }

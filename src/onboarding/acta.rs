@@ -10,6 +10,8 @@ use jiff::Timestamp;
 
 use super::{
     Contexto, Expediente, OnboardingError, Problema,
+    cartas::Lector,
+    constancia::{self, Constancia},
     expediente::Firmante,
     formularios::{Firma, Hoja},
     revision::Revision,
@@ -168,7 +170,11 @@ pub fn pdf(
         return Err(OnboardingError::Datos(lacks));
     }
     let titulo = if borrador { TITULO_BORRADOR } else { TITULO };
-    let mut hoja = Hoja::nueva(expediente, contexto, titulo);
+    let constancia = Constancia {
+        informe: Some(prueba.sha256.as_str().to_owned()),
+        ..Constancia::nueva("acta", expediente, contexto)
+    };
+    let mut hoja = Hoja::nueva(expediente, contexto, titulo, constancia);
     if borrador {
         let mut text = "BORRADOR: no lo firme.".to_owned();
         reparos.iter().for_each(|reparo| text.push_str(&format!(" {}.", capital(&reparo.problema))));
@@ -258,10 +264,21 @@ fn casos(hoja: &mut Hoja<'_>, prueba: &Prueba) {
     }
 }
 
-/// What is wrong with the signatures of an acta; nothing if both signed validly.
-pub fn firmada(expediente: &Expediente, acta: &[u8], contexto: &Contexto<'_>) -> (firmas::Informe, Vec<Problema>) {
+/// What is wrong with a signed acta; nothing if it is of this entity and of the report that the dossier names, and both signed
+/// validly.
+pub fn firmada(
+    expediente: &Expediente,
+    acta: &[u8],
+    lector: Lector<'_>,
+    contexto: &Contexto<'_>,
+) -> (firmas::Informe, Vec<Problema>) {
     let informe = sello::examinar(Cursor::new(acta), contexto);
     let mut found = sello::reparos(&informe, "archivos.acta", contexto);
+    let prueba = match &*expediente.acta.informe {
+        "" => Err("no está escrito".to_owned()),
+        name => lector(name).map(|bytes| Sha256::from_digest(&openssl::sha::sha256(&bytes))),
+    };
+    found.extend(constancia::del_acta(acta, [CAMPO_TI, CAMPO_TRAMITE], expediente, &prueba, contexto));
     let signers = [
         (CAMPO_TI, "acta.jefe_ti", &expediente.acta.jefe_ti),
         (CAMPO_TRAMITE, "acta.jefe_tramite", &expediente.acta.jefe_tramite),

@@ -164,7 +164,7 @@ impl Carta {
                 }
                 Ok(read) => {
                     if anexo.firmado {
-                        let found = signed(&anexo, &read, expediente, contexto);
+                        let found = signed(&anexo, &read, expediente, lector, contexto);
                         found.into_iter().for_each(|p| revision.falta(&p.clave, p.problema, p.escriba));
                     }
                     bytes += read.len();
@@ -245,12 +245,22 @@ impl Carta {
     }
 }
 
-fn signed(anexo: &Anexo<'_>, read: &[u8], expediente: &Expediente, contexto: &Contexto<'_>) -> Vec<Problema> {
+fn signed(
+    anexo: &Anexo<'_>,
+    read: &[u8],
+    expediente: &Expediente,
+    lector: Lector<'_>,
+    contexto: &Contexto<'_>,
+) -> Vec<Problema> {
     if anexo.clave == "archivos.acta" {
-        return super::acta::firmada(expediente, read, contexto).1;
+        return super::acta::firmada(expediente, read, lector, contexto).1;
     }
     let informe = sello::examinar(std::io::Cursor::new(read), contexto);
-    sello::reparos(&informe, anexo.clave, contexto)
+    let mut found = sello::reparos(&informe, anexo.clave, contexto);
+    // `archivos.a1_cuo` is the form `a1-cuo`.
+    let documento = anexo.clave.trim_start_matches("archivos.").replace('_', "-");
+    found.extend(super::constancia::del_formulario(read, anexo.clave, &documento, expediente, contexto));
+    found
 }
 
 fn adjunto(nombre: &str, bytes: Vec<u8>) -> Adjunto {

@@ -3,6 +3,7 @@
 
 use super::{
     Contexto, Expediente, OnboardingError, Problema,
+    constancia::Constancia,
     expediente::{Persona, Probador},
     revision::{CARGOS_MASTER, Revision},
 };
@@ -118,7 +119,8 @@ impl Formulario {
         if !problemas.is_empty() {
             return Err(OnboardingError::Datos(problemas));
         }
-        let mut hoja = Hoja::nueva(expediente, contexto, &self.titulo());
+        let constancia = Constancia::nueva(self.palabra(), expediente, contexto);
+        let mut hoja = Hoja::nueva(expediente, contexto, &self.titulo(), constancia);
         let firma = match self {
             Self::A3 => hoja.a3(),
             Self::A1(servicio) => hoja.a1(servicio),
@@ -138,6 +140,7 @@ pub struct Hoja<'a> {
     pub expediente: &'a Expediente,
     contexto: &'a Contexto<'a>,
     campos: Vec<EmptyField>,
+    constancia: Constancia,
 }
 
 /// Who signs, as it stands beneath the box.
@@ -148,7 +151,12 @@ pub struct Firma {
 }
 
 impl<'a> Hoja<'a> {
-    pub fn nueva(expediente: &'a Expediente, contexto: &'a Contexto<'a>, titulo: &str) -> Self {
+    pub(super) fn nueva(
+        expediente: &'a Expediente,
+        contexto: &'a Contexto<'a>,
+        titulo: &str,
+        constancia: Constancia,
+    ) -> Self {
         let mut d = Drawing::flowing(ACENTO);
         d.fill([0.0, 0.0, crate::signing::sheet::A4[0], 6.0], ACENTO);
         let entidad = &expediente.entidad;
@@ -156,7 +164,7 @@ impl<'a> Hoja<'a> {
         d.text(Role::Paragraph, MARGIN, WIDTH, Face::Regular, 8.5, SOFT, &format!("RUC {}", entidad.ruc), 1);
         d.y += 22.0;
         d.title(titulo);
-        let mut hoja = Self { d, expediente, contexto, campos: Vec::new() };
+        let mut hoja = Self { d, expediente, contexto, campos: Vec::new(), constancia };
         if contexto.ambiente != Ambiente::Production {
             hoja.d.y += 8.0;
             let what = "ENSAYO: la configuración no está en el ambiente de producción. Este documento sirve para practicar; no \
@@ -341,7 +349,7 @@ impl<'a> Hoja<'a> {
             left += wide + gap;
             self.campos.push(EmptyField {
                 name: (*campo).to_owned(),
-                about: format!("Firma digital de {}, {}", firma.nombre, firma.cargo),
+                about: format!("{} Firma digital de {}, {}", self.constancia.texto(), firma.nombre, firma.cargo),
                 page: self.d.page(),
                 area,
             });

@@ -6,6 +6,7 @@
 
 pub mod acta;
 pub mod cartas;
+mod constancia;
 mod correo;
 pub mod expediente;
 pub mod formularios;

@@ -161,7 +161,7 @@ pub fn acta_firmada(expediente: &Expediente, contexto: &Contexto<'_>, lector: Le
     }
     match lector(archivo) {
         Err(why) => one(why, "Escriba el nombre del acta firmada"),
-        Ok(bytes) => acta::firmada(expediente, &bytes, contexto).1,
+        Ok(bytes) => acta::firmada(expediente, &bytes, lector, contexto).1,
     }
 }
 

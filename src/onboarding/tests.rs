@@ -20,7 +20,7 @@ use super::{
 use crate::{
     conformance::case::Catalogo,
     signing::{
-        Identity,
+        Identity, cades,
         pades::{self, Order},
         samples,
     },
@@ -325,6 +325,11 @@ fn firmar(pdf: &[u8], who: &Identity, campo: &str) -> Vec<u8> {
     out
 }
 
+/// The only file of the dossier that looking at an acta reads.
+fn informes(name: &str) -> Result<Vec<u8>, String> {
+    if name == "informe.json" { Ok(informe("CONFORME")) } else { Err(format!("«{name}» no existe")) }
+}
+
 fn acta_hecha() -> Vec<u8> {
     ensayo(|contexto| acta::pdf(&lleno(), &Prueba::leer(&informe("CONFORME")).unwrap(), false, contexto).unwrap())
 }
@@ -394,14 +399,14 @@ fn an_acta_that_both_signed_in_their_fields_is_in_order() {
     let first = firmar(&acta_hecha(), &jefa_de_ti(), CAMPO_TI);
     let both = firmar(&first, &jefa_de_tramite("40000004", "20900000015"), CAMPO_TRAMITE);
     ensayo(|contexto| {
-        let (informe, found) = acta::firmada(&lleno(), &both, contexto);
+        let (informe, found) = acta::firmada(&lleno(), &both, &informes, contexto);
         assert_eq!((informe.firmas.len(), found), (2, vec![]));
-        let (_, found) = acta::firmada(&lleno(), &first, contexto);
+        let (_, found) = acta::firmada(&lleno(), &first, &informes, contexto);
         assert_eq!(found.len(), 1);
         assert!(found[0].problema.starts_with("falta la firma de ROSA HUAMÁN"), "{found:?}");
-        let (_, found) = acta::firmada(&lleno(), &acta_hecha(), contexto);
+        let (_, found) = acta::firmada(&lleno(), &acta_hecha(), &informes, contexto);
         assert_eq!(found.len(), 3, "{found:?}");
-        let twice = acta::firmada(&con("acta.jefe_tramite.dni", "40633367"), &both, contexto).1;
+        let twice = acta::firmada(&con("acta.jefe_tramite.dni", "40633367"), &both, &informes, contexto).1;
         assert!(claves(&twice).contains(&"acta.jefe_tramite.dni"), "{twice:?}");
     });
     // As another program sees the same file.
@@ -414,13 +419,53 @@ fn an_acta_signed_by_others_or_changed_is_not() {
     let first = firmar(&acta_hecha(), &jefa_de_ti(), CAMPO_TI);
     ensayo(|contexto| {
         let other = firmar(&first, &jefa_de_tramite("40000009", "20900000023"), CAMPO_TRAMITE);
-        let found = acta::firmada(&lleno(), &other, contexto).1;
+        let found = acta::firmada(&lleno(), &other, &informes, contexto).1;
         assert_eq!(claves(&found), ["acta.jefe_tramite", "acta.jefe_tramite"], "{found:?}");
         assert!(found[0].problema.contains("DNI 40000009") && found[1].problema.contains("20900000023"));
         let mut changed = first.clone();
         let place = memchr::memmem::find(&changed, b"startxref").unwrap();
         changed[place - 3] ^= 1;
-        assert!(claves(&acta::firmada(&lleno(), &changed, contexto).1).contains(&"archivos.acta"));
+        assert!(claves(&acta::firmada(&lleno(), &changed, &informes, contexto).1).contains(&"archivos.acta"));
+    });
+}
+
+#[test]
+fn an_acta_of_another_entity_or_report_or_made_to_practise_is_not_the_one() {
+    let both = |pdf: &[u8], ruc: &str| {
+        firmar(&firmar(pdf, &jefa_de_ti(), CAMPO_TI), &jefa_de_tramite("40000004", ruc), CAMPO_TRAMITE)
+    };
+    let signed = both(&acta_hecha(), "20900000015");
+    let said = |found: &[Problema], words: &str| found.iter().any(|p| p.problema.contains(words));
+    ensayo(|contexto| {
+        let other = acta::firmada(&con("entidad.ruc", "20131312955"), &signed, &informes, contexto).1;
+        assert!(said(&other, "es de la entidad con RUC 20900000015"), "{other:?}");
+        let later = acta::firmada(&lleno(), &signed, &|_| Ok(informe("NO CONFORME")), contexto).1;
+        assert!(said(&later, "es del informe con SHA-256"), "{later:?}");
+        let form = Formulario::A3.pdf(&lleno(), contexto).unwrap();
+        let form = acta::firmada(&lleno(), &form, &informes, contexto).1;
+        assert!(said(&form, "no es un acta hecha con"), "{form:?}");
+    });
+    en(Ambiente::Production, |contexto| {
+        let practised = acta::firmada(&lleno(), &signed, &informes, contexto).1;
+        assert!(said(&practised, "es un ENSAYO"), "{practised:?}");
+    });
+    // Another document in the place of a form.
+    let (expediente, files) = archivos();
+    files.borrow_mut().insert("a3.pdf".into(), signed);
+    let lector = |name: &str| files.borrow().get(name).cloned().ok_or_else(|| format!("«{name}» no existe"));
+    let found = ensayo(|contexto| Carta::Master.problemas(&expediente, contexto, &lector));
+    assert!(said(&found, "es otro documento (acta), y se esperaba a3"), "{found:?}");
+}
+
+#[test]
+fn a_reports_signature_is_of_that_report_and_says_whose_it_is() {
+    let report = informe("CONFORME");
+    let signed = cades::sign(&jefa_de_ti(), &openssl::sha::sha256(&report), None, None).unwrap();
+    ensayo(|contexto| {
+        let (who, _) = sello::firmante(&report, &signed.cms, contexto).unwrap();
+        assert!(who.contains("PÉREZ QUISPE"), "{who}");
+        assert!(sello::firmante(b"otro", &signed.cms, contexto).unwrap_err().contains("no es de este archivo"));
+        assert!(sello::firmante(&report, b"hola", contexto).unwrap_err().contains("no es una firma"));
     });
 }
 
@@ -448,6 +493,7 @@ fn archivos() -> (Expediente, RefCell<BTreeMap<String, Vec<u8>>>) {
     let first = firmar(&acta_hecha(), &jefa_de_ti(), CAMPO_TI);
     let acta = firmar(&first, &jefa_de_tramite("40000004", "20900000015"), CAMPO_TRAMITE);
     files.insert("acta.pdf".into(), acta);
+    files.insert("informe.json".into(), informe("CONFORME"));
     files.insert("resolucion.pdf".into(), include_bytes!("../../fixtures/oficio.pdf").to_vec());
     let text = format!(
         "{LLENO}\n[archivos]\na3 = \"a3.pdf\"\ndesignacion = \"resolucion.pdf\"\na1_cuo = \"a1-cuo.pdf\"\n\

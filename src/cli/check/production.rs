@@ -20,7 +20,6 @@ use crate::{
     exchange::Platform,
     onboarding::{
         acta::{INFORME_BYTES_MAX, Prueba},
-        cartas::ADJUNTO_BYTES_MAX,
         situacion,
     },
     platform::{self, PlatformSoap},
@@ -125,12 +124,15 @@ fn suite(open: &Open, world: &World) -> Vec<Hallazgo> {
     if file.is_empty() {
         return failed("acta.informe no está escrito en el expediente".into());
     }
-    let read = open.file(file, INFORME_BYTES_MAX);
-    let prueba = match read.and_then(|bytes| Prueba::leer(&bytes).map_err(|why| format!("«{file}» {why}"))) {
-        Ok(prueba) => prueba,
+    let bytes = match open.file(file, INFORME_BYTES_MAX) {
+        Ok(bytes) => bytes,
         Err(why) => return failed(why),
     };
-    let (informe, mut found) = (&prueba.informe, Vec::new());
+    let prueba = match Prueba::leer(&bytes) {
+        Ok(prueba) => prueba,
+        Err(why) => return failed(format!("«{file}» {why}")),
+    };
+    let (informe, mut found) = (&prueba.informe, vec![firma(open, &bytes)]);
     let mut against: Vec<String> =
         prueba.reparos(&open.expediente, world.now).into_iter().map(|p| p.problema).collect();
     if !world.config().entity.iter().any(|entity| entity.ruc.trim() == informe.objetivo.ruc) {
@@ -158,6 +160,23 @@ fn suite(open: &Open, world: &World) -> Vec<Hallazgo> {
         Hallazgo::bien("suite_fecha", "fecha de la prueba", told)
     });
     found
+}
+
+/// Who stands for the report with a signature.
+fn firma(open: &Open, informe: &[u8]) -> Hallazgo {
+    let (key, name) = ("suite_firma", "firma del informe");
+    let sign = "Firme el informe al hacerlo: chasqui conformance run … --identity ARCHIVO.p12";
+    match open.firma_del_informe(informe) {
+        None => {
+            Hallazgo::advertencia(key, name, "nadie firmó el informe: nada dice quién responde por él").remedio(sign)
+        }
+        Some(Err(why)) => Hallazgo::falla(key, name, why).remedio(sign),
+        Some(Ok((who, unsure))) if unsure.is_empty() => Hallazgo::bien(key, name, format!("de {who}")),
+        Some(Ok((who, unsure))) => {
+            let remedy = "Si su emisor es de confianza, impórtelo con «chasqui cert import»";
+            Hallazgo::advertencia(key, name, format!("de {who}; {}", unsure.join("; "))).remedio(remedy)
+        }
+    }
 }
 
 /// What was tested is what is to serve: the same executable, and a configuration that decides the same.
@@ -197,10 +216,12 @@ fn programa_probado(informe: &Informe, config: &Config, again: &str) -> Vec<Hall
 
 fn acta(open: &Open) -> Vec<Hallazgo> {
     let (key, name) = ("acta", "acta de conformidad");
-    let files = |name: &str| open.file(name, ADJUNTO_BYTES_MAX);
-    let against = open.look(open.ambiente(), |contexto| situacion::acta_firmada(&open.expediente, contexto, &files));
+    let files = |name: &str| open.named(name);
+    // By the rules of production, whatever the configuration says: what was made to practise is no acta.
+    let strict = Ambiente::Production;
+    let against = open.look(strict, |contexto| situacion::acta_firmada(&open.expediente, contexto, &files));
     if against.is_empty() {
-        return vec![Hallazgo::bien(key, name, "firmada por las dos personas que deben firmarla")];
+        return vec![Hallazgo::bien(key, name, "de este informe, firmada por las dos personas que deben firmarla")];
     }
     let one = |p: crate::onboarding::Problema| {
         Hallazgo::falla(key, name, format!("{}: {}", p.clave, p.problema)).remedio(p.escriba)

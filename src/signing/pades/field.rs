@@ -37,6 +37,8 @@ pub struct EmptyField {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {
     pub name: String,
+    /// What it is for, in words; empty if it does not say.
+    pub about: String,
     pub signed: bool,
 }
 
@@ -105,7 +107,12 @@ fn empty(field: &EmptyField, page: &Page, look: Ref) -> Dict {
 pub fn signature_fields<R: Read + Seek>(input: R) -> Result<Vec<Known>, PadesError> {
     let mut pdf = Pdf::open(input)?;
     let found = all(&mut pdf)?;
-    Ok(found.into_iter().map(|found| Known { name: found.name, signed: found.signed }).collect())
+    let mut known = Vec::with_capacity(found.len());
+    for Found { dict, name, signed, .. } in found {
+        let about = pdf.value(&dict, "TU")?.as_bytes().map(form::plain).unwrap_or_default();
+        known.push(Known { name, about, signed });
+    }
+    Ok(known)
 }
 
 struct Found {

@@ -284,7 +284,7 @@ impl Run {
         }
         let (mut avance, inicio, hechos) = match reanudado {
             Some((avance, reanudado)) => {
-                corrida.cuos.desde(reanudado.cuos);
+                corrida.cuos.continua(reanudado.cuos);
                 (Some(avance), reanudado.inicio, reanudado.hechos)
             }
             None => {

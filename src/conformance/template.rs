@@ -13,6 +13,9 @@ pub const MARCA: &str = "PRUEBA DE CONFORMIDAD - NO TRAMITAR";
 /// Largest text that a template repeats, in bytes, and largest document it makes.
 const REPEATED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// More numbers than any case gives.
+const EN_VUELO: u32 = 40;
+
 /// Numbers for a run: they begin with 99 and the run's seed, so that two runs do not meet.
 #[derive(Debug, Clone)]
 pub struct Cuos {
@@ -41,9 +44,15 @@ impl Cuos {
         self.next
     }
 
-    /// So that a run that goes on gives none again.
+    /// Begins after so many.
     pub fn desde(&mut self, next: u32) {
         self.next = next;
+    }
+
+    /// So that a run that goes on gives none again: `dados` were given when it last took note, and the case that was cut short may
+    /// have used some more.
+    pub fn continua(&mut self, dados: u32) {
+        self.next = dados.saturating_add(EN_VUELO);
     }
 }
 

@@ -22,10 +22,16 @@ use crate::{
 /// Kills in the test that is part of `./test`; `CHASQUI_CLUSTER_KILLS` says otherwise.
 const KILLS: u64 = 6;
 
+/// How long a send that was cut short may wait until it is asked about, in seconds.
+const INTERRUPTED: u64 = 120;
+
 async fn database() -> (Postgres, String) {
     let server = Postgres::start().await;
     server.client("postgres").await.unwrap().batch_execute("CREATE DATABASE chasqui").await.unwrap();
-    let store = format!("[store]\nkind = \"postgres\"\nurl = \"{}\"\n", server.url("chasqui"));
+    // A send that its daemon's death cut short is asked about when it can be under way nowhere any more: after total_timeout and
+    // a minute.
+    let pide = "[pide]\ntotal_timeout = \"5s\"\n";
+    let store = format!("{pide}[store]\nkind = \"postgres\"\nurl = \"{}\"\n", server.url("chasqui"));
     (server, store)
 }
 
@@ -107,7 +113,12 @@ async fn daemons_killed_at_any_moment_lose_nothing_and_send_nothing_twice() {
     }
     let desk = receiver.api();
     for id in &despachos {
-        let despacho = apis[1].until_state(&format!("/api/v1/despachos/{id}"), "enviado").await;
+        let path = format!("/api/v1/despachos/{id}");
+        let despacho = until(&format!("{path} is sent"), INTERRUPTED, || async {
+            let despacho = apis[1].get(&path).await.expect(200);
+            if despacho["estado"] == "enviado" { Ok(despacho) } else { Err(despacho.to_string()) }
+        })
+        .await;
         let cuo = text(&despacho, "cuo");
         assert_eq!(desk.list(&format!("/api/v1/recepciones?cuo={cuo}")).await.len(), 1, "despacho {id}, CUO {cuo}");
     }

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{self, IsTerminal},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -83,7 +84,7 @@ impl Migrate {
     async fn move_all(&self, from: &Config, to: &Config) -> Result<Done, Failure> {
         let into = Into::open(to).await?;
         let bar = bar();
-        let mut side = From::open(from).await?;
+        let mut side = From::open(from, to).await?;
         let store = into.store();
         let fits = moving::continues(side.origin(), &*store).await.map_err(|error| failed(from, &error))?;
         if !fits {
@@ -181,9 +182,14 @@ fn unopened(config: &Config, error: &StoreError) -> Failure {
     Failure::Failed(format!("no se puede abrir {}: {error}", place(config)))
 }
 
+/// A folder of data, for its owner alone.
+fn make(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
 /// A folder for documents on their way in, of nobody else's: in the folder of the data there may be a daemon.
 fn scratch(config: &Config) -> Result<TempDir, Failure> {
-    let made = fs::create_dir_all(&config.data_dir);
+    let made = make(&config.data_dir);
     made.and_then(|()| tempfile::Builder::new().prefix(".traslado-").tempdir_in(&config.data_dir)).map_err(|error| {
         Failure::Failed(format!("no se puede escribir en {}: {}", config.data_dir.display(), in_spanish(&error)))
     })
@@ -220,8 +226,7 @@ impl Into {
     async fn open(config: &Config) -> Result<Self, Failure> {
         if config.store.kind == StoreKind::Embedded {
             let dir = config.data_dir.clone();
-            let made = fs::create_dir_all(&dir).map_err(StoreError::Io);
-            made.map_err(|error| unopened(config, &error))?;
+            make(&dir).map_err(|error| unopened(config, &error.into()))?;
             let store = open_folder(&dir, true).await.map_err(|error| unopened(config, &error))?;
             return Ok(Self::Folder(dir, store));
         }
@@ -265,7 +270,7 @@ enum From {
 }
 
 impl From {
-    async fn open(config: &Config) -> Result<Self, Failure> {
+    async fn open(config: &Config, to: &Config) -> Result<Self, Failure> {
         if config.store.kind == StoreKind::Postgres {
             let base = open_database(config).await?;
             let opened = Opened(base.store.clone());
@@ -275,7 +280,9 @@ impl From {
         if !dir.join("journal").is_dir() {
             return Err(Failure::Usage(format!("{} no es una carpeta de datos de chasqui", dir.display())));
         }
-        match open_folder(dir, false).await {
+        // Marked for this destination by a move that was cut short at its very end: that one is ended.
+        let mark = moved::place(dir).map_err(|error| unopened(config, &error))?;
+        match open_folder(dir, mark == Some(place(to))).await {
             Ok(store) => Ok(Self::Folder(dir.clone(), Opened(store))),
             Err(StoreError::Locked(_)) => Ok(Self::Live(Folder::new(dir))),
             Err(error) => Err(unopened(config, &error)),
@@ -296,7 +303,7 @@ impl From {
     /// Holds it, if nobody is at work on it any more: what it has then is all there will be.
     async fn hold(self, config: &Config, to: &Config) -> Result<Self, Failure> {
         match self {
-            Self::Live(folder) => match Self::open(config).await? {
+            Self::Live(folder) => match Self::open(config, to).await? {
                 Self::Live(_) => Ok(Self::Live(folder)),
                 held => Ok(held),
             },

@@ -1,6 +1,6 @@
 //! `chasqui store migrate`: a daemon's whole store to a database while it is at work, and back, and a daemon goes on there.
 
-use std::{fs, path::Path, process::Stdio, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Stdio, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -140,7 +140,12 @@ async fn a_move_names_what_stands_in_its_way() {
         assert_eq!(refused.status.code(), Some(status), "{}", said(&refused));
         assert!(said(&refused).contains(expected), "{}", said(&refused));
     };
-    refusal(&here, &other, 1, "se trasladó a la carpeta");
+    let third = with_store(&lima, "tercera.toml", &lima.dir().join("tercera"), "");
+    refusal(&here, &third, 1, "se trasladó a la carpeta");
+    // The same once more ends what may have been cut short.
+    migrate(&lima, &here, &other);
+    let mode = fs::metadata(lima.dir().join("otra")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "the data are their owner's alone");
     refusal(&other, &other, 2, "nombran el mismo almacén");
     let unreachable = "[store]\nkind = \"postgres\"\nurl = \"postgres://x@127.0.0.1:1/x\"\n";
     let nowhere = with_store(&lima, "lejos.toml", &lima.dir().join("lejos"), unreachable);
